@@ -1,0 +1,1 @@
+"""Tariffs, agreements and bills."""

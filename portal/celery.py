@@ -1,0 +1,13 @@
+"""The Celery application; tasks live in the apps' `tasks.py`."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+app = Celery("wattline")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

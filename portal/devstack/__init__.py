@@ -1,0 +1,4 @@
+"""The development stack: embedded servers, the process supervisor behind `make up`, the checks behind `make test`.
+
+Nothing here needs Django to be configured. `servers.session()` and `private` are the interface for tests and benchmarks.
+"""

@@ -1,0 +1,106 @@
+"""Typed reading of the environment.
+
+Every value may also come from a file: `NAME_FILE=/run/secrets/name` is read when `NAME` is unset. Variables that neither
+the environment nor a file sets are looked up in `$WATTLINE_HOME/servers.env`, which the development stack writes, so that
+`manage.py` finds the embedded servers without anything being exported.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+class SettingError(Exception):
+    """A setting is missing or malformed; the message names it and says what to set."""
+
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def home() -> Path:
+    """The folder with all state of this copy: servers, secrets, certificates (`WATTLINE_HOME`)."""
+    if configured := os.environ.get("WATTLINE_HOME"):
+        return Path(configured).expanduser().absolute()
+    pointer = CHECKOUT / ".wattline-home"  # written when the default folder cannot serve
+    if pointer.is_file():
+        return Path(pointer.read_text(encoding="utf-8").strip())
+    return CHECKOUT / ".wattline"
+
+
+def _stack_values() -> dict[str, str]:
+    try:
+        lines = (home() / "servers.env").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+_STACK = _stack_values()
+
+
+def text(name: str, default: str | None = None) -> str:
+    """The value of `name`; raises SettingError when it is unset and there is no default."""
+    if name in os.environ:
+        return os.environ[name]
+    if file := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingError(
+                f"{name}_FILE names {file}, which cannot be read ({error.strerror}): "
+                f"correct the path or its permissions, or set {name}"
+            ) from error
+    if name in _STACK:
+        return _STACK[name]
+    if default is None:
+        raise SettingError(f"{name} is not set: set it, or run `make up` once to set up a copy")
+    return default
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """A yes/no setting."""
+    value = text(name, "yes" if default else "no").strip().lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off", ""}:
+        return False
+    raise SettingError(f"{name} is {value!r}: set it to yes or no")
+
+
+def integer(name: str, default: int, *, minimum: int, maximum: int) -> int:
+    """A whole number between `minimum` and `maximum`, both included."""
+    value = text(name, str(default))
+    try:
+        number = int(value)
+    except ValueError:
+        raise SettingError(
+            f"{name} is {value!r}: set it to a whole number ({minimum} to {maximum})"
+        ) from None
+    if not minimum <= number <= maximum:
+        raise SettingError(f"{name} is {number}: set it to a number from {minimum} to {maximum}")
+    return number
+
+
+def items(name: str, default: str = "") -> list[str]:
+    """A list separated by commas; empty items are dropped."""
+    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def database(name: str) -> dict[str, object]:
+    """Django's database settings from a URL `postgresql://user:password@host:port/name`."""
+    url = text(name)
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+        raise SettingError(
+            f"{name} is not a PostgreSQL URL: set it to postgresql://user:password@host:port/database"
+        )
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+    }

@@ -1,0 +1,1 @@
+"""Who: tenants, users, memberships, roles and the scope that a query runs in."""
