@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Wattline's commands. Without an active virtual environment, the one that `make up` made is used."""
+"""Wattline's commands. Without an active virtual environment, the one of `make up` is used."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is measured and controlled: facilities, devices, channels, the device protocol and the telemetry store."""
+"""What is measured and controlled: facilities, devices, channels, protocol, telemetry."""

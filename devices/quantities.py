@@ -1,6 +1,7 @@
 """Quantities that a channel can measure, with their SI unit and how they behave over time.
 
-The codes are stored; the names are what a person reads. Units follow the SI brochure and IEC 60050-131 (power: W, VA, var).
+The codes are stored; the names are what a person reads. Units follow the SI brochure and
+IEC 60050-131 (power: W, VA, var).
 """
 
 from __future__ import annotations

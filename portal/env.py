@@ -1,8 +1,9 @@
 """Typed reading of the environment.
 
-Every value may also come from a file: `NAME_FILE=/run/secrets/name` is read when `NAME` is unset. Variables that neither
-the environment nor a file sets are looked up in `$WATTLINE_HOME/servers.env`, which the development stack writes, so that
-`manage.py` finds the embedded servers without anything being exported.
+Every value may also come from a file: `NAME_FILE=/run/secrets/name` is read when `NAME` is unset.
+Variables that neither the environment nor a file sets are looked up in `$WATTLINE_HOME/servers.env`,
+which the development stack writes, so that `manage.py` finds the embedded servers without anything
+being exported.
 """
 
 from __future__ import annotations

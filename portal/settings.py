@@ -1,4 +1,4 @@
-"""Django settings; everything that differs between installations comes from the environment (`portal/env.py`)."""
+"""Django settings; what differs between installations comes from the environment (`env.py`)."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ TEMPLATES = [
     }
 ]
 
-# Three roles on one database: `default` is the application under row-level security, `owner` runs migrations,
-# `ingest` writes telemetry and reads nothing but credentials and cursors.
+# Three roles on one database: `default` is the application under row-level security, `owner` runs
+# migrations, `ingest` writes telemetry and reads nothing but credentials and cursors.
 _POOL = {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}}
 DATABASES = {
     "default": {**env.database("DATABASE_APP_URL"), "OPTIONS": dict(_POOL)},

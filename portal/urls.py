@@ -1,4 +1,4 @@
-"""All routes. A route belongs into the permission table of `portal/tests/test_permissions.py` too."""
+"""All routes; each also stands in the permission table (`portal/tests/test_permissions.py`)."""
 
 from __future__ import annotations
 
