@@ -1,0 +1,363 @@
+"""The persistent buffer of a device: messages wait here until the server has committed them.
+
+An append-only log in segment files, written for flash memory: a segment is filled from front to
+back, never changed, and erased as a whole once everything in it is committed. When the buffer is
+full, its oldest segment is erased although it is not committed; the session declares the missing
+sequence numbers by a GAP.
+
+A record is `length u32 | kind u8 | payload | CRC-32C u32`, little-endian, `length` counting the
+payload and the checksum covering everything before it. Two kinds:
+
+- STATE `boot count u32 | next sequence u64 | committed u64 | clock offset ms i64 | clock known u8`:
+  the first record of each segment, and one for each boot and each change of the clock offset;
+- MESSAGE `sequence u64 | the sealed protocol message`; sequences of one segment follow each other.
+
+A record is written by one system call before its message is sent, so a killed process leaves at
+most one torn record at the end, which the next start cuts off: no sequence number is ever used for
+two different messages. A power failure may lose what the operating system had not written yet;
+`sync=True` waits for the medium after every record, at the price of a write cycle each.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from array import array
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Self
+
+import google_crc32c
+
+_HEAD = struct.Struct("<IB")
+_STATE = struct.Struct("<IQQqB")
+_SEQUENCE = struct.Struct("<Q")
+_CRC_BYTES = 4
+_STATE_KIND = 1
+_MESSAGE_KIND = 2
+# A record longer than the longest protocol message is a damaged length field.
+_MAX_PAYLOAD = 65_535 + 64
+_SEGMENTS = 8  # the granularity of erasing: an eighth of the buffer
+_MIN_CAPACITY = 4_096
+
+_crc32c = google_crc32c.value
+
+
+class BufferUnusableError(Exception):
+    """The buffer's folder cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a device must remember over a reboot besides its messages.
+
+    `next_sequence` is the number the next message gets; every number up to `committed` is safe
+    on the server; `clock_offset_ms` is server time minus device clock, None before first contact.
+    """
+
+    boot_count: int = 0
+    next_sequence: int = 1
+    committed: int = 0
+    clock_offset_ms: int | None = None
+
+
+class _Segment:
+    """One file: messages `first … first + len(offsets) - 1`, `offsets` their records' positions."""
+
+    __slots__ = ("descriptor", "first", "offsets", "path", "size")
+
+    def __init__(self, path: Path, descriptor: int, first: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.first = first
+        self.offsets = array("I")
+        self.size = 0
+
+    @property
+    def end(self) -> int:
+        """The sequence after the last message."""
+        return self.first + len(self.offsets)
+
+    def read(self, sequence: int) -> bytes:
+        offset = self.offsets[sequence - self.first]
+        length, _ = _HEAD.unpack(os.pread(self.descriptor, _HEAD.size, offset))
+        body = offset + _HEAD.size + _SEQUENCE.size
+        return os.pread(self.descriptor, length - _SEQUENCE.size, body)
+
+    def erase(self) -> None:
+        os.close(self.descriptor)
+        self.path.unlink(missing_ok=True)
+
+
+class Buffer:
+    """A bounded, ordered store of messages that outlives its process.
+
+    Opening counts a boot. Messages get consecutive sequence numbers by `append`; `free` releases
+    what the server has committed. Not safe for use from several threads or processes at once.
+    """
+
+    def __init__(self, folder: Path, *, capacity: int = 4 << 20, sync: bool = False) -> None:
+        """Open or create the buffer in `folder`, holding at most about `capacity` bytes.
+
+        Raises BufferUnusableError when the folder cannot be used.
+        """
+        if capacity < _MIN_CAPACITY:
+            raise ValueError(f"a buffer of {capacity} bytes: give it at least {_MIN_CAPACITY}")
+        self.folder = folder
+        self.dropped = 0  # messages erased because the buffer was full, since this boot
+        self._sync: Final = sync
+        self._capacity: Final = capacity
+        self._segment_bytes: Final = capacity // _SEGMENTS
+        self._segments: deque[_Segment] = deque()
+        self._size = 0
+        self._state = State()
+        self._lock: int | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder)
+            self._recover()
+            self._state = replace(self._state, boot_count=self._state.boot_count + 1)
+            # Rotating here too keeps a device that reboots for ever from filling its medium.
+            if self._segments and self._segments[-1].size < self._segment_bytes:
+                self._write_state()
+            else:
+                self._begin_segment()
+        except OSError as error:
+            self.close()
+            raise BufferUnusableError(
+                f"the buffer in {folder} cannot be opened ({error.strerror}): "
+                "free space or correct the permissions"
+            ) from error
+
+    @property
+    def state(self) -> State:
+        """The remembered state as of now."""
+        return self._state
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence number that the next message gets."""
+        return self._state.next_sequence
+
+    @property
+    def committed(self) -> int:
+        """Every message up to this one is safe on the server."""
+        return self._state.committed
+
+    @property
+    def oldest(self) -> int:
+        """The sequence of the oldest message that is kept and not committed; else the next one."""
+        return self.first_kept(self._state.committed + 1)
+
+    @property
+    def size(self) -> int:
+        """Bytes on the medium."""
+        return self._size
+
+    def __len__(self) -> int:
+        """The number of messages kept and not committed."""
+        floor = self._state.committed + 1
+        return sum(max(0, segment.end - max(segment.first, floor)) for segment in self._segments)
+
+    def append(self, message: bytes) -> int:
+        """Keep a sealed message, give it the next sequence number and return that number.
+
+        The message must have been encoded with `next_sequence`. When the buffer is full the oldest
+        segment is erased first. Raises OSError when the medium is full; nothing is kept then.
+        """
+        sequence = self._state.next_sequence
+        payload = _SEQUENCE.pack(sequence) + message
+        if len(payload) > _MAX_PAYLOAD:
+            raise ValueError(
+                f"a message of {len(message)} bytes is longer than any of the protocol"
+            )
+        segment = self._segments[-1]
+        if segment.size >= self._segment_bytes:
+            segment = self._begin_segment()
+        offset = self._write(segment, _MESSAGE_KIND, payload)
+        segment.offsets.append(offset)
+        self._state = replace(self._state, next_sequence=sequence + 1)
+        return sequence
+
+    def read(self, sequence: int) -> bytes | None:
+        """The message with this number; None when it is not kept (freed, dropped or damaged)."""
+        for segment in reversed(self._segments):
+            if segment.first <= sequence:
+                return segment.read(sequence) if sequence < segment.end else None
+        return None
+
+    def first_kept(self, sequence: int) -> int:
+        """The smallest number ≥ `sequence` whose message is kept; `next_sequence` without one."""
+        for segment in self._segments:
+            if segment.offsets and sequence < segment.end:
+                return max(sequence, segment.first)
+        return self._state.next_sequence
+
+    def free(self, committed: int) -> None:
+        """Release every message up to `committed`; smaller numbers than before change nothing."""
+        if committed <= self._state.committed:
+            return
+        if committed >= self._state.next_sequence:
+            raise ValueError(f"message {committed} was never produced: use `jump` after lost state")
+        self._state = replace(self._state, committed=committed)
+        while len(self._segments) > 1 and self._segments[0].end <= committed + 1:
+            self._erase_oldest()
+
+    def jump(self, *, committed: int, next_sequence: int) -> None:
+        """Take the server's word after lost state: it has messages that this device forgot.
+
+        Everything kept is released, and numbering goes on at `next_sequence`.
+        """
+        if not committed < next_sequence:
+            raise ValueError(f"numbering cannot go on at {next_sequence} after {committed}")
+        if next_sequence < self._state.next_sequence:
+            raise ValueError(f"numbering cannot go back to {next_sequence}")
+        self._state = replace(self._state, committed=committed, next_sequence=next_sequence)
+        self._begin_segment()
+        while len(self._segments) > 1:
+            self._erase_oldest()
+
+    def set_clock_offset(self, offset_ms: int) -> None:
+        """Remember the correction of the clock (server minus device, ms) over a reboot."""
+        self._state = replace(self._state, clock_offset_ms=offset_ms)
+        self._write_state()
+
+    def close(self) -> None:
+        """Close the files; what was appended stays."""
+        for segment in self._segments:
+            os.close(segment.descriptor)
+        self._segments.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _write(self, segment: _Segment, kind: int, payload: bytes) -> int:
+        record = _HEAD.pack(len(payload), kind) + payload
+        record += int(_crc32c(record)).to_bytes(_CRC_BYTES, "little")
+        offset = segment.size
+        written = os.pwrite(segment.descriptor, record, offset)
+        if written != len(record):  # the medium is full: leave no half record behind
+            os.ftruncate(segment.descriptor, offset)
+            raise OSError(errno.ENOSPC, "no space left for the buffer", str(segment.path))
+        if self._sync:
+            os.fdatasync(segment.descriptor)
+        segment.size += written
+        self._size += written
+        return offset
+
+    def _write_state(self) -> None:
+        state = self._state
+        offset = state.clock_offset_ms
+        payload = _STATE.pack(
+            state.boot_count, state.next_sequence, state.committed, offset or 0, offset is not None
+        )
+        self._write(self._segments[-1], _STATE_KIND, payload)
+
+    def _begin_segment(self) -> _Segment:
+        number = int(self._segments[-1].path.stem) + 1 if self._segments else 1
+        path = self.folder / f"{number:08d}.log"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        segment = _Segment(path, descriptor, self._state.next_sequence)
+        self._segments.append(segment)
+        self._write_state()
+        if self._sync:
+            self._sync_folder()
+        # Only now, with the state safe in the new segment, may older ones go.
+        while self._size + self._segment_bytes > self._capacity and len(self._segments) > 1:
+            self._erase_oldest()
+        return segment
+
+    def _erase_oldest(self) -> None:
+        segment = self._segments.popleft()
+        self._size -= segment.size
+        self.dropped += max(0, segment.end - max(segment.first, self._state.committed + 1))
+        segment.erase()
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _recover(self) -> None:
+        for path in sorted(self.folder.glob("*.log")):
+            segment = self._recover_segment(path)
+            if segment is None:
+                path.unlink()
+                continue
+            self._segments.append(segment)
+            self._size += segment.size
+        while len(self._segments) > 1 and self._segments[0].end <= self._state.committed + 1:
+            self._erase_oldest()
+        self.dropped = 0
+
+    def _recover_segment(self, path: Path) -> _Segment | None:
+        """Read a file up to its first damaged record and cut it off there; None without a head."""
+        descriptor = os.open(path, os.O_RDWR)
+        data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        segment: _Segment | None = None
+        position = 0
+        while (record := _record_at(data, position)) is not None:
+            kind, payload, end = record
+            if kind == _STATE_KIND:
+                boot_count, next_sequence, committed, offset, known = _STATE.unpack(payload)
+                # A segment is never older than what was read before it.
+                self._state = State(boot_count, next_sequence, committed, offset if known else None)
+                segment = segment or _Segment(path, descriptor, next_sequence)
+            elif segment is None:
+                break
+            else:
+                (sequence,) = _SEQUENCE.unpack_from(payload)
+                if sequence != segment.end:
+                    break
+                segment.offsets.append(position)
+                self._state = replace(self._state, next_sequence=sequence + 1)
+            position = end
+        if segment is None:
+            os.close(descriptor)
+            return None
+        if position < len(data):
+            os.ftruncate(descriptor, position)
+        segment.size = position
+        return segment
+
+
+def _lock(folder: Path) -> int:
+    """Keep other processes off the folder until the returned descriptor is closed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BufferUnusableError(
+            f"the buffer in {folder} is in use by another process: stop that one first"
+        ) from None
+    return descriptor
+
+
+def _record_at(data: bytes, position: int) -> tuple[int, bytes, int] | None:
+    """Kind, payload and end of the record at `position`; None when it is torn or damaged."""
+    if len(data) - position < _HEAD.size:
+        return None
+    length, kind = _HEAD.unpack_from(data, position)
+    end = position + _HEAD.size + length + _CRC_BYTES
+    if length > _MAX_PAYLOAD or end > len(data):
+        return None
+    checked = data[position : end - _CRC_BYTES]
+    if int(_crc32c(checked)) != int.from_bytes(data[end - _CRC_BYTES : end], "little"):
+        return None
+    payload = checked[_HEAD.size :]
+    sizes_fit = (kind == _STATE_KIND and length == _STATE.size) or (
+        kind == _MESSAGE_KIND and length > _SEQUENCE.size
+    )
+    return (kind, payload, end) if sizes_fit else None
