@@ -66,6 +66,10 @@ class MessageReader:
         """Bytes held that are not yet part of a complete message."""
         return len(self._data) - self._position + self._pending
 
+    def rest(self) -> bytes:
+        """What is held and not yet yielded: after an error, the bytes that cannot be trusted."""
+        return b"".join((self._data[self._position :], *self._parts))
+
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer, in pieces of any size."""
         if self._position == len(self._data) and not self._parts:
@@ -86,6 +90,7 @@ class MessageReader:
             size = len(data)
             if size - position < HEAD_BYTES:
                 self._needed = HEAD_BYTES
+                self._drop_yielded()
                 return
             version, message_type, low, high = data[position : position + HEAD_BYTES]
             if version != VERSION:
@@ -97,12 +102,18 @@ class MessageReader:
             end = checksum_at + 4
             if end > size:
                 self._needed = end - position
+                self._drop_yielded()
                 return
             expected = int.from_bytes(data[checksum_at:end], "little")
             if _crc32c(data[position:checksum_at]) != expected:
                 raise ChecksumError(f"the checksum of a message of type {message_type:#04x} is off")
             self._position = end
             yield RawMessage(message_type, data[position + HEAD_BYTES : checksum_at])
+
+    def _drop_yielded(self) -> None:
+        # An idle connection must not hold on to a long chunk of which it waits for the last bytes.
+        self._data = self._data[self._position :]
+        self._position = 0
 
     def _join(self) -> None:
         self._data = b"".join((self._data[self._position :], *self._parts))
