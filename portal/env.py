@@ -1,7 +1,7 @@
 """Typed reading of the environment.
 
 Every value may also come from a file: `NAME_FILE=/run/secrets/name` is read when `NAME` is unset.
-Variables that neither the environment nor a file sets are looked up in `$WATTLINE_HOME/servers.env`,
+Variables set by neither of these are looked up in `$WATTLINE_HOME/servers.env`,
 which the development stack writes, so that `manage.py` finds the embedded servers without anything
 being exported.
 """
