@@ -2,15 +2,17 @@
 
 An append-only log in segment files, written for flash memory: a segment is filled from front to
 back, never changed, and erased as a whole once everything in it is committed. When the buffer is
-full, its oldest segment is erased although it is not committed; the session declares the missing
-sequence numbers by a GAP.
+full, its oldest segment is erased although it is not committed; whoever sends declares the missing
+sequence numbers by a GAP, for which `first_kept` and `loss` say from where to where and why.
 
 A record is `length u32 | kind u8 | payload | CRC-32C u32`, little-endian, `length` counting the
-payload and the checksum covering everything before it. Two kinds:
+payload and the checksum covering everything before it. Three kinds:
 
-- STATE `boot count u32 | next sequence u64 | committed u64 | clock offset ms i64 | clock known u8`:
-  the first record of each segment, and one for each boot and each change of the clock offset;
-- MESSAGE `sequence u64 | the sealed protocol message`; sequences of one segment follow each other.
+- STATE `boot count u32 | next sequence u64 | committed u64 | forgotten u64 | clock offset ms i64 |
+  clock known u8`: the first record of each segment, and one for each boot and each change of the
+  clock offset;
+- MESSAGE `sequence u64 | the sealed protocol message`; sequences of one segment follow each other;
+- DISCARD `sequence u64`: the server refused this message for good.
 
 A record is written by one system call before its message is sent, so a killed process leaves at
 most one torn record at the end, which the next start cuts off: no sequence number is ever used for
@@ -27,17 +29,20 @@ import struct
 from array import array
 from collections import deque
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Final, Self
 
 import google_crc32c
 
 _HEAD = struct.Struct("<IB")
-_STATE = struct.Struct("<IQQqB")
+_STATE = struct.Struct("<IQQQqB")
 _SEQUENCE = struct.Struct("<Q")
 _CRC_BYTES = 4
 _STATE_KIND = 1
 _MESSAGE_KIND = 2
+_DISCARD_KIND = 3
+_SIZES = {_STATE_KIND: _STATE.size, _DISCARD_KIND: _SEQUENCE.size}
 # A record longer than the longest protocol message is a damaged length field.
 _MAX_PAYLOAD = 65_535 + 64
 _SEGMENTS = 8  # the granularity of erasing: an eighth of the buffer
@@ -55,13 +60,24 @@ class State:
     """What a device must remember over a reboot besides its messages.
 
     `next_sequence` is the number the next message gets; every number up to `committed` is safe
-    on the server; `clock_offset_ms` is server time minus device clock, None before first contact.
+    on the server; `forgotten` is the last number given up by `Buffer.jump`; `clock_offset_ms` is
+    server time minus device clock, None before first contact.
     """
 
     boot_count: int = 0
     next_sequence: int = 1
     committed: int = 0
+    forgotten: int = 0
     clock_offset_ms: int | None = None
+
+
+class Loss(Enum):
+    """Why a message is not in the buffer."""
+
+    FULL = "the buffer was full"
+    DAMAGED = "the medium lost it"
+    REFUSED = "the server refused it"
+    FORGOTTEN = "the buffer itself was lost"
 
 
 class _Segment:
@@ -112,6 +128,7 @@ class Buffer:
         self._capacity: Final = capacity
         self._segment_bytes: Final = capacity // _SEGMENTS
         self._segments: deque[_Segment] = deque()
+        self._discarded: set[int] = set()
         self._size = 0
         self._state = State()
         self._lock: int | None = None
@@ -184,6 +201,8 @@ class Buffer:
 
     def read(self, sequence: int) -> bytes | None:
         """The message with this number; None when it is not kept (freed, dropped or damaged)."""
+        if sequence in self._discarded:
+            return None
         for segment in reversed(self._segments):
             if segment.first <= sequence:
                 return segment.read(sequence) if sequence < segment.end else None
@@ -192,9 +211,27 @@ class Buffer:
     def first_kept(self, sequence: int) -> int:
         """The smallest number ≥ `sequence` whose message is kept; `next_sequence` without one."""
         for segment in self._segments:
-            if segment.offsets and sequence < segment.end:
-                return max(sequence, segment.first)
+            sequence = max(sequence, segment.first)
+            while sequence in self._discarded:
+                sequence += 1
+            if sequence < segment.end:
+                return sequence
         return self._state.next_sequence
+
+    def loss(self, sequence: int) -> Loss:
+        """Why the message with this number, produced and not committed, is not kept."""
+        if sequence in self._discarded:
+            return Loss.REFUSED
+        if sequence <= self._state.forgotten:
+            return Loss.FORGOTTEN
+        return Loss.FULL if sequence < self._segments[0].first else Loss.DAMAGED
+
+    def discard(self, sequence: int) -> None:
+        """Give up one message that the server will never take."""
+        if not self._state.committed < sequence < self._state.next_sequence:
+            raise ValueError(f"message {sequence} is not waiting")
+        self._write(self._segments[-1], _DISCARD_KIND, _SEQUENCE.pack(sequence))
+        self._discarded.add(sequence)
 
     def free(self, committed: int) -> None:
         """Release every message up to `committed`; smaller numbers than before change nothing."""
@@ -203,6 +240,7 @@ class Buffer:
         if committed >= self._state.next_sequence:
             raise ValueError(f"message {committed} was never produced: use `jump` after lost state")
         self._state = replace(self._state, committed=committed)
+        self._discarded = {number for number in self._discarded if number > committed}
         while len(self._segments) > 1 and self._segments[0].end <= committed + 1:
             self._erase_oldest()
 
@@ -215,7 +253,13 @@ class Buffer:
             raise ValueError(f"numbering cannot go on at {next_sequence} after {committed}")
         if next_sequence < self._state.next_sequence:
             raise ValueError(f"numbering cannot go back to {next_sequence}")
-        self._state = replace(self._state, committed=committed, next_sequence=next_sequence)
+        self._state = replace(
+            self._state,
+            committed=committed,
+            next_sequence=next_sequence,
+            forgotten=next_sequence - 1,
+        )
+        self._discarded.clear()
         self._begin_segment()
         while len(self._segments) > 1:
             self._erase_oldest()
@@ -258,7 +302,12 @@ class Buffer:
         state = self._state
         offset = state.clock_offset_ms
         payload = _STATE.pack(
-            state.boot_count, state.next_sequence, state.committed, offset or 0, offset is not None
+            state.boot_count,
+            state.next_sequence,
+            state.committed,
+            state.forgotten,
+            offset or 0,
+            offset is not None,
         )
         self._write(self._segments[-1], _STATE_KIND, payload)
 
@@ -310,12 +359,16 @@ class Buffer:
         while (record := _record_at(data, position)) is not None:
             kind, payload, end = record
             if kind == _STATE_KIND:
-                boot_count, next_sequence, committed, offset, known = _STATE.unpack(payload)
                 # A segment is never older than what was read before it.
-                self._state = State(boot_count, next_sequence, committed, offset if known else None)
-                segment = segment or _Segment(path, descriptor, next_sequence)
+                boots, following, committed, forgotten, offset, known = _STATE.unpack(payload)
+                self._state = State(
+                    boots, following, committed, forgotten, offset if known else None
+                )
+                segment = segment or _Segment(path, descriptor, self._state.next_sequence)
             elif segment is None:
                 break
+            elif kind == _DISCARD_KIND:
+                self._discarded.update(_SEQUENCE.unpack(payload))
             else:
                 (sequence,) = _SEQUENCE.unpack_from(payload)
                 if sequence != segment.end:
@@ -357,7 +410,5 @@ def _record_at(data: bytes, position: int) -> tuple[int, bytes, int] | None:
     if int(_crc32c(checked)) != int.from_bytes(data[end - _CRC_BYTES : end], "little"):
         return None
     payload = checked[_HEAD.size :]
-    sizes_fit = (kind == _STATE_KIND and length == _STATE.size) or (
-        kind == _MESSAGE_KIND and length > _SEQUENCE.size
-    )
-    return (kind, payload, end) if sizes_fit else None
+    sound = length == _SIZES[kind] if kind in _SIZES else kind == _MESSAGE_KIND
+    return (kind, payload, end) if sound and length >= _SEQUENCE.size else None

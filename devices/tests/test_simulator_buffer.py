@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devices.simulator.buffer import Buffer, BufferUnusableError
+from devices.simulator.buffer import Buffer, BufferUnusableError, Loss
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +63,7 @@ def test_buffer_drops_the_oldest_when_full_and_stays_bounded(tmp_path: Path) -> 
         kept = contents(buffer)
         assert list(kept) == list(range(buffer.oldest, 1_001))
         assert buffer.dropped == buffer.oldest - 1
+        assert buffer.loss(1) is Loss.FULL
         assert len(kept) * 90 > 8_000 * 0.6  # at most the last eighths are given up
 
 
@@ -74,8 +75,22 @@ def test_buffer_goes_on_after_lost_state(tmp_path: Path) -> None:
     with Buffer(tmp_path / "b") as buffer:
         assert contents(buffer) == {565: b"new"}
         assert buffer.committed == 500
+        assert buffer.first_kept(501) == 565
+        assert buffer.loss(501) is Loss.FORGOTTEN
         with pytest.raises(ValueError, match="go back"):
             buffer.jump(committed=3, next_sequence=4)
+
+
+def test_buffer_discards_one_message_for_good(tmp_path: Path) -> None:
+    with Buffer(tmp_path / "b") as buffer:
+        for text in (b"one", b"two", b"three"):
+            buffer.append(text)
+        buffer.discard(2)
+    with Buffer(tmp_path / "b") as buffer:
+        assert contents(buffer) == {1: b"one", 3: b"three"}
+        assert buffer.loss(2) is Loss.REFUSED
+        with pytest.raises(ValueError, match="not waiting"):
+            buffer.discard(4)
 
 
 def test_buffer_in_use_is_refused(tmp_path: Path) -> None:
@@ -136,6 +151,7 @@ def test_buffer_damaged_in_the_middle_keeps_what_other_segments_hold(tmp_path: P
         kept = list(contents(buffer))
         hole = next(number for number in range(1, 61) if number not in kept)
         assert buffer.read(hole) is None
+        assert buffer.loss(hole) is Loss.DAMAGED
         assert buffer.first_kept(hole) in kept
         assert buffer.next_sequence == 61
         assert kept[-1] == 60

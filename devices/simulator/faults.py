@@ -1,0 +1,71 @@
+"""Things that go wrong on purpose: what a link and a device do to an honest protocol."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How often and how badly; all off by default. Rates are probabilities per message sent.
+
+    `cut_rate`: the link breaks somewhere within the message. `cut_after_s`: mean life of a
+    connection. `cut_after_bytes`: the link breaks at exactly this number of bytes.
+    `duplicate_rate`: the message is sent twice. `corrupt_rate`: one bit of it is flipped.
+    `bytes_per_s`: how much the up-link carries (0 = no limit).
+    """
+
+    cut_rate: float = 0
+    cut_after_s: float = 0
+    cut_after_bytes: int = 0
+    duplicate_rate: float = 0
+    corrupt_rate: float = 0
+    bytes_per_s: float = 0
+
+    def __post_init__(self) -> None:
+        for name in ("cut_rate", "duplicate_rate", "corrupt_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: a rate lies in 0 … 1")
+        for name in ("cut_after_s", "cut_after_bytes", "bytes_per_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it cannot be negative")
+
+
+NO_FAULTS = Faults()
+
+
+@dataclass(slots=True)
+class FaultyLink:
+    """The faults of one connection; decides for each message what really goes onto the wire."""
+
+    faults: Faults
+    random: random.Random
+    sent_bytes: int = 0
+
+    def life_s(self) -> float | None:
+        """After how many seconds this connection breaks; None for never."""
+        if not self.faults.cut_after_s:
+            return None
+        return self.random.expovariate(1 / self.faults.cut_after_s)
+
+    def pass_on(self, message: bytes) -> tuple[bytes, bool]:
+        """The bytes that leave in place of `message`, and whether the link breaks after them."""
+        faults, chance = self.faults, self.random.random
+        if faults.duplicate_rate and chance() < faults.duplicate_rate:
+            message += message
+        if faults.corrupt_rate and chance() < faults.corrupt_rate:
+            at = self.random.randrange(len(message))
+            bit = 1 << self.random.randrange(8)
+            message = message[:at] + bytes((message[at] ^ bit,)) + message[at + 1 :]
+        cut = False
+        if faults.cut_rate and chance() < faults.cut_rate:
+            message = message[: self.random.randrange(len(message))]
+            cut = True
+        if faults.cut_after_bytes:
+            left = faults.cut_after_bytes - self.sent_bytes
+            if len(message) >= left:
+                message = message[:left]
+                cut = True
+        self.sent_bytes += len(message)
+        return message, cut

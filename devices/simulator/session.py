@@ -1,0 +1,236 @@
+"""The device's side of one connection, without I/O: bytes in, messages for the device out.
+
+The session owns what docs/protocol.md says a device must do by itself: where to go on after
+WELCOME, the window, acknowledgements, REWIND, GAP, REFUSE and the clock. What asks for the rest of
+the device (COMMAND, LIVE) is handed out by `receive`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from devices.protocol import (
+    MAX_BODY,
+    SERVER_MAY_SEND,
+    Ack,
+    Capability,
+    Command,
+    Gap,
+    GapReason,
+    Hello,
+    Live,
+    MessageReader,
+    Ping,
+    Pong,
+    ProtocolError,
+    Refuse,
+    RefuseCode,
+    Rewind,
+    Welcome,
+    decode_message,
+    encode_message,
+)
+from devices.simulator.buffer import Buffer, Loss
+from devices.simulator.clock import Clock
+
+_GAP_REASONS = {
+    Loss.FULL: GapReason.BUFFER_FULL,
+    Loss.DAMAGED: GapReason.BUFFER_DAMAGED,
+    Loss.REFUSED: GapReason.REFUSED,
+    Loss.FORGOTTEN: GapReason.STATE_LOST,
+}
+# Refusals of one message for what it is: sending it again would be refused again, for ever.
+_REFUSED_FOR_GOOD = frozenset({RefuseCode.MALFORMED, RefuseCode.TOO_LONG, RefuseCode.UNSUPPORTED})
+
+
+class UnexpectedMessageError(ProtocolError):
+    """A well-formed message that the server may not send now."""
+
+    code = "unexpected"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a device is: what its HELLO says besides its state."""
+
+    serial: str
+    secret: bytes = field(repr=False)
+    device_type: str
+    hardware: str = "simulated"
+    firmware: str = "1.0.0"
+    capabilities: Capability = Capability.LIVE | Capability.COMMANDS | Capability.LOG
+
+
+class Session:
+    """One connection of a device, from HELLO to the last byte.
+
+    The owner sends `greeting()`, feeds what arrives to `receive`, answers it hands out, and sends
+    what `outgoing()` and `replies()` yield. Both sides' clocks come from `clock`.
+    """
+
+    def __init__(self, *, identity: Identity, buffer: Buffer, clock: Clock) -> None:
+        self.welcome: Welcome | None = None
+        self.refused: Refuse | None = None
+        self.cursor = buffer.committed + 1  # the next sequence number to send
+        self._identity = identity
+        self._buffer = buffer
+        self._clock = clock
+        self._reader = MessageReader()
+        self._in_flight: deque[int] = deque()  # last sequence of each message not acknowledged
+        self._replies: list[bytes] = []
+        self._pings: dict[int, int] = {}  # token → device clock when it was sent
+        self._token = 0
+        self._greeted_ms = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Messages sent on this connection and not yet acknowledged."""
+        return len(self._in_flight)
+
+    @property
+    def max_body(self) -> int:
+        """The longest body that the server takes."""
+        return self.welcome.max_body if self.welcome else MAX_BODY
+
+    def greeting(self) -> bytes:
+        """The first message of the connection."""
+        identity = self._identity
+        self._greeted_ms = self._clock.device_ms()
+        return encode_message(
+            Hello(
+                serial=identity.serial,
+                secret=identity.secret,
+                device_type=identity.device_type,
+                hardware=identity.hardware,
+                firmware=identity.firmware,
+                boot_count=self._buffer.state.boot_count,
+                clock_ms=self._greeted_ms,
+                next_sequence=self._buffer.next_sequence,
+                oldest_sequence=self._buffer.oldest,
+                capabilities=identity.capabilities,
+            )
+        )
+
+    def ping(self) -> bytes:
+        """A PING that tells what the device holds; its PONG shows that the link is alive."""
+        self._token += 1
+        self._pings[self._token] = self._clock.device_ms()
+        return encode_message(Ping(self._token, self._buffer.next_sequence, self._buffer.oldest))
+
+    @property
+    def unanswered_pings(self) -> int:
+        """PINGs that still wait for their PONG."""
+        return len(self._pings)
+
+    def outgoing(self) -> Iterator[bytes]:
+        """The messages that may be sent now, in order, until the window is full."""
+        if self.welcome is None:
+            return
+        buffer = self._buffer
+        while len(self._in_flight) < self.welcome.window and self.cursor < buffer.next_sequence:
+            message = buffer.read(self.cursor)
+            end = self.cursor + 1
+            if message is None:
+                end = buffer.first_kept(end)
+                reason = _GAP_REASONS[buffer.loss(self.cursor)]
+                message = encode_message(Gap(self.cursor, end - 1, reason))
+            self._in_flight.append(end - 1)
+            self.cursor = end
+            yield message
+
+    def replies(self) -> bytes:
+        """What `receive` has to answer at once."""
+        answer = b"".join(self._replies)
+        self._replies.clear()
+        return answer
+
+    def receive(self, data: bytes) -> Iterator[Command | Live | Welcome]:
+        """Take bytes from the server; yields what the device itself must act on.
+
+        Raises ProtocolError when the server breaks the protocol; `refusal` makes the answer.
+        """
+        self._reader.feed(data)
+        for raw in self._reader:
+            if raw.type not in SERVER_MAY_SEND:
+                raise UnexpectedMessageError(f"a server may not send type {raw.type:#04x}")
+            message = decode_message(raw.type, raw.body)
+            if isinstance(message, Refuse):
+                self._take_refusal(message)
+                return
+            if isinstance(message, Welcome):
+                self._take_welcome(message)
+                yield message
+            elif self.welcome is None:
+                raise UnexpectedMessageError(f"type {raw.type:#04x} came before WELCOME")
+            elif isinstance(message, Ack):
+                self._take_ack(message.sequence)
+            elif isinstance(message, Rewind):
+                self._take_rewind(message.sequence)
+            elif isinstance(message, Ping):
+                answer = Pong(message.token, self._clock.device_ms())
+                self._replies.append(encode_message(answer))
+            elif isinstance(message, Pong):
+                self._take_pong(message)
+            elif isinstance(message, Command | Live):
+                yield message
+
+    def _take_welcome(self, welcome: Welcome) -> None:
+        if self.welcome is not None:
+            raise UnexpectedMessageError("a second WELCOME on one connection")
+        self.welcome = welcome
+        round_trip = self._clock.device_ms() - self._greeted_ms
+        self._correct_clock(welcome.clock_offset_ms, round_trip)
+        buffer = self._buffer
+        resume_from = welcome.resume_from
+        if resume_from > buffer.next_sequence:
+            # The server has messages that this device forgot. Up to a window more may still be
+            # under way to the database: their numbers must not be used for something else.
+            buffer.jump(committed=resume_from - 1, next_sequence=resume_from + welcome.window)
+        else:
+            buffer.free(resume_from - 1)
+        self.cursor = resume_from
+
+    def _take_ack(self, sequence: int) -> None:
+        # May exceed what this connection sent: an earlier one's messages are committed meanwhile.
+        if sequence >= self._buffer.next_sequence:
+            raise UnexpectedMessageError(f"ACK {sequence} of a message that was never produced")
+        self._buffer.free(sequence)
+        while self._in_flight and self._in_flight[0] <= sequence:
+            self._in_flight.popleft()
+
+    def _take_rewind(self, sequence: int) -> None:
+        if sequence > self.cursor:
+            raise UnexpectedMessageError(f"REWIND to {sequence}, which was not sent yet")
+        self.cursor = sequence
+        while self._in_flight and self._in_flight[-1] >= sequence:
+            self._in_flight.pop()
+
+    def _take_refusal(self, refusal: Refuse) -> None:
+        self.refused = refusal
+        waiting = self._buffer.committed < refusal.sequence < self._buffer.next_sequence
+        if refusal.code in _REFUSED_FOR_GOOD and waiting:
+            self._buffer.discard(refusal.sequence)
+
+    def _take_pong(self, pong: Pong) -> None:
+        sent_ms = self._pings.pop(pong.token, None)
+        if sent_ms is None:
+            return
+        now_ms = self._clock.device_ms()
+        self._correct_clock(pong.clock_ms - (sent_ms + now_ms) // 2, now_ms - sent_ms)
+
+    def _correct_clock(self, offset_ms: int, round_trip_ms: int) -> None:
+        # The server's clock was read somewhere within the round trip.
+        moved = self._clock.correct(offset_ms, uncertainty_ms=max(20, round_trip_ms))
+        remembered = self._buffer.state.clock_offset_ms
+        # A second is near enough for the first samples after a reboot, and spares the medium.
+        if moved and (remembered is None or abs(remembered - offset_ms) > 1_000):
+            self._buffer.set_clock_offset(offset_ms)
+
+
+def refusal(error: ProtocolError) -> bytes:
+    """The last message to a server that broke the protocol."""
+    codes = {"unexpected": RefuseCode.UNEXPECTED, "checksum": RefuseCode.CHECKSUM}
+    code = codes.get(error.code, RefuseCode.MALFORMED)
+    return encode_message(Refuse(code, text=str(error)))

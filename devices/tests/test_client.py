@@ -1,0 +1,362 @@
+"""The device's client: exactly once, in order, over links and servers that fail."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from devices.protocol import (
+    Block,
+    Command,
+    Data,
+    Event,
+    Gap,
+    GapReason,
+    Hello,
+    Live,
+    Log,
+    LogLevel,
+    Refuse,
+    RefuseCode,
+    Result,
+    ResultStatus,
+    Rewind,
+)
+from devices.simulator.buffer import Buffer
+from devices.simulator.client import (
+    BACKOFF_CAP_S,
+    Address,
+    DeviceClient,
+    backoff_s,
+    client_tls,
+    retry_after_s,
+)
+from devices.simulator.clock import Clock
+from devices.simulator.faults import NO_FAULTS, Faults
+from devices.simulator.session import Identity
+from devices.tests.device_server import DeviceServer, running
+
+IDENTITY = Identity(serial="T-1", secret=bytes(32), device_type="test")
+
+
+def frame(number: int, samples: int = 5) -> Block:
+    times = 1_700_000_000_000 + 2_000 * (np.arange(samples) + number * samples)
+    values = np.vstack([times // 2_000 % 1_000, np.full(samples, number)])
+    return Block(times.astype(np.int64), (0, 1), values.astype(np.int64))
+
+
+def flat(frames: list[Data]) -> list[tuple[int, int, int]]:
+    """Every reading as (time, channel, value)."""
+    return [
+        (int(time), channel, int(value))
+        for data in frames
+        for block in data.blocks
+        for channel, row in zip(block.channels, block.values, strict=True)
+        for time, value in zip(block.times, row, strict=True)
+    ]
+
+
+def expected(numbers: range) -> list[tuple[int, int, int]]:
+    return [
+        (int(time), channel, int(value))
+        for number in numbers
+        for channel, row in enumerate(frame(number).values)
+        for time, value in zip(frame(number).times, row, strict=True)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def device(
+    server: DeviceServer,
+    ca: Path,
+    folder: Path,
+    *,
+    faults: Faults = NO_FAULTS,
+    clock: Clock | None = None,
+    capacity: int = 1 << 20,
+) -> AsyncIterator[DeviceClient]:
+    with Buffer(folder / "buffer", capacity=capacity) as buffer:
+        client = DeviceClient(
+            address=Address("localhost", server.port),
+            tls=client_tls(ca),
+            identity=IDENTITY,
+            buffer=buffer,
+            faults=faults,
+            clock=clock,
+            chance=random.Random(7),
+        )
+        task = asyncio.create_task(client.run())
+        try:
+            yield client
+        finally:
+            client.kill()
+            await task
+
+
+async def until(condition: object, seconds: float = 20) -> None:
+    """Wait until the callable is true; fails after `seconds`."""
+    assert callable(condition)
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_client_delivers_every_frame_in_order(tmp_path: Path) -> None:
+    server = DeviceServer(window=8)
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        for number in range(100):
+            client.append_data(frame(number))
+        assert await client.drain(20)
+        assert flat(server.frames("T-1")) == expected(range(100))
+        assert server.most_in_flight <= 8
+        assert (server.duplicates, server.rewinds, server.errors) == (0, 0, [])
+        assert client.buffer.oldest == client.buffer.next_sequence == 101
+
+
+async def test_client_respects_the_window_without_acknowledgements(tmp_path: Path) -> None:
+    server = DeviceServer(window=5, committing=False)
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        for number in range(12):
+            client.append_data(frame(number))
+        await until(lambda: len(server.frames("T-1")) == 5)
+        await asyncio.sleep(0.2)
+        assert len(server.frames("T-1")) == 5
+        assert len(client.buffer) == 12  # nothing is freed before it is committed
+        server.commit("T-1")
+        await until(lambda: len(server.frames("T-1")) == 10)
+
+
+async def test_client_records_while_the_link_is_down_and_goes_on_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    server = DeviceServer()
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        client.append_data(frame(0))
+        assert await client.drain(20)
+    async with device(server, ca, tmp_path) as client:  # nobody listens
+        for number in range(1, 40):
+            client.append_data(frame(number))
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        client.append_data(frame(40))
+        assert await client.drain(20)
+    assert flat(server.frames("T-1")) == expected(range(41))
+    assert [hello.boot_count for hello in server.hellos] == [1, 3]
+    assert server.hellos[-1].oldest_sequence <= 2
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(cut_rate=0.05),
+        Faults(corrupt_rate=0.05),
+        Faults(duplicate_rate=0.3),
+        Faults(cut_after_bytes=900),
+        Faults(cut_after_s=0.05),
+        Faults(cut_rate=0.03, corrupt_rate=0.03, duplicate_rate=0.1),
+    ],
+    ids=["cut", "corrupt", "duplicate", "bytes", "seconds", "all"],
+)
+async def test_client_delivers_exactly_once_over_a_faulty_link(
+    tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devices.simulator.client.BACKOFF_CAP_S", 0.02)
+    server = DeviceServer(window=16)
+    async with (
+        running(server, tmp_path) as ca,
+        device(server, ca, tmp_path, faults=faults) as client,
+    ):
+        for number in range(150):
+            client.append_data(frame(number))
+            if number % 10 == 0:
+                await asyncio.sleep(0.01)
+        assert await client.drain(60)
+        assert flat(server.frames("T-1")) == expected(range(150))
+        if faults.duplicate_rate:
+            assert server.duplicates > 0
+        if faults.cut_rate or faults.cut_after_bytes or faults.corrupt_rate:
+            assert client.counters.connections > 1
+
+
+async def test_client_declares_what_a_full_buffer_lost(tmp_path: Path) -> None:
+    server = DeviceServer()
+    async with running(server, tmp_path) as ca:
+        pass
+    async with device(server, ca, tmp_path, capacity=8_000) as client:
+        for number in range(400):
+            client.append_data(frame(number))
+        oldest = client.buffer.oldest
+        assert oldest > 1
+    async with (
+        running(server, tmp_path) as ca,
+        device(server, ca, tmp_path, capacity=8_000) as client,
+    ):
+        assert await client.drain(20)
+    assert server.messages("T-1")[0] == Gap(1, oldest - 1, GapReason.BUFFER_FULL)
+    assert flat(server.frames("T-1")) == expected(range(oldest - 1, 400))
+    assert server.committed["T-1"] == 400
+
+
+async def test_client_sends_again_from_a_rewind(tmp_path: Path) -> None:
+    server = DeviceServer(committing=False)
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        for number in range(10):
+            client.append_data(frame(number))
+        await until(lambda: len(server.frames("T-1")) == 10)
+        server.send("T-1", Rewind(4))
+        await until(lambda: server.duplicates == 7)
+        server.commit("T-1")
+        assert await client.drain(10)
+
+
+async def test_client_that_lost_its_buffer_goes_on_behind_what_may_be_under_way(
+    tmp_path: Path,
+) -> None:
+    server = DeviceServer(window=32, committed={"T-1": 500})
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        await client.connected.wait()
+        client.append_data(frame(1))
+        assert await client.drain(10)
+        gap, data = server.messages("T-1")
+        assert gap == Gap(501, 532, GapReason.STATE_LOST)
+        assert isinstance(data, Data)
+        assert data.sequence == 533
+        assert server.hellos[0].next_sequence == 1
+
+
+async def test_client_resumes_its_tls_session(tmp_path: Path) -> None:
+    server = DeviceServer()
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        for number in range(3):
+            client.append_data(frame(number))
+            assert await client.drain(10)
+            server.writers["T-1"].transport.abort()
+            await until(lambda: not client.connected.is_set())
+            await asyncio.wait_for(client.connected.wait(), 10)
+        assert server.resumed == client.counters.resumed == 3
+
+
+async def test_client_trusts_only_the_pinned_authority(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    server = DeviceServer()
+    async with (
+        running(DeviceServer(), other) as other_ca,
+        running(server, tmp_path),
+        device(server, other_ca, tmp_path) as client,
+    ):
+        client.append_data(frame(0))
+        assert not await client.drain(1)
+    assert server.hellos == []
+
+
+async def test_client_corrects_its_clock_by_the_greeting_and_remembers_it(tmp_path: Path) -> None:
+    server = DeviceServer()
+    clock = Clock(skew_ms=-3_600_000)
+    async with running(server, tmp_path) as ca:
+        async with device(server, ca, tmp_path, clock=clock) as client:
+            await asyncio.wait_for(client.connected.wait(), 10)
+            assert abs(clock.now_ms() - server.now_ms()) < 500
+            assert abs(clock.device_ms() - server.now_ms()) > 3_500_000
+        async with device(server, ca, tmp_path) as client:
+            assert abs((client.clock.offset_ms or 0) - 3_600_000) < 500
+
+
+async def test_client_follows_a_drifting_clock_by_pings(tmp_path: Path) -> None:
+    server = DeviceServer()
+    clock = Clock()
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path, clock=clock) as client:
+        await asyncio.wait_for(client.connected.wait(), 10)
+        server.clock_offset_ms = 5_000
+        link = client._link
+        assert link is not None
+        link._send(link.session.ping())
+        await until(lambda: abs(clock.now_ms() - server.now_ms()) < 500)
+        assert server.pings[0].next_sequence == client.buffer.next_sequence
+
+
+async def test_client_reports_live_leases(tmp_path: Path) -> None:
+    server = DeviceServer(live_lease_s=30)
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        await asyncio.wait_for(client.connected.wait(), 10)
+        assert client.live
+        changes: list[bool] = []
+        client.on_live = changes.append
+        server.send("T-1", Live(0))
+        await until(lambda: changes == [False])
+        server.send("T-1", Live(1))
+        await until(lambda: changes == [False, True, False])  # the lease runs out by itself
+
+
+async def test_client_answers_an_unknown_command_and_carries_logs_and_events(
+    tmp_path: Path,
+) -> None:
+    server = DeviceServer()
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        client.append_log(LogLevel.WARNING, "voltage sag on phase 2")
+        client.append_event("relay.opened", {"relay": 1, "by": "thermal"})
+        await asyncio.wait_for(client.connected.wait(), 10)
+        server.send("T-1", Command(bytes(range(16)), "make.coffee"))
+        await until(lambda: len(server.messages("T-1")) == 3)
+        log, event, result = server.messages("T-1")
+        assert isinstance(log, Log)
+        assert [(line.level, line.text) for line in log.lines] == [
+            (LogLevel.WARNING, "voltage sag on phase 2")
+        ]
+        assert isinstance(event, Event)
+        assert (event.kind, event.data) == ("relay.opened", {"relay": 1, "by": "thermal"})
+        assert isinstance(result, Result)
+        assert (result.command_id, result.status) == (bytes(range(16)), ResultStatus.REJECTED)
+        assert "make.coffee" in result.detail
+
+
+async def test_client_gives_up_a_message_that_is_refused_for_good(tmp_path: Path) -> None:
+    refusals = [None, Refuse(RefuseCode.MALFORMED, sequence=2), None]
+    server = DeviceServer(committing=False, answer=lambda _: refusals.pop(0))
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        for number in range(3):
+            client.append_data(frame(number))
+        await until(lambda: len(server.frames("T-1")) == 3)
+        server.stored.clear()
+        server.writers["T-1"].transport.abort()
+        await until(lambda: len(server.messages("T-1")) == 3)
+        assert server.messages("T-1")[1] == Gap(2, 2, GapReason.REFUSED)
+        assert client.counters.refused == 1
+
+
+async def test_client_closes_on_nonsense_from_the_server(tmp_path: Path) -> None:
+    server = DeviceServer()
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        await asyncio.wait_for(client.connected.wait(), 10)
+        server.writers["T-1"].write(b"\x01\x10\x00\x00" + bytes(4))
+        await until(lambda: [refuse.code for refuse in server.refusals] == [RefuseCode.CHECKSUM])
+        await until(lambda: len(server.hellos) == 2)
+
+
+def test_backoff_has_full_jitter_within_its_bounds() -> None:
+    chance = random.Random(1)
+    for attempt in range(30):
+        ceiling = min(BACKOFF_CAP_S, 2**attempt)
+        waits = [backoff_s(attempt, chance) for _ in range(400)]
+        assert all(0 <= wait <= ceiling for wait in waits)
+        assert min(waits) < 0.05 * ceiling  # full jitter: down to nothing …
+        assert max(waits) > 0.95 * ceiling  # … and up to the ceiling
+        assert 0.4 * ceiling < sum(waits) / 400 < 0.6 * ceiling
+
+
+def test_retry_after_is_obeyed_and_a_device_that_is_not_accepted_stays_away() -> None:
+    chance = random.Random(1)
+    again = [retry_after_s(Refuse(RefuseCode.AGAIN, 30), 0, chance) for _ in range(100)]
+    assert 30 <= min(again) < max(again) <= 31
+    revoked = retry_after_s(Refuse(RefuseCode.REVOKED, 5), 0, chance)
+    assert revoked >= 3_600
+
+
+def test_client_says_hello_without_showing_its_secret() -> None:
+    secret = bytes(range(32))
+    hello = Hello("S", secret, "t", "h", "f", 1, 0, 1, 1)
+    assert repr(secret) not in repr(hello)
+    assert repr(secret) not in repr(Identity("S", secret, "t"))
