@@ -9,6 +9,7 @@ import csv
 import gzip
 import itertools
 import re
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,7 +53,13 @@ class Column:
 
 def read_table(path: Path) -> list[Column]:
     """The columns of a CSV file (or .csv.gz); raises NotARecording when it is no table."""
-    # utf-8-sig drops a byte order mark; undecodable bytes matter only in texts nobody reads.
+    try:
+        return _read_open_table(path)
+    except (csv.Error, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise NotARecording(f"unreadable: {error}") from None
+
+
+def _read_open_table(path: Path) -> list[Column]:
     with _open(path) as text:
         head = text.readline()
         delimiter = max(",;\t|", key=head.count)
@@ -68,6 +75,7 @@ def read_table(path: Path) -> list[Column]:
 
 
 def _open(path: Path) -> TextIO:
+    # utf-8-sig drops a byte order mark; undecodable bytes matter only in texts nobody reads.
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
     return path.open(encoding="utf-8-sig", errors="replace", newline="")
