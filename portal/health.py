@@ -42,7 +42,8 @@ UNKNOWN: Outcome = {"status": "unknown"}
 
 
 class Probe:
-    """One check in a thread of its own: never two at once, however many ask and however it hangs."""
+    """One check in a thread of its own: never two at once, however many ask and however it
+    hangs."""
 
     def __init__(self, name: str, check: Callable[[], Outcome]) -> None:
         self._name = name

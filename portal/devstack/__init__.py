@@ -1,4 +1,6 @@
-"""The development stack: embedded servers, the process supervisor behind `make up`, the checks behind `make test`.
+"""The development stack: embedded servers, the process supervisor behind `make up`, the checks
+behind `make test`.
 
-Nothing here needs Django to be configured. `servers.session()` and `private` are the interface for tests and benchmarks.
+Nothing here needs Django to be configured. `servers.open_session` and `servers.make_private` are
+the interface for tests and benchmarks.
 """

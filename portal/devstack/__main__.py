@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import signal
+import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
+from portal.devstack import checks
 from portal.devstack.errors import SetupError
 from portal.devstack.home import Home, current, explain_os_error
 from portal.devstack.keeper import keep
+from portal.devstack.lease import running, set_persistent, stop
 from portal.devstack.packages import Programs
-from portal.devstack.servers import (
-    Session,
-    in_use,
-    open_session,
-    running,
-    set_persistent,
-    wait_stopped,
-)
+from portal.devstack.servers import Session, open_session
+from portal.devstack.up import environment, up
+from portal.env import CHECKOUT, SettingError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; an expected failure is one sentence."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(options.run(options))
-    except SetupError as error:
+    except (SetupError, SettingError) as error:
         print(f"wattline: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("wattline: stopped", file=sys.stderr)
+        return 130
     except OSError as error:
         print(f"wattline: {explain_os_error(error, Path(error.filename or '.'))}", file=sys.stderr)
     return 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # so that everything that is open is closed
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,6 +63,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _up(_options: argparse.Namespace) -> int:
+    return up()
+
+
+def _test(options: argparse.Namespace) -> int:
+    return checks.run_tests(options.arguments)
+
+
+def _lint(_options: argparse.Namespace) -> int:
+    return checks.run_lint()
+
+
+def _format(_options: argparse.Namespace) -> int:
+    return checks.format_files()
+
+
+def _bench(options: argparse.Namespace) -> int:
+    with open_session(_say) as session:
+        command = [sys.executable, "manage.py", "bench", "all", "--json", *options.arguments]
+        return subprocess.run(
+            command, cwd=CHECKOUT, env=environment(session), check=False
+        ).returncode
+
+
 def _say(line: str) -> None:
     print(f"wattline: {line}", file=sys.stderr, flush=True)
 
@@ -73,21 +103,10 @@ def _open_persistent() -> Session:
 
 
 def _stop(_options: argparse.Namespace) -> int:
-    home = current()
-    state = running(home)
-    if not state:
+    if stop(current()):
         print("the servers are down")
-        return 0
-    set_persistent(home, persistent=False)
-    if in_use(home):
+    else:
         print("the servers are in use by a running command and stop with it")
-        return 0
-    pid = state.get("pid")
-    if isinstance(pid, int):
-        os.kill(pid, signal.SIGTERM)
-    if not wait_stopped(home):
-        raise SetupError(f"the servers did not stop within 40 s: see {home.log}")
-    print("the servers are down")
     return 0
 
 

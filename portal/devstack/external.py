@@ -23,22 +23,26 @@ from portal.devstack.roles import (
 
 
 def prepare_external(home: Home, url: str, say: Say) -> dict[str, str]:
-    """Makes the roles and extensions in the database at `url`; returns the variables of the three roles.
+    """Makes the roles and extensions in the database at `url`; returns the variables of the three
+    roles.
 
-    With `DATABASE_APP_URL` and `DATABASE_INGEST_URL` set as well, everything is taken as it is. Raises SetupError with a
-    sentence when the server cannot be reached, is too old, or the role of `url` may not do it.
+    With `DATABASE_APP_URL` and `DATABASE_INGEST_URL` set as well, everything is taken as it is.
+    Raises SetupError with a sentence when the server cannot be reached, is too old, or the role of
+    `url` may not do it.
     """
     try:
         connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SetupError(
-            f"the database of DATABASE_URL does not answer ({reason}): correct or unset DATABASE_URL"
+            f"the database of DATABASE_URL does not answer ({reason}): correct or unset "
+            "DATABASE_URL"
         ) from error
     with connection:
         if connection.info.server_version < OLDEST_POSTGRESQL * 10_000:
             raise SetupError(
-                f"the server of DATABASE_URL is older than PostgreSQL {OLDEST_POSTGRESQL}: use a newer one"
+                f"the server of DATABASE_URL is older than PostgreSQL {OLDEST_POSTGRESQL}: use a "
+                "newer one"
             )
         _ensure_extensions(connection)
         if os.environ.get("DATABASE_APP_URL") and os.environ.get("DATABASE_INGEST_URL"):
@@ -57,7 +61,8 @@ def _ensure_extensions(connection: psycopg.Connection) -> None:
         except psycopg.Error as error:
             raise SetupError(
                 f"the database of DATABASE_URL has no extension {extension} and it cannot be made "
-                f"({str(error).strip().splitlines()[0]}): install it on the server and run CREATE EXTENSION {extension} there "
+                f"({str(error).strip().splitlines()[0]}): install it on the server and run CREATE "
+                f"EXTENSION {extension} there "
                 "as a superuser"
             ) from error
 
@@ -72,7 +77,8 @@ def _ensure_roles(home: Home, connection: psycopg.Connection, url: str, say: Say
     known = all((home.secrets / f"postgres_{name}").exists() for name in ("owner", "app", "ingest"))
     if existing and not known:
         raise SetupError(
-            f"the server of DATABASE_URL has the role {min(existing)} already, and {home.secrets} does not know its "
+            f"the server of DATABASE_URL has the role {min(existing)} already, and {home.secrets} "
+            "does not know its "
             "password: set DATABASE_APP_URL and DATABASE_INGEST_URL too"
         )
     credentials = Credentials.of(home)

@@ -61,7 +61,8 @@ class Home:
 
     @property
     def sockets(self) -> Path:
-        """Folder of the servers' Unix sockets, elsewhere when the state folder's path is too long for one."""
+        """Folder of the servers' Unix sockets, elsewhere when the state folder's path is too long
+        for one."""
         folder = self.run / "sockets"
         if len(os.fsencode(folder)) <= _LONGEST_SOCKET_FOLDER:
             return folder
@@ -83,7 +84,8 @@ class Home:
         user = service_user()
         if user is not None and not reachable(self.path, user):
             raise SetupError(
-                f"{self.path} lies under a folder that the user {user.name} cannot enter, and PostgreSQL does not run "
+                f"{self.path} lies under a folder that the user {user.name} cannot enter, and "
+                "PostgreSQL does not run "
                 "as root: set WATTLINE_HOME to a folder such as /var/lib/wattline"
             )
 
@@ -94,7 +96,8 @@ class Home:
         give_to_service_user(self.sockets, 0o700)
 
     def secret(self, name: str, length: int = 32) -> str:
-        """The secret `name`, made at the first call: letters and digits only, so that it fits a URL."""
+        """The secret `name`, made at the first call: letters and digits only, so that it fits a
+        URL."""
         file = self.secrets / name
         try:
             if file.exists() and (value := file.read_text(encoding="ascii").strip()):
@@ -128,8 +131,9 @@ class Home:
 def current() -> Home:
     """This copy's home, ready for use.
 
-    As root the servers run as another user; when that user cannot reach a folder in the checkout (`/root/...`), the
-    state moves to `/var/lib/wattline`, and `.wattline-home` in the checkout remembers where.
+    As root the servers run as another user; when that user cannot reach a folder in the checkout
+    (`/root/...`), the state moves to `/var/lib/wattline`, and `.wattline-home` in the checkout
+    remembers where.
     """
     path = env.home()
     user = service_user()
@@ -153,7 +157,8 @@ def service_user() -> ServiceUser | None:
             continue
         return ServiceUser(name, entry.pw_uid, entry.pw_gid)
     raise SetupError(
-        "PostgreSQL does not run as root, and there is no user postgres or nobody: add one (useradd)"
+        "PostgreSQL does not run as root, and there is no user postgres or nobody: add one "
+        "(useradd)"
     )
 
 
@@ -202,7 +207,8 @@ def require_space(folder: Path, megabytes: int) -> None:
     free = shutil.disk_usage(folder).free // 1_000_000
     if free < megabytes:
         raise SetupError(
-            f"only {free} MB are free on the disk of {folder} and {megabytes} MB are needed: free some space, or set "
+            f"only {free} MB are free on the disk of {folder} and {megabytes} MB are needed: free "
+            "some space, or set "
             "WATTLINE_HOME to a folder on a larger disk"
         )
 
@@ -210,10 +216,16 @@ def require_space(folder: Path, megabytes: int) -> None:
 def explain_os_error(error: OSError, path: Path) -> str:
     """One sentence for a failed file operation."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"the disk of {path} is full: free some space, or set WATTLINE_HOME to a folder on a larger disk"
+        return (
+            f"the disk of {path} is full: free some space, or set WATTLINE_HOME to a folder on a "
+            "larger disk"
+        )
+    name = error.filename or path
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return f"{error.filename or path} cannot be written ({error.strerror}): correct its owner, or set WATTLINE_HOME"
-    return f"{error.filename or path}: {error.strerror}: set WATTLINE_HOME to a folder that can be used"
+        return (
+            f"{name} cannot be written ({error.strerror}): correct its owner, or set WATTLINE_HOME"
+        )
+    return f"{name}: {error.strerror}: set WATTLINE_HOME to a folder that can be used"
 
 
 def _own_uids() -> set[int]:

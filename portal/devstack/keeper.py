@@ -1,7 +1,8 @@
 """The process that runs the embedded servers as long as somebody needs them.
 
-Whoever uses the servers holds a shared lock on `run/lease.lock`; the kernel gives it back however that process ends. The
-keeper ends the servers when the last lease is gone, unless `run/persistent` says that they shall stay.
+Whoever uses the servers holds a shared lock on `run/lease.lock`; the kernel gives it back however
+that process ends. The keeper ends the servers when the last lease is gone, unless `run/persistent`
+says that they shall stay.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _RESTART_WINDOW_SECONDS = 60.0
 
 
 def keep(home: Home, programs: Programs, wanted: list[str], report: int) -> int:
-    """Runs the `wanted` servers ("postgres", "redis"); writes "ready" or the reason to the file descriptor `report`.
+    """Runs the `wanted` servers ("postgres", "redis"); writes "ready" or the reason to the file
+    descriptor `report`.
 
     Returns the exit code when the servers are down again.
     """
@@ -65,7 +67,8 @@ def keep(home: Home, programs: Programs, wanted: list[str], report: int) -> int:
 
 
 def _nobody_uses(home: Home, lease: int) -> bool:
-    """Whether there is no lease; then the lock is ours, and a newcomer waits until the servers are down."""
+    """Whether there is no lease; then the lock is ours, and a newcomer waits until the servers are
+    down."""
     if (home.run / "persistent").exists():
         return False
     try:
@@ -82,20 +85,26 @@ class _Servers:
         ports = home.read_state("ports")
         self.postgres = (
             Postgres(
-                programs, home.path / "postgres" / "data", home.sockets, home.log / "postgres.log",
+                programs,
+                home.path / "postgres" / "data",
+                home.sockets,
+                home.log / "postgres.log",
                 process.free_port(_port(ports, "postgres")),
             )
             if "postgres" in wanted
             else None
-        )  # fmt: skip
+        )
         self.redis = (
             Redis(
-                programs.redis_server, home.path / "redis", home.log / "redis.log",
-                process.free_port(_port(ports, "redis")), home.secret("redis"),
+                programs.redis_server,
+                home.path / "redis",
+                home.log / "redis.log",
+                process.free_port(_port(ports, "redis")),
+                home.secret("redis"),
             )
             if "redis" in wanted
             else None
-        )  # fmt: skip
+        )
         self._ended: list[float] = []
 
     def start(self) -> None:
@@ -114,14 +123,18 @@ class _Servers:
             server.wait_ready()
 
     def restart_ended(self) -> str | None:
-        """Starts a server that ended by itself again; returns a sentence when that happens too often."""
+        """Starts a server that ended by itself again; returns a sentence when that happens too
+        often."""
         for server in (self.postgres, self.redis):
             if server is None or server.server is None or server.server.poll() is None:
                 continue
             now = time.monotonic()
             self._ended = [at for at in self._ended if now - at < _RESTART_WINDOW_SECONDS] + [now]
             if len(self._ended) > _RESTARTS:
-                return f"{type(server).__name__} ended {_RESTARTS} times within a minute: see {server.log}"
+                return (
+                    f"{type(server).__name__} ended {_RESTARTS} times within a minute: see "
+                    f"{server.log}"
+                )
             try:
                 self._start(server)
             except SetupError as error:

@@ -1,9 +1,10 @@
-"""PostgreSQL with TimescaleDB, and Redis: those of the machine, or unpacked from Debian's archive into a private folder.
+"""PostgreSQL with TimescaleDB, and Redis: those of the machine, or unpacked from Debian's archive
+into a private folder.
 
-The packages are fetched by apt itself with a configuration of its own (an empty list of installed packages, so that every
-dependency comes along, and signatures checked against Debian's keyring), unpacked with dpkg, and their binaries are told
-by patchelf to use the loader and the libraries beside them. So they run on an older Debian too, and the system is not
-touched.
+The packages are fetched by apt itself with a configuration of its own (an empty list of installed
+packages, so that every dependency comes along, and signatures checked against Debian's keyring),
+unpacked with dpkg, and their binaries are told by patchelf to use the loader and the libraries
+beside them. So they run on an older Debian too, and the system is not touched.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ SUITE = "trixie"
 PACKAGES = ("postgresql-17-timescaledb", "redis-server")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 OLDEST_POSTGRESQL = 15
-# Written last into the unpacked folder; a different text (other packages, another path) means: unpack again.
+# Written last into the unpacked folder; a different text (other packages, another path) means:
+# unpack again.
 _STAMP = ".complete"
 _LAYOUT = 1
 
@@ -56,7 +58,8 @@ def find(home: Home, say: Say) -> Programs:
 
 
 def local_postgres() -> tuple[Path, int] | None:
-    """The programs and version of the newest PostgreSQL on this machine that has TimescaleDB, or None."""
+    """The programs and version of the newest PostgreSQL on this machine that has TimescaleDB, or
+    None."""
     found: list[tuple[int, Path]] = []
     for root in Path("/usr/lib/postgresql").glob("*/bin/postgres"):
         version = root.parent.parent.name
@@ -70,7 +73,8 @@ def local_postgres() -> tuple[Path, int] | None:
 
 
 def ensure_stack(home: Home, say: Say) -> Path:
-    """The folder with the unpacked packages; fetches and unpacks what an earlier set-up did not finish."""
+    """The folder with the unpacked packages; fetches and unpacks what an earlier set-up did not
+    finish."""
     stack = home.stack
     if _is_complete(stack):
         return stack
@@ -82,7 +86,8 @@ def ensure_stack(home: Home, say: Say) -> Path:
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
             raise SetupError(
-                f"{tool} is missing, so PostgreSQL with TimescaleDB and Redis cannot be brought: use a Debian-family "
+                f"{tool} is missing, so PostgreSQL with TimescaleDB and Redis cannot be brought: "
+                "use a Debian-family "
                 "system, or set DATABASE_URL and REDIS_URL to servers of your own"
             )
     say("fetching PostgreSQL, TimescaleDB and Redis from Debian's archive (about 100 MB)")
@@ -129,7 +134,8 @@ def _download(home: Home) -> list[Path]:
     """Fetches the packages with all dependencies; apt resumes what was fetched before."""
     if not KEYRING.exists():
         raise SetupError(
-            f"{KEYRING} is missing: install the package debian-archive-keyring, or set DATABASE_URL and REDIS_URL"
+            f"{KEYRING} is missing: install the package debian-archive-keyring, or set "
+            "DATABASE_URL and REDIS_URL"
         )
     apt = home.path / "apt"
     for folder in ("lists/partial", "archives/partial", "etc/preferences.d"):
@@ -152,7 +158,8 @@ def _download(home: Home) -> list[Path]:
             continue
         return sorted((apt / "archives").glob("*.deb"))
     raise SetupError(
-        f"PostgreSQL and Redis could not be fetched from Debian's archive ({problem}): check the network and the "
+        f"PostgreSQL and Redis could not be fetched from Debian's archive ({problem}): check the "
+        "network and the "
         "mirror in /etc/apt, or set DATABASE_URL and REDIS_URL to servers of your own"
     )
 
@@ -209,14 +216,15 @@ def _run(command: list[str], what: str, environment: dict[str, str] | None = Non
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("E:", "Err"))] or lines[-1:]
         raise SetupError(
-            f"{what}: {errors[-1].removeprefix('E: ') if errors else f'exit code {done.returncode}'}"
+            f"{what}: "
+            f"{errors[-1].removeprefix('E: ') if errors else f'exit code {done.returncode}'}"
         )
     return done.stdout
 
 
 def _drop_documentation(root: Path) -> None:
-    for folder in ("doc", "man", "locale", "info", "lintian", "perl"):
-        shutil.rmtree(root / "usr/share" / folder, ignore_errors=True)
+    for name in ("doc", "man", "locale", "info", "lintian", "perl"):
+        shutil.rmtree(root / "usr/share" / name, ignore_errors=True)
     for folder in root.glob("usr/lib/postgresql/*/lib/bitcode"):
         shutil.rmtree(folder)
     for library in (
@@ -228,14 +236,16 @@ def _drop_documentation(root: Path) -> None:
 
 
 def _link_to_own_libraries(root: Path, *, final: Path) -> None:
-    """Sets loader and library path of every program we run to those in `final`, where `root` is going to be."""
+    """Sets loader and library path of every program we run to those in `final`, where `root` is
+    going to be."""
     tool = _patchelf()
     folders = [*root.glob("usr/lib/postgresql/*/bin"), root / "usr/bin"]
     programs = [file for folder in folders for file in folder.iterdir() if _wanted(file)]
     loader = _run([tool, "--print-interpreter", str(programs[0])], "patchelf").strip().lstrip("/")
     if not (root / "usr" / loader).exists():
         raise SetupError(
-            f"the packages for this machine have no {loader}: set DATABASE_URL and REDIS_URL to servers of your own"
+            f"the packages for this machine have no {loader}: set DATABASE_URL and REDIS_URL to "
+            "servers of your own"
         )
     libraries = ":".join(
         str(final / folder.relative_to(root)) for folder in root.glob("usr/lib/*-linux-*")

@@ -26,7 +26,8 @@ from portal.devstack.packages import Programs, Say
 from portal.devstack.roles import ADMIN, Credentials, create_database, create_roles
 
 DATABASE = "wattline"
-# A database with the extensions, owned by the administrator: what a role with CREATEDB copies to make its own.
+# A database with the extensions, owned by the administrator: what a role with CREATEDB copies to
+# make its own.
 TEMPLATE = "wattline_template"
 _START_SECONDS = 60
 _MEGABYTE = 1024 * 1024
@@ -36,7 +37,8 @@ _MEGABYTE = 1024 * 1024
 class Postgres:
     """One server on one data folder; TCP on 127.0.0.1 and a Unix socket in `sockets`.
 
-    `log` gets what the server says. `small` gives it little memory, for instances that live as long as one test.
+    `log` gets what the server says. `small` gives it little memory, for instances that live as long
+    as one test.
     """
 
     programs: Programs
@@ -52,15 +54,23 @@ class Postgres:
         require_space(self.data, 300)
         write_atomic(self.data / "wattline.conf", _settings(small=self.small), 0o644)
         command = [
-            str(self.programs.postgres_bin / "postgres"), "-D", str(self.data), "-p", str(self.port),
-            "-k", str(self.sockets), "-h", "" if local_only else "127.0.0.1",
-        ]  # fmt: skip
+            str(self.programs.postgres_bin / "postgres"),
+            "-D",
+            str(self.data),
+            "-p",
+            str(self.port),
+            "-k",
+            str(self.sockets),
+            "-h",
+            "" if local_only else "127.0.0.1",
+        ]
         self.server = process.spawn(
             command, log=self.log, user=service_user(), dies_with=signal.SIGINT
         )
 
     def wait_ready(self, password: str) -> None:
-        """Blocks until queries are answered; raises SetupError when the server ends or takes too long."""
+        """Blocks until queries are answered; raises SetupError when the server ends or takes too
+        long."""
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
@@ -71,7 +81,8 @@ class Postgres:
                 return
             if "password authentication failed" in reason:
                 raise SetupError(
-                    f"the password in the folder secrets does not fit the database in {self.data}: restore that "
+                    "the password in the folder secrets does not fit the database in "
+                    f"{self.data}: restore that "
                     "folder, or remove both to start anew"
                 )
             if self.server is not None and self.server.poll() is not None:
@@ -87,12 +98,18 @@ class Postgres:
     def connect_admin(self, password: str, database: str) -> psycopg.Connection:
         """A connection of the administrator over the Unix socket, in autocommit mode."""
         return psycopg.connect(
-            host=str(self.sockets), port=self.port, user=ADMIN, password=password, dbname=database,
-            autocommit=True, connect_timeout=5,
-        )  # fmt: skip
+            host=str(self.sockets),
+            port=self.port,
+            user=ADMIN,
+            password=password,
+            dbname=database,
+            autocommit=True,
+            connect_timeout=5,
+        )
 
     def stop(self, *, grace: float = 20.0) -> None:
-        """Fast shutdown: sessions are ended, everything is on disk; after `grace` seconds it is killed."""
+        """Fast shutdown: sessions are ended, everything is on disk; after `grace` seconds it is
+        killed."""
         if self.server is not None:
             process.end(self.server, signal.SIGINT, grace)
             self.server = None
@@ -105,7 +122,8 @@ class Postgres:
             self.server = None
 
     def clear_stale_pid(self) -> None:
-        """Removes the lock of a server that is gone, whose process number somebody else may have by now.
+        """Removes the lock of a server that is gone, whose process number somebody else may have by
+        now.
 
         PostgreSQL itself trusts any living process of its user with that number.
         """
@@ -119,14 +137,16 @@ class Postgres:
 
 
 def ensure_cluster(home: Home, programs: Programs, say: Say) -> Path:
-    """The cluster's data folder; made under another name and renamed when complete, so it exists whole or not at all."""
+    """The cluster's data folder; made under another name and renamed when complete, so it exists
+    whole or not at all."""
     root = home.path / "postgres"
     data = root / "data"
     if data.exists():
         made_by = (data / "PG_VERSION").read_text(encoding="ascii").strip()
         if int(made_by) != programs.postgres_version:
             raise SetupError(
-                f"{data} was made by PostgreSQL {made_by} and this machine would run {programs.postgres_version}: "
+                f"{data} was made by PostgreSQL {made_by} and this machine would run "
+                f"{programs.postgres_version}: "
                 f"install {made_by} again, or move the folder away to start anew"
             )
         return data
@@ -166,7 +186,8 @@ def ensure_cluster(home: Home, programs: Programs, say: Say) -> Path:
 def private(
     home: Home, programs: Programs, folder: Path, port: int, source: Path | None = None
 ) -> Postgres:
-    """A server on a copy of the pristine cluster (or of `source`, a stopped one) in `folder`; not started yet."""
+    """A server on a copy of the pristine cluster (or of `source`, a stopped one) in `folder`; not
+    started yet."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     data = folder / "data"
@@ -196,14 +217,29 @@ def _initdb(programs: Programs, data: Path, home: Home) -> None:
         else []
     )
     command = [
-        str(programs.postgres_bin / "initdb"), "-D", str(data), "-U", ADMIN, "--encoding=UTF8", "--locale=C", *provider,
-        "--auth=scram-sha-256", f"--pwfile={password}", "--data-checksums", "--no-instructions",
-    ]  # fmt: skip
+        str(programs.postgres_bin / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        ADMIN,
+        "--encoding=UTF8",
+        "--locale=C",
+        *provider,
+        "--auth=scram-sha-256",
+        f"--pwfile={password}",
+        "--data-checksums",
+        "--no-instructions",
+    ]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, cwd="/", env=process.clean_environment(), check=False,
+            command,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env=process.clean_environment(),
+            check=False,
             **process.identity(user),
-        )  # fmt: skip
+        )
     finally:
         password.unlink(missing_ok=True)
     if done.returncode:
@@ -214,7 +250,8 @@ def _initdb(programs: Programs, data: Path, home: Home) -> None:
 
 
 def _settings(*, small: bool) -> str:
-    """Settings for steady ingest on a small machine; durable: a commit is on disk before it is answered."""
+    """Settings for steady ingest on a small machine; durable: a commit is on disk before it is
+    answered."""
     memory = 64 if small else max(64, min(2048, available_memory() // _MEGABYTE // 8))
     return f"""\
 # Written at every start by portal/devstack/postgres.py.

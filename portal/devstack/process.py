@@ -22,7 +22,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Starts `command` in a session of its own as `user`, its output appended to `log`.
 
-    The kernel sends it `dies_with` when the calling thread ends, however that ends: call it from the main thread.
+    The kernel sends it `dies_with` when the calling thread ends, however that ends: call it from
+    the main thread.
     """
 
     def follow_parent() -> None:
@@ -30,9 +31,17 @@ def spawn(
 
     with log.open("ab") as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/",
-            env=clean_environment(), start_new_session=True, umask=0o077, preexec_fn=follow_parent, **identity(user),
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env=clean_environment(),
+            start_new_session=True,
+            umask=0o077,
+            preexec_fn=follow_parent,
+            **identity(user),
+        )
 
 
 def end(server: subprocess.Popen[bytes], how: signal.Signals, grace: float) -> None:

@@ -51,7 +51,8 @@ class Redis:
         )
 
     def wait_ready(self) -> None:
-        """Blocks until it answers and its data is loaded; raises SetupError when it ends or takes too long."""
+        """Blocks until it answers and its data is loaded; raises SetupError when it ends or takes
+        too long."""
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:

@@ -17,8 +17,9 @@ APP = "wattline_app"
 INGEST = "wattline_ingest"
 EXTENSIONS = ("timescaledb", "btree_gist")
 
-# What each role may do beyond its grants. The owner makes databases for tests. Row-level security binds the app;
-# COPY is refused under row-level security, so ingest is exempt and has next to no grants instead.
+# What each role may do beyond its grants. The owner makes databases for tests. Row-level security
+# binds the app; COPY is refused under row-level security, so ingest is exempt and has next to no
+# grants instead.
 _ATTRIBUTES = {
     OWNER: "LOGIN NOSUPERUSER CREATEDB NOCREATEROLE NOBYPASSRLS",
     APP: "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS",
@@ -58,9 +59,10 @@ class DatabaseUrls:
     @classmethod
     def make(cls, credentials: Credentials, address: str, database: str) -> DatabaseUrls:
         """URLs for `address` (host:port, or host alone)."""
+        name = quote(database, safe="")
         return cls(
             *(
-                f"postgresql://{role}:{quote(password, safe='')}@{address}/{quote(database, safe='')}"
+                f"postgresql://{role}:{quote(password, safe='')}@{address}/{name}"
                 for role, password in credentials.passwords().items()
             )
         )
@@ -91,7 +93,8 @@ def create_roles(connection: psycopg.Connection, credentials: Credentials) -> No
             connection.execute(statement)
         except psycopg.errors.InsufficientPrivilege as error:
             raise SetupError(
-                f"the role of DATABASE_URL may not make {role} ({error.diag.message_primary}): run deploy/roles.sql as a "
+                f"the role of DATABASE_URL may not make {role} ({error.diag.message_primary}): "
+                "run deploy/roles.sql as a "
                 "superuser and set DATABASE_APP_URL and DATABASE_INGEST_URL"
             ) from error
 

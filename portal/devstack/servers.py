@@ -1,4 +1,5 @@
-"""The servers of a copy: start what is needed, tell where they are, share them between processes."""
+"""The servers of a copy: start what is needed, tell where they are, share them between
+processes."""
 
 from __future__ import annotations
 
@@ -6,9 +7,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,6 +16,7 @@ from portal.devstack import packages, process
 from portal.devstack.errors import SetupError
 from portal.devstack.external import prepare_external
 from portal.devstack.home import Home, current, write_private
+from portal.devstack.lease import keeper_runs, running
 from portal.devstack.packages import Programs, Say
 from portal.devstack.postgres import Postgres, ensure_cluster, private
 from portal.devstack.redis_server import Redis
@@ -46,13 +45,17 @@ class Session:
 
     home: Home
     endpoints: Endpoints
-    lease: IO[str] | None = field(repr=False)
+    lease: IO[str] = field(repr=False)
 
     def close(self) -> None:
         """Gives the servers back: they are stopped when nobody else uses them."""
-        if self.lease is not None:
-            self.lease.close()
-            self.lease = None
+        self.lease.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
 
 def open_session(say: Say = print, home: Home | None = None) -> Session:
@@ -80,51 +83,7 @@ def open_session(say: Say = print, home: Home | None = None) -> Session:
     return Session(home, endpoints, lease)
 
 
-@contextmanager
-def session(say: Say = print) -> Iterator[Session]:
-    """`open_session` for a with-statement."""
-    opened = open_session(say)
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
 _NAMES = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_INGEST_URL", "REDIS_URL")
-
-
-def set_persistent(home: Home, *, persistent: bool) -> None:
-    """Whether the servers stay up when nobody uses them."""
-    mark = home.run / "persistent"
-    if persistent:
-        mark.touch()
-    else:
-        mark.unlink(missing_ok=True)
-
-
-def running(home: Home) -> dict[str, object]:
-    """The keeper's state ("pid", "servers", a port each), empty when the servers are down."""
-    return home.read_state("servers") if _keeper_runs(home) else {}
-
-
-def wait_stopped(home: Home, seconds: float = 40.0) -> bool:
-    """Waits until the keeper is gone; False when it still runs after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while _keeper_runs(home):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def in_use(home: Home) -> bool:
-    """Whether a process holds the servers."""
-    with (home.run / "lease.lock").open("w") as lease:
-        try:
-            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 @dataclass
@@ -163,7 +122,8 @@ class PrivateServers:
 def make_private(
     folder: Path, home: Home | None = None, source: Path | None = None
 ) -> PrivateServers:
-    """Servers on ports and data of their own in `folder`, down at first; `source` is a stopped cluster to copy.
+    """Servers on ports and data of their own in `folder`, down at first; `source` is a stopped
+    cluster to copy.
 
     The folder must be one that the servers' user can enter: take one below the home's `tmp`.
     """
@@ -183,7 +143,8 @@ def make_private(
 
 
 def _wanted(home: Home) -> list[str]:
-    """The servers to run ourselves; an address that `servers.env` gave is ours, not somebody else's."""
+    """The servers to run ourselves; an address that `servers.env` gave is ours, not somebody
+    else's."""
     own = _stack_variables(home)
     names = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
     return [
@@ -217,24 +178,14 @@ def _waiting_lock(lease: IO[str], say: Say) -> None:
         fcntl.flock(lease, fcntl.LOCK_SH)
 
 
-def _keeper_runs(home: Home) -> bool:
-    try:
-        with (home.run / "keeper.lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 def _ensure_running(home: Home, wanted: list[str], say: Say) -> None:
-    if _keeper_runs(home):
+    if keeper_runs(home):
         has = running(home).get("servers")
         missing = set(wanted) - set(has if isinstance(has, list) else [])
         if missing:
             raise SetupError(
-                f"the running servers of {home.path} do not include {' and '.join(sorted(missing))}: "
+                f"the running servers of {home.path} do not include "
+                f"{' and '.join(sorted(missing))}: "
                 "run `python -m portal.devstack stop`, then try again"
             )
         return
@@ -251,15 +202,30 @@ def _ensure_running(home: Home, wanted: list[str], say: Say) -> None:
 def _spawn_keeper(home: Home, programs: Programs, wanted: list[str]) -> None:
     reading, writing = os.pipe()
     command = process.python(
-        "portal.devstack", "keep", "--home", str(home.path), "--report", str(writing),
-        "--postgres-bin", str(programs.postgres_bin), "--postgres-version", str(programs.postgres_version),
-        "--redis-server", str(programs.redis_server), *wanted,
-    )  # fmt: skip
+        "portal.devstack",
+        "keep",
+        "--home",
+        str(home.path),
+        "--report",
+        str(writing),
+        "--postgres-bin",
+        str(programs.postgres_bin),
+        "--postgres-version",
+        str(programs.postgres_version),
+        "--redis-server",
+        str(programs.redis_server),
+        *wanted,
+    )
     with (home.log / "keeper.log").open("ab") as log:
         keeper = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            pass_fds=(writing,), cwd=env.CHECKOUT,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(writing,),
+            cwd=env.CHECKOUT,
+        )
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as report:
         answer = report.readline().strip()

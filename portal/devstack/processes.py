@@ -1,0 +1,33 @@
+"""The processes of the product, in the order of their start; they stop in the reverse order."""
+
+from __future__ import annotations
+
+import sys
+
+from portal.devstack.home import Home
+from portal.devstack.supervisor import Process
+
+
+def product(home: Home, web_port: int) -> list[Process]:
+    """What `make up` runs.
+
+    Whoever takes readings starts after those who store and show them, and stops before.
+    """
+    manage = (sys.executable, "manage.py")
+    celery = (sys.executable, "-m", "celery", "--app", "portal", "--quiet")
+    schedule = str(home.run / "celery-beat")
+    uvicorn = (
+        *(sys.executable, "-m", "uvicorn", "portal.asgi:application"),
+        *("--host", "127.0.0.1", "--port", str(web_port)),
+        *("--lifespan", "off", "--no-access-log", "--log-level", "warning"),
+        *("--timeout-graceful-shutdown", "3"),
+    )
+    return [
+        Process("web", uvicorn),
+        Process("worker", (*celery, "worker", "--concurrency", "2", "--without-gossip")),
+        Process("beat", (*celery, "beat", "--schedule", schedule)),
+        Process("writer", (*manage, "run_writer"), grace_seconds=15),
+        Process("live", (*manage, "run_live")),
+        Process("bridge", (*manage, "run_bridge"), grace_seconds=15),
+        Process("simulate", (*manage, "simulate", "--demo")),
+    ]
