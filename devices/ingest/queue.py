@@ -224,7 +224,7 @@ class Batch:
     offsets: NDArray[np.int64]
     details: Mapping[int, str]
 
-    def body(self, index: int) -> bytes:
+    def body(self, index: int | np.integer[Any]) -> bytes:
         """The body of message `index`."""
         return self.bodies[self.offsets[index] : self.offsets[index + 1]]
 

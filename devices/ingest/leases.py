@@ -1,0 +1,85 @@
+"""Which writer reads which partitions: leases in Redis, shared out evenly.
+
+A lease keeps two writers from doing the same work twice; correctness does not rest on it but on
+the row locks of `device_cursor`. So a lease that runs out while its holder is stuck does no harm.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from redis import Redis
+
+from devices.ingest.queue import PARTITIONS, WRITERS_KEY, lease_key
+
+RENEW_S: Final = 2.0
+# Two renewals may be missed, as a long transaction does.
+LEASE_MS: Final = 6_000
+
+# One atomic step: sign in, count the living, keep what is due to this writer, give back what is
+# too much, take what is free. The clock is the server's, so that writers need not agree on one.
+_RENEW: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local me, lease = ARGV[1], tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + lease, me)
+local share = math.ceil((#KEYS - 1) / redis.call('ZCARD', KEYS[1]))
+local held, free = {}, {}
+for i = 2, #KEYS do
+  local holder = redis.call('GET', KEYS[i])
+  if holder == me then
+    if #held < share then
+      redis.call('PEXPIRE', KEYS[i], lease)
+      held[#held + 1] = i - 2
+    else
+      redis.call('DEL', KEYS[i])
+    end
+  elseif not holder then
+    free[#free + 1] = i
+  end
+end
+for _, i in ipairs(free) do
+  if #held >= share then break end
+  redis.call('SET', KEYS[i], me, 'PX', lease)
+  held[#held + 1] = i - 2
+end
+return {now, held}
+"""
+
+_RELEASE: Final = """
+redis.call('ZREM', KEYS[1], ARGV[1])
+for i = 2, #KEYS do
+  if redis.call('GET', KEYS[i]) == ARGV[1] then redis.call('DEL', KEYS[i]) end
+end
+"""
+
+
+class Held(NamedTuple):
+    """The partitions that a writer holds, and the clock of Redis (Unix ms)."""
+
+    now_ms: int
+    partitions: frozenset[int]
+
+
+class Leases:
+    """The leases of one writer, `instance` being its name among all of them."""
+
+    def __init__(self, redis: Redis, instance: str, lease_ms: int = LEASE_MS) -> None:
+        self._instance = instance
+        self._lease_ms = lease_ms
+        self._keys = [WRITERS_KEY, *(lease_key(partition) for partition in range(PARTITIONS))]
+        self._renew = redis.register_script(_RENEW)
+        self._release = redis.register_script(_RELEASE)
+
+    def renew(self) -> Held:
+        """Renew, rebalance and take over; call it every `RENEW_S`, between two batches only.
+
+        Raises redis.RedisError when Redis cannot be asked.
+        """
+        now_ms, held = self._renew(keys=self._keys, args=[self._instance, self._lease_ms])
+        return Held(int(now_ms), frozenset(map(int, held)))
+
+    def release(self) -> None:
+        """Give everything back at once, for whoever comes next."""
+        self._release(keys=self._keys, args=[self._instance])

@@ -1,0 +1,383 @@
+"""One batch, one transaction: frames, quarantine, logs, events, cursors, ledger."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+
+from devices.ingest import copy, ledger
+from devices.ingest.copy import NO_TIME, BigintArray, TimestampArray
+from devices.ingest.queue import BRIDGE_EVENT, BridgeEvent, Verdict
+from devices.ingest.writer_classify import Classified, Cursors, Outcome, classify
+from devices.ingest.writer_messages import Contents, LinkRow, Messages, read_contents
+
+Int64 = NDArray[np.int64]
+
+log = logging.getLogger("devices.ingest.writer")
+
+# Ascending order of the locks: two writers with devices in common wait, they never deadlock.
+_LOCK_CURSORS: Final = """
+SELECT device_id, tenant_id, committed,
+       coalesce((extract(epoch FROM last_received_at) * 1000000)::bigint, 0)
+FROM device_cursor WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE
+"""
+
+_COPY_FRAMES: Final = sql.SQL("COPY telemetry_frame ({}) FROM STDIN (FORMAT BINARY)").format(
+    sql.SQL(", ").join(map(sql.Identifier, copy.FRAME_COLUMNS))
+)
+
+_MOVE_CURSORS: Final = """
+UPDATE device_cursor AS cursor
+SET committed = new.committed,
+    produced = greatest(cursor.produced, new.produced),
+    last_received_at = greatest(cursor.last_received_at, nullif(new.received_at, '-infinity')),
+    last_sample_at = greatest(cursor.last_sample_at, nullif(new.sample_at, '-infinity'))
+FROM unnest(%s, %s, %s, %s, %s)
+     AS new (device_id, committed, produced, received_at, sample_at)
+WHERE cursor.device_id = new.device_id
+"""
+
+_ADD_TO_LEDGER: Final = """
+INSERT INTO ledger_hour AS ledger (device_id, hour, tenant_id, stored, duplicate, quarantined,
+                                   skipped, other, stored_values)
+SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (device_id, hour) DO UPDATE
+SET stored = ledger.stored + excluded.stored,
+    duplicate = ledger.duplicate + excluded.duplicate,
+    quarantined = ledger.quarantined + excluded.quarantined,
+    skipped = ledger.skipped + excluded.skipped,
+    other = ledger.other + excluded.other,
+    stored_values = ledger.stored_values + excluded.stored_values
+"""
+
+_QUARANTINE: Final = """
+INSERT INTO telemetry_quarantine (received_at, tenant_id, device_id, sequence, reason, detail,
+                                  message)
+SELECT received_at, tenant_id, device_id, nullif(sequence, 0), reason, detail, message
+FROM unnest(%s, %s, %s, %s, %s::text[], %s::text[], %s::bytea[])
+     AS new (received_at, tenant_id, device_id, sequence, reason, detail, message)
+"""
+
+_ADD_LOG: Final = """
+INSERT INTO device_log (received_at, tenant_id, device_id, sequence, logged_at, level, line)
+SELECT * FROM unnest(%s, %s, %s, %s, %s, %s::smallint[], %s::text[])
+"""
+
+# A bridge's own event has no sequence number that would tell a second arrival from the first:
+# the unique index on such events does.
+_ADD_EVENTS: Final = """
+INSERT INTO device_event (received_at, tenant_id, device_id, sequence, occurred_at, kind, data)
+SELECT received_at, tenant_id, device_id, nullif(sequence, 0), occurred_at, kind, data::jsonb
+FROM unnest(%s, %s, %s, %s, %s, %s::text[], %s::text[])
+     AS new (received_at, tenant_id, device_id, sequence, occurred_at, kind, data)
+ON CONFLICT DO NOTHING
+"""
+
+# `connected` NULL: the device was heard of, its state is as it was. An older connection's news do
+# not touch what a newer one has said.
+_UPDATE_LINKS: Final = """
+INSERT INTO device_link AS link (device_id, tenant_id, connected, connection, bridge, changed_at,
+                                 last_seen_at, firmware_version, clock_offset_ms)
+SELECT device_id, tenant_id, coalesce(connected, true), connection, bridge, seen_at, seen_at,
+       coalesce(firmware_version, ''), clock_offset_ms
+FROM unnest(%s, %s, %s::boolean[], %s, %s::text[], %s, %s::text[], %s::bigint[])
+     AS new (device_id, tenant_id, connected, connection, bridge, seen_at, firmware_version,
+             clock_offset_ms)
+ON CONFLICT (device_id) DO UPDATE
+SET connected = excluded.connected,
+    connection = excluded.connection,
+    bridge = excluded.bridge,
+    changed_at = CASE WHEN link.connected = excluded.connected
+                       AND link.connection = excluded.connection
+                      THEN link.changed_at ELSE excluded.changed_at END,
+    last_seen_at = greatest(link.last_seen_at, excluded.last_seen_at),
+    firmware_version = coalesce(nullif(excluded.firmware_version, ''), link.firmware_version),
+    clock_offset_ms = coalesce(excluded.clock_offset_ms, link.clock_offset_ms)
+WHERE excluded.connection >= link.connection
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A committed batch and what was decided about it."""
+
+    messages: Messages
+    classified: Classified
+    cursors: Cursors
+
+
+class Store:
+    """The database side of a writer. Errors of psycopg go to the caller; nothing is kept then."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._connection is None or self._connection.closed:
+            connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=5,
+                application_name="wattline-writer",
+                # Durable before it is acknowledged. And a writer that hangs does not hold the
+                # cursors of its devices for ever.
+                options="-c synchronous_commit=on -c lock_timeout=10s"
+                " -c idle_in_transaction_session_timeout=30s",
+            )
+            copy.register(connection)
+            self._connection = connection
+        return self._connection
+
+    def close(self) -> None:
+        """Drop the connection; the next batch makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def commit(self, messages: Messages) -> Stored:
+        """Store `messages` (n ≥ 1) in one transaction, durable on return."""
+        contents = read_contents(messages)
+        connection = self._connected()
+        with connection.transaction(), connection.cursor(binary=True) as cursor:
+            cursors = _lock_cursors(cursor, messages)
+            classified = classify(messages.envelopes, contents.last, cursors)
+            batch = _Transaction(cursor, messages, contents, classified, cursors)
+            batch.write()
+        return Stored(messages, classified, cursors)
+
+
+def _lock_cursors(cursor: psycopg.Cursor[Any], messages: Messages) -> Cursors:
+    device_ids = np.unique(messages.envelopes["device_id"])
+    rows = cursor.execute(_LOCK_CURSORS, [BigintArray(device_ids)]).fetchall()
+    return Cursors(*np.array(rows, np.int64).reshape(-1, 4).T)
+
+
+class _Transaction:
+    """The statements of one batch."""
+
+    def __init__(
+        self,
+        cursor: psycopg.Cursor[Any],
+        messages: Messages,
+        contents: Contents,
+        classified: Classified,
+        cursors: Cursors,
+    ) -> None:
+        self._cursor = cursor
+        self._messages = messages
+        self._envelopes = messages.envelopes
+        self._contents = contents
+        self._classified = classified
+        self._cursors = cursors
+
+    def write(self) -> None:
+        outcome = self._classified.outcome
+        self._copy_frames(np.flatnonzero(outcome == Outcome.STORED))
+        rare = np.isin(outcome, (Outcome.QUARANTINED, Outcome.UNTRUSTED, Outcome.UNKNOWN))
+        # What a bridge tells of a device that is gone has nobody to be kept for.
+        rare &= ~((self._envelopes["kind"] == BRIDGE_EVENT) & (outcome == Outcome.UNKNOWN))
+        if rare.any():
+            self._quarantine(np.flatnonzero(rare))
+        self._add_logs()
+        self._add_events()
+        self._update_links()
+        if len(self._cursors.device_id):
+            self._move_cursors()
+            self._add_to_ledger()
+
+    def _tenant(self, at: Int64) -> Int64:
+        """The tenant of messages: of the device's row, or where there is none, as it arrived."""
+        tenant: Int64 = self._envelopes["tenant_id"][at].astype(np.int64)
+        known = self._classified.outcome[at] != Outcome.UNKNOWN
+        tenant[known] = self._cursors.tenant_id[self._classified.device[at][known]]
+        return tenant
+
+    def _copy_frames(self, at: Int64) -> None:
+        if not len(at):
+            return
+        rows = self._envelopes[at]
+        offsets, bodies = self._messages.offsets, self._messages.bodies
+        spans = zip(offsets[at].tolist(), offsets[at + 1].tolist(), strict=True)
+        payload = copy.frame_rows(
+            rows["received_us"],
+            self._tenant(at),
+            rows["device_id"],
+            rows["sequence"],
+            rows["start_ms"],
+            rows["end_ms"],
+            rows["values"],
+            [bodies[start:end] for start, end in spans],
+        )
+        with self._cursor.copy(_COPY_FRAMES) as stream:
+            stream.write(payload)
+
+    def _heads(self, at: Int64) -> list[object]:
+        """received_at, tenant_id, device_id, sequence of the messages `at`, as parameters."""
+        rows = self._envelopes[at]
+        return [
+            TimestampArray(rows["received_us"]),
+            BigintArray(self._tenant(at)),
+            BigintArray(rows["device_id"]),
+            BigintArray(rows["sequence"]),
+        ]
+
+    def _quarantine(self, at: Int64) -> None:
+        details = self._messages.details
+        reasons, sentences = [], []
+        for index in at.tolist():
+            verdict = Verdict(int(self._envelopes["verdict"][index]))
+            sentence = details.get(index, "")
+            if self._classified.outcome[index] == Outcome.UNKNOWN:
+                verdict = Verdict.UNKNOWN_DEVICE
+                sentence = sentence or "the device has no cursor: it was deleted meanwhile"
+            elif verdict == Verdict.SOUND:
+                verdict = Verdict.MALFORMED
+                sentence = "a message without a sequence number"
+            reasons.append(verdict.reason)
+            sentences.append(sentence)
+        bodies = [self._messages.body(index) for index in at.tolist()]
+        self._cursor.execute(_QUARANTINE, [*self._heads(at), reasons, sentences, bodies])
+
+    def _kept(self, indices: list[int], wanted: Outcome) -> NDArray[np.bool_]:
+        kept: NDArray[np.bool_] = self._classified.outcome[np.array(indices, np.int64)] == wanted
+        return kept
+
+    def _add_logs(self) -> None:
+        rows = self._contents.logs
+        if not rows:
+            return
+        kept = self._kept([row.message for row in rows], Outcome.OTHER)
+        rows = [row for row, keep in zip(rows, kept, strict=True) if keep]
+        if not rows:
+            return
+        parameters = [
+            TimestampArray([row.logged_ms * 1000 for row in rows]),
+            [row.level for row in rows],
+            [row.line for row in rows],
+        ]
+        heads = self._heads(np.array([row.message for row in rows]))
+        self._cursor.execute(_ADD_LOG, [*heads, *parameters])
+
+    def _add_events(self) -> None:
+        """Events of the devices, and what the bridges report of their connections."""
+        rows = [
+            (row.message, row.occurred_ms * 1000, row.kind, row.data)
+            for row, keep in zip(
+                self._contents.events,
+                self._kept([row.message for row in self._contents.events], Outcome.OTHER),
+                strict=True,
+            )
+            if keep
+        ]
+        rows += [
+            (
+                row.message,
+                int(self._envelopes["received_us"][row.message]),
+                row.kind,
+                json.dumps(row.data),
+            )
+            for row in self._links()
+            if row.kind != BridgeEvent.SEEN
+        ]
+        if not rows:
+            return
+        index, occurred_us, kinds, data = zip(*rows, strict=True)
+        heads = self._heads(np.array(index))
+        parameters = [TimestampArray(occurred_us), list(kinds), list(data)]
+        self._cursor.execute(_ADD_EVENTS, [*heads, *parameters])
+
+    def _links(self) -> list[LinkRow]:
+        rows = self._contents.links
+        kept = self._kept([row.message for row in rows], Outcome.EVENT)
+        return [row for row, keep in zip(rows, kept, strict=True) if keep]
+
+    def _update_links(self) -> None:
+        folded: dict[int, dict[str, Any]] = {}
+        for row in self._links():
+            envelope = self._envelopes[row.message]
+            connected = _CONNECTED.get(row.kind)
+            if row.kind not in _CONNECTED:
+                continue
+            device, connection = int(envelope["device_id"]), int(envelope["connection"])
+            state = folded.get(device)
+            if state is not None and connection < state["connection"]:
+                continue
+            if state is None or connection > state["connection"]:
+                state = folded[device] = {"connection": connection, "connected": None, "data": {}}
+            state["data"] |= row.data
+            state["index"] = row.message
+            state["connected"] = state["connected"] if connected is None else connected
+        if not folded:
+            return
+        states = list(folded.values())
+        at = np.array([state["index"] for state in states])
+        seen_at, tenant_id, device_id, _ = self._heads(at)
+        bridges = [self._messages.bridges[i] for i in self._messages.bridge[at].tolist()]
+        parameters = [
+            device_id,
+            tenant_id,
+            [state["connected"] for state in states],
+            BigintArray([state["connection"] for state in states]),
+            bridges,
+            seen_at,
+            [state["data"].get("firmware_version") for state in states],
+            [state["data"].get("clock_offset_ms") for state in states],
+        ]
+        self._cursor.execute(_UPDATE_LINKS, parameters)
+
+    def _move_cursors(self) -> None:
+        m = len(self._cursors.device_id)
+        outcome, device = self._classified.outcome, self._classified.device
+        produced = self._classified.committed.copy()
+        for row in self._links():
+            claimed = row.data.get("produced")
+            if isinstance(claimed, int):
+                at = device[row.message]
+                produced[at] = max(int(produced[at]), claimed)
+        received_us = np.full(m, NO_TIME, np.int64)
+        durable = outcome <= Outcome.HOLE
+        np.maximum.at(received_us, device[durable], self._envelopes["received_us"][durable])
+        sample_us = np.full(m, NO_TIME, np.int64)
+        stored = outcome == Outcome.STORED
+        ends = self._envelopes["end_ms"][stored] * 1000
+        np.maximum.at(sample_us, device[stored], ends)
+        parameters = [
+            BigintArray(self._cursors.device_id),
+            BigintArray(self._classified.committed),
+            BigintArray(produced),
+            TimestampArray(received_us),
+            TimestampArray(sample_us),
+        ]
+        self._cursor.execute(_MOVE_CURSORS, parameters)
+
+    def _add_to_ledger(self) -> None:
+        added = ledger.increments(self._envelopes, self._classified)
+        if not len(added.device):
+            return
+        parameters = [
+            BigintArray(self._cursors.device_id[added.device]),
+            TimestampArray(added.hour_us),
+            BigintArray(self._cursors.tenant_id[added.device]),
+            BigintArray(added.stored),
+            BigintArray(added.duplicate),
+            BigintArray(added.quarantined),
+            BigintArray(added.skipped),
+            BigintArray(added.other),
+            BigintArray(added.stored_values),
+        ]
+        self._cursor.execute(_ADD_TO_LEDGER, parameters)
+
+
+_CONNECTED: Final[dict[str, bool | None]] = {
+    BridgeEvent.CONNECTED: True,
+    BridgeEvent.SEEN: None,
+    BridgeEvent.DISCONNECTED: False,
+}
