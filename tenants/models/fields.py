@@ -1,0 +1,40 @@
+"""Fields shared by the models of all apps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+def validate_time_zone(value: str) -> None:
+    """Raises ValidationError unless `value` names a zone of the IANA time zone database."""
+    if value not in available_timezones():
+        raise ValidationError(
+            _("%(value)s is not a time zone: use an IANA name such as Europe/Berlin."),
+            code="time_zone",
+            params={"value": value},
+        )
+
+
+class TimeZoneField(models.CharField):
+    """The IANA name of a time zone.
+
+    In migrations it is the plain text column that it is in the database, so that they depend on no
+    code of the application.
+    """
+
+    default_validators = [*models.CharField.default_validators, validate_time_zone]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", 64)
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        """The plain field."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
