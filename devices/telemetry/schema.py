@@ -82,6 +82,11 @@ _EVENT = """CREATE TABLE device_event (
   data jsonb NOT NULL DEFAULT '{{}}'
 )"""
 _EVENT_INDEX = "CREATE INDEX device_event_device ON device_event (device_id, received_at DESC)"
+# A bridge's own event has no sequence number to tell that it was stored before: its time and kind do.
+_EVENT_UNIQUE = (
+    "CREATE UNIQUE INDEX device_event_own ON device_event (device_id, received_at, kind)"
+    " WHERE sequence IS NULL"
+)
 
 _QUARANTINE = (
     """CREATE TABLE telemetry_quarantine (
@@ -189,6 +194,7 @@ CREATE: Final = [
     _FRAME_INDEX,
     _LOG_INDEX,
     _EVENT_INDEX,
+    _EVENT_UNIQUE,
     *_QUARANTINE,
     _CURSOR,
     _LINK,
