@@ -65,8 +65,9 @@ def _end(child: int, grace: float) -> int:
     status = _reap(child)
     while status is None:
         if time.monotonic() > deadline:
-            os.write(2, f"did not end within {grace:g} s and was killed\n".encode())
             os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(BrokenPipeError):  # who reads the log may be gone
+                os.write(2, f"did not end within {grace:g} s and was killed\n".encode())
             return os.waitpid(child, 0)[1]
         time.sleep(_POLL_SECONDS)
         status = _reap(child)

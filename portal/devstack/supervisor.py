@@ -24,7 +24,7 @@ from portal import env
 _GUARD = Path(__file__).with_name("guard.py")
 # A line longer than this is cut into several: nobody reads it, and memory stays bounded.
 _LONGEST_LINE = 16_384
-_TICK_SECONDS = 0.5
+_TICK_SECONDS = 0.25
 # Ending more often than this within the window means that a restart does not help.
 MOST_RESTARTS = 5
 RESTART_WINDOW_SECONDS = 120.0
@@ -47,6 +47,7 @@ class Process:
 class _Running:
     process: Process
     guard: subprocess.Popen[bytes] | None = None
+    output: IO[bytes] | None = None
     rest: bytes = b""
     ended_at: list[float] = field(default_factory=list)
     start_at: float = 0.0
@@ -71,11 +72,19 @@ class Log:
 
 
 class Supervisor:
-    """Starts `processes` in their order and stops them in the reverse order."""
+    """Starts `processes` in their order and stops them in the reverse order.
+
+    One that ended is started again after `pause_seconds`, doubled with each time.
+    """
 
     def __init__(
-        self, processes: Sequence[Process], log: Log, environment: Mapping[str, str] | None = None
+        self,
+        processes: Sequence[Process],
+        log: Log,
+        environment: Mapping[str, str] | None = None,
+        pause_seconds: float = 0.5,
     ) -> None:
+        self._pause_seconds = pause_seconds
         self._running = [_Running(process) for process in processes]
         self._log = log
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
@@ -140,9 +149,10 @@ class Supervisor:
             env=self._environment,
             start_new_session=True,  # Ctrl-C on the terminal reaches us alone; we stop in order
         )
-        assert running.guard.stdout is not None
-        os.set_blocking(running.guard.stdout.fileno(), False)
-        self._selector.register(running.guard.stdout, selectors.EVENT_READ, running)
+        running.output = running.guard.stdout
+        assert running.output is not None
+        os.set_blocking(running.output.fileno(), False)
+        self._selector.register(running.output, selectors.EVENT_READ, running)
 
     def _keep_alive(self, running: _Running) -> bool:
         """Restarts what has ended; False when that has happened too often."""
@@ -154,8 +164,7 @@ class Supervisor:
         code = running.guard.poll()
         if code is None:
             return True
-        self._read(running)
-        self._forget_output(running)
+        self._drain(running)
         running.guard = None
         running.ended_at = [at for at in running.ended_at if now - at < RESTART_WINDOW_SECONDS]
         running.ended_at.append(now)
@@ -169,7 +178,7 @@ class Supervisor:
                 "is stopped; its last lines above say why",
             )
             return False
-        pause = min(_LONGEST_BACKOFF_SECONDS, 0.5 * 2 ** (times - 1))
+        pause = min(_LONGEST_BACKOFF_SECONDS, self._pause_seconds * 2 ** (times - 1))
         running.start_at = now + pause
         self._log.write("wattline", f"{name} {how} and is started again in {pause:g} s")
         return True
@@ -185,8 +194,7 @@ class Supervisor:
                     running.guard.kill()  # the kernel kills the process with its guard
                     running.guard.wait()
                 self._pump(0.05)
-            self._read(running)
-            self._forget_output(running)
+            self._drain(running)
             running.guard = None
 
     def _pump(self, seconds: float) -> None:
@@ -197,31 +205,36 @@ class Supervisor:
             elif isinstance(key.fileobj, int):
                 os.read(key.fileobj, 64)
 
-    def _read(self, running: _Running) -> None:
-        """Passes on what the process has written by now."""
-        assert running.guard is not None
-        assert running.guard.stdout is not None
+    def _read(self, running: _Running) -> bool:
+        """Passes on a piece of what the process has written; False when there is no more now."""
+        if running.output is None:
+            return False
         try:
-            data = os.read(running.guard.stdout.fileno(), 65_536)
+            data = os.read(running.output.fileno(), 65_536)
         except BlockingIOError:
-            return
+            return False
         if not data:
-            self._forget_output(running)
-            return
+            self._close_output(running)
+            return False
         *lines, running.rest = (running.rest + data).split(b"\n")
         if len(running.rest) > _LONGEST_LINE:
             lines.append(running.rest)
             running.rest = b""
         for line in lines:
             self._log.write(running.process.name, line.decode(errors="replace").rstrip())
+        return True
 
-    def _forget_output(self, running: _Running) -> None:
-        assert running.guard is not None
-        assert running.guard.stdout is not None
+    def _drain(self, running: _Running) -> None:
+        """Passes on the last words of a process that has ended."""
+        while self._read(running):
+            pass
+        self._close_output(running)
+
+    def _close_output(self, running: _Running) -> None:
         if running.rest:
             self._log.write(running.process.name, running.rest.decode(errors="replace").rstrip())
             running.rest = b""
-        if running.guard.stdout in self._selector.get_map():
-            self._selector.unregister(running.guard.stdout)
-        if running.guard.poll() is not None:
-            running.guard.stdout.close()
+        if running.output is not None:
+            self._selector.unregister(running.output)
+            running.output.close()
+            running.output = None
