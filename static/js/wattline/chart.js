@@ -1,0 +1,123 @@
+/**
+ * One live chart: draws the lines of its specification (`portal/charts/live.py`) from the series of
+ * their channels, and keeps the legend next to it.
+ */
+
+import { sumLine } from "./series.js";
+import { decimalsOf, readable } from "./units.js";
+
+// plotly is a classic script that defines this global before any module runs.
+const { Plotly } = globalThis;
+
+const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false };
+// More points than this in a line cost time and show nothing more on 1 000 pixels.
+export const MAX_POINTS = 500;
+
+export class LiveChart {
+  /**
+   * @param {HTMLElement} element the chart's card, with .wl-plot and perhaps .wl-legend
+   * @param {object} spec
+   * @param {(device: number, channel: number) => import("./series.js").Series} seriesOf
+   */
+  constructor(element, spec, seriesOf) {
+    this.spec = spec;
+    this.element = element;
+    this.plot = element.querySelector(".wl-plot");
+    this.waiting = element.querySelector(".wl-waiting");
+    this.lines = spec.lines.map((line) => ({
+      ...line,
+      decimals: decimalsOf(line.resolution),
+      parts: line.sources.map(([device, channel]) => seriesOf(device, channel)),
+    }));
+    this.devices = new Set(spec.lines.flatMap((line) => line.sources.map(([device]) => device)));
+    this.visible = true;
+    this.dirty = true;
+    this.#readLegend();
+    new IntersectionObserver((entries) => {
+      this.visible = entries.at(-1).isIntersecting;
+    }).observe(element);
+  }
+
+  #readLegend() {
+    this.buttons = [...this.element.querySelectorAll(".wl-legend button")];
+    for (const [index, button] of this.buttons.entries()) {
+      button.addEventListener("click", () => {
+        const line = this.lines[index];
+        line.shown = !line.shown;
+        button.setAttribute("aria-pressed", String(line.shown));
+        this.dirty = true;
+      });
+    }
+  }
+
+  /** Take over a plotly template: the page changed between light and dark. */
+  setTheme(template) {
+    this.template = template;
+    for (const [index, button] of this.buttons.entries()) {
+      button.style.setProperty("--wl-series", this.#colour(index));
+    }
+    this.dirty = true;
+  }
+
+  #colour(index) {
+    const { colorway } = this.template.layout;
+    return colorway[index % colorway.length];
+  }
+
+  /** The newest value of line `index` at `now`, null when there is none that still holds. */
+  latest(index, now) {
+    let sum = 0;
+    for (const part of this.lines[index].parts) {
+      const last = part.last;
+      if (last === null || now - last.time > Math.max(60_000, 2 * part.gapMs)) return null;
+      sum += last.value;
+    }
+    return this.lines[index].parts.length ? sum : null;
+  }
+
+  /**
+   * Draw the window [from, to] (ms since the Unix epoch); `zoneOffset` (ms) makes plotly, which
+   * knows no zones, show the facility's time.
+   */
+  draw(from, to, zoneOffset) {
+    this.dirty = false;
+    const { layout, unit, register } = this.spec;
+    let points = 0;
+    const data = this.lines.map((line, index) => {
+      const { x, y } = sumLine(line.parts, from, to, MAX_POINTS);
+      points += x.length;
+      const base = register ? (y.find((value) => value !== null) ?? 0) : 0;
+      return {
+        type: "scatter",
+        mode: "lines",
+        name: line.name,
+        x: x.map((time) => time + zoneOffset),
+        y: base ? y.map((value) => (value === null ? null : value - base)) : y,
+        visible: line.shown,
+        connectgaps: false,
+        line: { color: this.#colour(index), width: 1.6 },
+      };
+    });
+    if (this.waiting) this.waiting.hidden = points > 0;
+    Plotly.react(
+      this.plot,
+      data,
+      {
+        ...layout,
+        template: this.template,
+        xaxis: { ...layout.xaxis, range: [from + zoneOffset, to + zoneOffset] },
+      },
+      CONFIG,
+    );
+    for (const [index, button] of this.buttons.entries()) {
+      const value = this.#shownValue(index, data[index].y, to);
+      button.querySelector("output").textContent =
+        value === null ? "–" : readable(value, unit, this.lines[index].decimals).join(" ");
+    }
+  }
+
+  #shownValue(index, y, now) {
+    if (this.latest(index, now) === null) return null;
+    return this.spec.register ? (y.findLast((value) => value !== null) ?? null) : this.latest(index, now);
+  }
+}
