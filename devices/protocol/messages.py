@@ -5,7 +5,7 @@ bytes after the last field are ignored: a later version may append fields. Every
 number is capped, so a decoded message is never larger than a few times its body.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -445,7 +445,8 @@ class Live:
         return cls(FieldReader(body).number(MAX_LEASE_S))
 
 
-Message = (
+# All but DATA, whose class is `data.Data`.
+OtherMessage = (
     Hello
     | Welcome
     | Refuse
@@ -453,7 +454,6 @@ Message = (
     | Pong
     | Ack
     | Rewind
-    | Data
     | Gap
     | Log
     | Event
@@ -461,10 +461,11 @@ Message = (
     | Command
     | Live
 )
+Message = Data | OtherMessage
 
-_DECODERS: dict[int, Callable[[bytes], Message]] = {
-    message.type: message.decode
-    for message in (
+MESSAGE_CLASSES: dict[int, type[OtherMessage]] = {
+    kind.type: kind
+    for kind in (
         Hello,
         Welcome,
         Refuse,
@@ -493,9 +494,9 @@ def decode_message(message_type: int, body: bytes) -> Message | RawMessage:
     """The message of a type and body; firmware messages come back as they are (RawMessage)."""
     if message_type == MessageType.DATA:
         return decode_data(body)
-    decode = _DECODERS.get(message_type)
-    if decode is not None:
-        return decode(body)
+    kind = MESSAGE_CLASSES.get(message_type)
+    if kind is not None:
+        return kind.decode(body)
     if message_type in FIRMWARE_FAMILY:
         return RawMessage(message_type, body)
     raise TypeCodeError(f"message type {message_type:#04x} is not defined")
