@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from devices.ingest.bridge import BridgeError, BridgeOptions, run_bridge
 from devices.ingest.session import Policy
 from devices.ingest.tls import CertificateError, TlsOptions
-from portal import env
+from devices.management.database import ingest_conninfo
 
 
 class Command(BaseCommand):
@@ -50,7 +50,7 @@ class Command(BaseCommand):
                         client_ca=options["client_ca"],
                         allow_tls12=options["tls12"],
                     ),
-                    database_url=env.text("DATABASE_INGEST_URL"),
+                    database_url=ingest_conninfo(),
                     redis_url=settings.REDIS_URL,
                     policy=Policy(
                         window=options["window"],
