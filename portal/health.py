@@ -25,6 +25,15 @@ from devices.ingest import heartbeat
 
 logger = logging.getLogger(__name__)
 
+
+def _is_no_answer_of_ours(record: logging.LogRecord) -> bool:
+    """A 503 of `ready` is an answer, asked for every second: no error of a request to log."""
+    request = getattr(record, "request", None)
+    return getattr(getattr(request, "resolver_match", None), "func", None) is not ready
+
+
+logging.getLogger("django.request").addFilter(_is_no_answer_of_ours)
+
 # Whatever hangs, the answer comes within this time.
 ANSWER_SECONDS = 3.0
 # Shorter, so that a dependency that does not answer is told apart from one that refuses.
@@ -94,7 +103,9 @@ def _check_migrations() -> Outcome:
 
 @cache
 def _migrations_on_disk() -> frozenset[tuple[str, str]]:
-    return frozenset(MigrationLoader(None, ignore_no_initial=True).disk_migrations)
+    loader = MigrationLoader(None, load=False)
+    loader.load_disk()
+    return frozenset(loader.disk_migrations)
 
 
 def _check_processes() -> Outcome:
