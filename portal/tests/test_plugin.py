@@ -1,0 +1,89 @@
+"""The plugin: what every test may rely on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import psycopg
+import pytest
+import redis
+from django.db import connections
+
+from portal.devstack.servers import Endpoints, PrivateServers
+
+ROLES = {"default": "wattline_app", "owner": "wattline_owner", "ingest": "wattline_ingest"}
+
+
+@pytest.mark.django_db(databases=list(ROLES))
+def test_aliases_are_the_three_roles_on_one_database() -> None:
+    found = {}
+    for alias in ROLES:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT current_user, current_database()")
+            found[alias] = cursor.fetchone()
+    database = found["default"][1]
+    assert found == {alias: (role, database) for alias, role in ROLES.items()}
+    assert database.startswith("test_wattline_")
+
+
+@pytest.mark.django_db(databases=list(ROLES))
+def test_database_has_every_migration_and_both_extensions() -> None:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM django_migrations WHERE app = 'tenants'")
+        assert cursor.fetchone()[0] > 0
+        cursor.execute("SELECT extname FROM pg_extension WHERE extname != 'plpgsql' ORDER BY 1")
+        assert [row[0] for row in cursor.fetchall()] == ["btree_gist", "timescaledb"]
+
+
+@pytest.mark.parametrize("round_", [1, 2])
+@pytest.mark.django_db(transaction=True, databases=list(ROLES))
+def test_transactional_tests_start_with_empty_tables(round_: int) -> None:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM django_session")
+        assert cursor.fetchone()[0] == 0
+        cursor.execute("INSERT INTO django_session VALUES ('key', 'data', now())")
+
+
+def test_environment_leads_started_processes_to_the_test_servers(servers: Endpoints) -> None:
+    assert {name: os.environ[name] for name in servers.variables()} == servers.variables()
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+
+
+@pytest.mark.crash
+def test_private_servers_survive_a_kill(
+    private_servers: Callable[[], PrivateServers], servers: Endpoints
+) -> None:
+    own = private_servers()
+    endpoints = own.endpoints()
+    assert endpoints.database_url != servers.database_url
+    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE survivor AS SELECT 42 AS answer")
+    own.postgres.kill()
+    own.redis.kill()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(endpoints.database_url)
+    own.start()
+    with psycopg.connect(endpoints.database_url) as connection:
+        row = connection.execute("SELECT answer FROM survivor").fetchone()
+    assert row == (42,)
+
+
+@pytest.mark.crash
+def test_private_redis_keeps_its_data_unless_wiped(
+    private_servers: Callable[[], PrivateServers],
+) -> None:
+    own = private_servers()
+    with redis.Redis.from_url(own.redis.url) as client:
+        client.set("key", "value")
+        client.execute_command("WAITAOF", 1, 0, 5000)
+    own.redis.kill()
+    own.start()
+    with redis.Redis.from_url(own.redis.url) as client:
+        assert client.get("key") == b"value"
+    own.redis.kill()
+    own.wipe_redis()
+    own.start()
+    with redis.Redis.from_url(own.redis.url) as client:
+        assert client.dbsize() == 0
