@@ -11,7 +11,7 @@ import math
 import random
 import time
 from enum import IntFlag
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from devices.ingest.authentication import Credential, Refusal
 from devices.ingest.session import Admission, Phase, Session
@@ -69,9 +69,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS is established."""
-        assert isinstance(transport, asyncio.Transport)
         self.established = True
-        self._transport = transport
+        # uvloop's TLS transport is a transport in all but its base class.
+        self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         ssl_object = transport.get_extra_info("ssl_object")
         self.certificate_sha256 = fingerprint(ssl_object)
