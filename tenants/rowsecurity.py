@@ -44,7 +44,7 @@ def role_names() -> dict[str, sql.Identifier]:
 class _SqlOperation(Operation):
     """An operation that runs composed statements and touches no model state."""
 
-    reduces_to_sql: ClassVar[bool] = True  # type: ignore[misc]
+    reduces_to_sql: ClassVar[bool] = True
     reversible = True
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
@@ -100,7 +100,7 @@ class Statements(_SqlOperation):
 
     def _compose(self, statements: list[str]) -> list[sql.Composable]:
         roles = role_names()
-        return [sql.SQL(statement).format(**roles) for statement in statements]  # type: ignore[arg-type]
+        return [sql.SQL(statement).format(**roles) for statement in statements]
 
     def forward(self) -> list[sql.Composable]:
         """The statements with the roles filled in."""

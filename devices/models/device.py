@@ -80,7 +80,7 @@ class Device(TenantOwned):
             ),
             models.CheckConstraint(
                 condition=models.Q(certificate_sha256__isnull=True)
-                | Exact(Length("certificate_sha256"), 32),
+                | Exact(Length("certificate_sha256"), 32),  # type: ignore[arg-type]
                 name="devices_device_certificate_length",
             ),
         ]

@@ -82,7 +82,8 @@ _EVENT = """CREATE TABLE device_event (
   data jsonb NOT NULL DEFAULT '{{}}'
 )"""
 _EVENT_INDEX = "CREATE INDEX device_event_device ON device_event (device_id, received_at DESC)"
-# A bridge's own event has no sequence number to tell that it was stored before: its time and kind do.
+# A bridge's own event has no sequence number to tell that it was stored before: its time and kind
+# do.
 _EVENT_UNIQUE = (
     "CREATE UNIQUE INDEX device_event_own ON device_event (device_id, received_at, kind)"
     " WHERE sequence IS NULL"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
@@ -21,14 +21,21 @@ def validate_time_zone(value: str) -> None:
         )
 
 
-class TimeZoneField(models.CharField):
+if TYPE_CHECKING:
+    # Generic for the type checker alone.
+    _CharField = models.CharField[str, str]
+else:
+    _CharField = models.CharField
+
+
+class TimeZoneField(_CharField):
     """The IANA name of a time zone.
 
     In migrations it is the plain text column that it is in the database, so that they depend on no
     code of the application.
     """
 
-    default_validators = [*models.CharField.default_validators, validate_time_zone]
+    default_validators = [*_CharField.default_validators, validate_time_zone]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 64)

@@ -1,0 +1,271 @@
+"""What pages and tasks read of the park, as plain values.
+
+Each function runs a fixed number of queries.
+
+All but the scope functions need an open scope and see what it holds: what lies outside does not
+exist (`FacilityNotFound`, `DeviceNotFound`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from django.db import connection
+
+from devices.models import Channel, Device, Facility
+from devices.telemetry import status
+from tenants.domain.queries import Access, access_of, scope_of
+from tenants.models import User
+from tenants.permissions import NARROWED_ROLES
+from tenants.scope import Scope
+
+# What a device page shows at first.
+RECENT_LINES: Final = 50
+
+
+class FacilityNotFound(Exception):  # noqa: N818 - it reads as what happened
+    """No such facility in the scope."""
+
+
+class DeviceNotFound(Exception):  # noqa: N818 - it reads as what happened
+    """No such device in the scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """How to read a channel's integers: value = integer x resolution, in `unit`."""
+
+    channel_id: int
+    number: int
+    key: str
+    name: str
+    quantity: str
+    unit: str
+    resolution: Decimal
+    in_total: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """A device with its channels and how it is connected.
+
+    `counts_in_total`: its channels with `in_total` make up the facility's total (see `Placement`).
+    """
+
+    device_id: int
+    tenant_id: int
+    facility_id: int
+    serial: str
+    name: str
+    placement: str
+    state: str
+    hardware_revision: str
+    device_type: str
+    step_ms: int
+    samples: int
+    channels: tuple[ChannelFacts, ...]
+    link: status.Link | None
+    cursor: status.Cursor | None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the device has a connection at the moment."""
+        return self.link is not None and self.link.connected
+
+    @property
+    def counts_in_total(self) -> bool:
+        """Whether the device measures the facility's mains."""
+        return self.placement == "mains"
+
+
+@dataclass(frozen=True, slots=True)
+class FacilityFacts:
+    """A facility; `address` in one line, empty when unknown."""
+
+    facility_id: int
+    tenant_id: int
+    parent_id: int | None
+    name: str
+    kind: str
+    address: str
+    time_zone: str
+    latitude: Decimal | None
+    longitude: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class FacilitySummary:
+    """A line of the overview: devices that may connect, and how many of them are connected."""
+
+    facility: FacilityFacts
+    devices: int
+    connected: int
+    last_seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FacilityDetail:
+    """A facility with its devices, mains first."""
+
+    facility: FacilityFacts
+    devices: tuple[DeviceFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDetail:
+    """A device with its facility, its last log lines and its history, newest first."""
+
+    device: DeviceFacts
+    facility: FacilityFacts
+    log: tuple[status.LogLine, ...]
+    events: tuple[status.Event, ...]
+
+
+def access_and_scope(*, user_id: int, tenant_id: int | None = None) -> tuple[Access, Scope]:
+    """How a user acts in a tenant (by default the first of the user's own), and the scope of it.
+
+    Three queries. Raises `tenants.domain.queries.NoAccess`. Needs no open scope.
+    """
+    access = access_of(user_id=user_id, tenant_id=tenant_id)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT door_facilities_of(%s)", [access.membership.membership_id])
+        facility_ids = cursor.fetchone()[0]
+    scope = scope_of(access=access)
+    if facility_ids is not None:
+        return access, Scope(scope.tenant_ids, tuple(facility_ids))
+    if access.membership.role in NARROWED_ROLES:
+        return access, Scope(scope.tenant_ids, ())
+    return access, scope
+
+
+def scope_for(*, user: User, tenant_id: int | None = None) -> Scope:
+    """The scope of a user in a tenant, narrowed to the facilities of the membership; see
+    `access_and_scope`.
+    """
+    return access_and_scope(user_id=user.pk, tenant_id=tenant_id)[1]
+
+
+def facilities() -> tuple[FacilitySummary, ...]:
+    """The facilities of the scope by name; three queries."""
+    rows = list(Facility.objects.all())
+    placed = list(
+        Device.objects.filter(state="active").values_list("facility_id", "id").order_by("id")
+    )
+    links = status.links(connection, [device_id for _, device_id in placed])
+    members: dict[int, list[status.Link | None]] = {row.pk: [] for row in rows}
+    for facility_id, device_id in placed:
+        members[facility_id].append(links.get(device_id))
+    return tuple(_summary(row, members[row.pk]) for row in rows)
+
+
+def _summary(row: Facility, links: Sequence[status.Link | None]) -> FacilitySummary:
+    known = [link for link in links if link is not None]
+    seen = [link.last_seen_at for link in known if link.last_seen_at is not None]
+    return FacilitySummary(
+        facility=_facility(row),
+        devices=len(links),
+        connected=sum(link.connected for link in known),
+        last_seen_at=max(seen, default=None),
+    )
+
+
+def facility_detail(*, facility_id: int) -> FacilityDetail:
+    """A facility with its devices and their channels; five queries. Raises FacilityNotFound."""
+    try:
+        row = Facility.objects.get(pk=facility_id)
+    except Facility.DoesNotExist:
+        raise FacilityNotFound(f"facility {facility_id}") from None
+    found = devices(facility_id=facility_id)
+    ordered = sorted(found, key=lambda device: (not device.counts_in_total, device.name))
+    return FacilityDetail(_facility(row), tuple(ordered))
+
+
+def devices(
+    *, facility_id: int | None = None, device_ids: Iterable[int] | None = None
+) -> tuple[DeviceFacts, ...]:
+    """Devices of the scope with channels and link, by name; four queries.
+
+    Of one facility, or the given ones; revoked devices only when asked for by id.
+    """
+    rows = Device.objects.select_related("device_type")
+    if facility_id is not None:
+        rows = rows.filter(facility_id=facility_id).exclude(state="revoked")
+    if device_ids is not None:
+        rows = rows.filter(pk__in=list(device_ids))
+    found = list(rows)
+    ids = [row.pk for row in found]
+    channels: dict[int, list[ChannelFacts]] = {device_id: [] for device_id in ids}
+    for channel in Channel.objects.filter(device_id__in=ids).order_by("device_id", "number"):
+        channels[channel.device_id].append(_channel(channel))
+    links, cursors = status.links(connection, ids), status.cursors(connection, ids)
+    return tuple(_device(row, channels[row.pk], links, cursors) for row in found)
+
+
+def device_detail(*, device_id: int, lines: int = RECENT_LINES) -> DeviceDetail:
+    """A device with everything a page shows; seven queries. Raises DeviceNotFound."""
+    found = devices(device_ids=[device_id])
+    if not found:
+        raise DeviceNotFound(f"device {device_id}")
+    device = found[0]
+    return DeviceDetail(
+        device=device,
+        facility=_facility(Facility.objects.get(pk=device.facility_id)),
+        log=tuple(status.recent_log(connection, device_id, lines)),
+        events=tuple(status.recent_events(connection, device_id, lines)),
+    )
+
+
+def _facility(row: Facility) -> FacilityFacts:
+    town = " ".join(part for part in (row.postal_code, row.city) if part)
+    return FacilityFacts(
+        facility_id=row.pk,
+        tenant_id=row.tenant_id,
+        parent_id=row.parent_id,
+        name=row.name,
+        kind=row.kind,
+        address=", ".join(part for part in (row.street, town, row.region, row.country) if part),
+        time_zone=row.time_zone,
+        latitude=row.latitude,
+        longitude=row.longitude,
+    )
+
+
+def _channel(row: Channel) -> ChannelFacts:
+    return ChannelFacts(
+        channel_id=row.pk,
+        number=row.number,
+        key=row.key,
+        name=row.name,
+        quantity=row.quantity,
+        unit=row.unit,
+        resolution=row.resolution,
+        in_total=row.in_total,
+    )
+
+
+def _device(
+    row: Device,
+    channels: Sequence[ChannelFacts],
+    links: Mapping[int, status.Link],
+    cursors: Mapping[int, status.Cursor],
+) -> DeviceFacts:
+    return DeviceFacts(
+        device_id=row.pk,
+        tenant_id=row.tenant_id,
+        facility_id=row.facility_id,
+        serial=row.serial,
+        name=row.name,
+        placement=row.placement,
+        state=row.state,
+        hardware_revision=row.hardware_revision,
+        device_type=row.device_type.code,
+        step_ms=row.device_type.step_ms,
+        samples=row.device_type.samples,
+        channels=tuple(channels),
+        link=links.get(row.pk),
+        cursor=cursors.get(row.pk),
+    )

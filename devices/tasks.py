@@ -1,0 +1,48 @@
+"""Background work of the park; `portal/celery.py` says when."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from celery import shared_task
+
+from devices.domain import ledger
+from tenants.domain.queries import all_tenant_ids
+from tenants.scope import Scope, open_scope
+from tenants.tasks import KeywordTask
+
+logger = logging.getLogger(__name__)
+
+# Frames of this time are counted again at every audit; what is older was counted when it was new.
+AUDIT_WINDOW: Final = timedelta(hours=26)
+# How long quarantined messages are kept for a person to look at.
+QUARANTINE_RETENTION: Final = timedelta(days=90)
+
+
+@shared_task(base=KeywordTask, name="devices.audit_ledger", queue="default")
+def audit_ledger(**_: Any) -> None:
+    """Check the conservation ledger tenant by tenant; an imbalance is an event of the device."""
+    now = datetime.now(UTC)
+    for tenant_id in all_tenant_ids():
+        with open_scope(Scope((tenant_id,))):
+            found = ledger.audit(now=now, counted_since=now - AUDIT_WINDOW)
+        for imbalance in found:
+            logger.error(
+                "ledger_imbalance tenant=%d device=%d problem=%r",
+                tenant_id,
+                imbalance.device_id,
+                imbalance.problem,
+            )
+
+
+@shared_task(base=KeywordTask, name="devices.expire_quarantine", queue="default")
+def expire_quarantine(**_: Any) -> None:
+    """Delete quarantined messages older than the retention, tenant by tenant."""
+    before = datetime.now(UTC) - QUARANTINE_RETENTION
+    for tenant_id in all_tenant_ids():
+        with open_scope(Scope((tenant_id,))):
+            deleted = ledger.expire_quarantine(before=before)
+        if deleted:
+            logger.info("quarantine_expired tenant=%d messages=%d", tenant_id, deleted)

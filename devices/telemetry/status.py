@@ -1,0 +1,224 @@
+"""The narrow tables beside the frames: links, cursors, log lines, events, quarantine, ledger.
+
+Every function takes an open Django connection and sees what the wall lets it see. Instants are UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import sql
+
+from devices.ingest.ledger import DeviceTotals
+
+# A page never asks for more lines at once.
+MAX_LINES: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A device's connection, as the bridge last told it."""
+
+    device_id: int
+    connected: bool
+    changed_at: datetime | None
+    last_seen_at: datetime | None
+    firmware_version: str
+    clock_offset_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a device's messages have come: committed of those that it has produced."""
+
+    device_id: int
+    committed: int
+    produced: int
+    last_received_at: datetime | None
+    last_sample_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that the firmware logged; `level` as in the protocol's LOG message."""
+
+    received_at: datetime
+    logged_at: datetime
+    level: int
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a device; without a sequence number the system says so."""
+
+    received_at: datetime
+    occurred_at: datetime
+    sequence: int | None
+    kind: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A message that failed a check of its content, with the reason; `message` are its bytes."""
+
+    id: int
+    received_at: datetime
+    device_id: int
+    sequence: int | None
+    reason: str
+    detail: str
+    message: bytes
+
+
+def open_accounts(connection: BaseDatabaseWrapper, tenant_id: int, device_id: int) -> None:
+    """The rows that a new device needs: its cursor and its link."""
+    with connection.cursor() as cursor:
+        for table in ("device_cursor", "device_link"):
+            cursor.execute(
+                sql.SQL("INSERT INTO {table} (device_id, tenant_id) VALUES (%s, %s)").format(
+                    table=sql.Identifier(table)
+                ),
+                [device_id, tenant_id],
+            )
+
+
+def links(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> dict[int, Link]:
+    """The links of some devices by id."""
+    rows = _rows(
+        connection,
+        "SELECT device_id, connected, changed_at, last_seen_at, firmware_version, clock_offset_ms"
+        " FROM device_link WHERE device_id = ANY(%s)",
+        [list(device_ids)],
+    )
+    return {row[0]: Link(*row) for row in rows}
+
+
+def cursors(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> dict[int, Cursor]:
+    """The cursors of some devices by id."""
+    rows = _rows(
+        connection,
+        "SELECT device_id, committed, produced, last_received_at, last_sample_at"
+        " FROM device_cursor WHERE device_id = ANY(%s)",
+        [list(device_ids)],
+    )
+    return {row[0]: Cursor(*row) for row in rows}
+
+
+def recent_log(connection: BaseDatabaseWrapper, device_id: int, limit: int) -> list[LogLine]:
+    """The last log lines to arrive, newest first; at most MAX_LINES."""
+    rows = _rows(
+        connection,
+        "SELECT received_at, logged_at, level, line FROM device_log WHERE device_id = %s"
+        " ORDER BY received_at DESC, sequence DESC LIMIT %s",
+        [device_id, min(limit, MAX_LINES)],
+    )
+    return [LogLine(*row) for row in rows]
+
+
+def recent_events(connection: BaseDatabaseWrapper, device_id: int, limit: int) -> list[Event]:
+    """The last events, the connection history among them, newest first; at most MAX_LINES."""
+    rows = _rows(
+        connection,
+        "SELECT received_at, occurred_at, sequence, kind, data FROM device_event"
+        " WHERE device_id = %s ORDER BY received_at DESC LIMIT %s",
+        [device_id, min(limit, MAX_LINES)],
+    )
+    return [Event(*row) for row in rows]
+
+
+def record_event(
+    connection: BaseDatabaseWrapper,
+    *,
+    tenant_id: int,
+    device_id: int,
+    occurred_at: datetime,
+    kind: str,
+    data: dict[str, Any],
+) -> None:
+    """Append an event of the system itself (no sequence number) to a device's history."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO device_event"
+            " (received_at, tenant_id, device_id, sequence, occurred_at, kind, data)"
+            " VALUES (%s, %s, %s, NULL, %s, %s, %s)",
+            [occurred_at, tenant_id, device_id, occurred_at, kind, json.dumps(data)],
+        )
+
+
+def quarantine(
+    connection: BaseDatabaseWrapper, *, limit: int, device_id: int | None = None
+) -> list[Quarantined]:
+    """The last quarantined messages of the scope or of one device, newest first.
+
+    At most MAX_LINES.
+    """
+    condition = sql.SQL("true") if device_id is None else sql.SQL("device_id = %s")
+    rows = _rows(
+        connection,
+        sql.SQL(
+            "SELECT id, received_at, device_id, sequence, reason, detail, message"
+            " FROM telemetry_quarantine WHERE {condition}"
+            " ORDER BY received_at DESC, id DESC LIMIT %s"
+        ).format(condition=condition),
+        [*([] if device_id is None else [device_id]), min(limit, MAX_LINES)],
+    )
+    return [Quarantined(*row) for row in rows]
+
+
+def expire_quarantine(connection: BaseDatabaseWrapper, before: datetime) -> int:
+    """Delete the scope's quarantined messages that arrived before an instant; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM telemetry_quarantine WHERE received_at < %s", [before])
+        return int(cursor.rowcount)
+
+
+def balance(
+    connection: BaseDatabaseWrapper,
+    device_ids: Sequence[int] | None = None,
+    *,
+    counted_since: datetime | None = None,
+) -> list[DeviceTotals]:
+    """What the conservation check needs, for some devices or all of the scope, by device.
+
+    One statement, hence one snapshot: cursor, ledger and frames are of the same moment. Every
+    stored frame of the devices is counted, or with `counted_since` (a full hour) those that arrived
+    since; what the ledger says of earlier hours is then taken as counted before.
+    """
+    device = sql.SQL("true") if device_ids is None else sql.SQL("c.device_id = ANY(%(devices)s)")
+    earlier, recent = sql.SQL("0"), sql.SQL("true")
+    if counted_since is not None:
+        earlier = sql.SQL("coalesce(sum(stored) FILTER (WHERE hour < %(since)s), 0)")
+        recent = sql.SQL("received_at >= %(since)s")
+    query = sql.SQL(
+        "SELECT c.device_id, c.committed, c.produced,"
+        " coalesce(l.stored, 0), coalesce(l.duplicate, 0), coalesce(l.quarantined, 0),"
+        " coalesce(l.skipped, 0), coalesce(l.other, 0),"
+        " coalesce(f.frames, 0) + coalesce(l.earlier, 0)"
+        " FROM device_cursor c"
+        " LEFT JOIN (SELECT device_id, sum(stored)::bigint AS stored,"
+        " sum(duplicate)::bigint AS duplicate, sum(quarantined)::bigint AS quarantined,"
+        " sum(skipped)::bigint AS skipped, sum(other)::bigint AS other,"
+        " {earlier}::bigint AS earlier"
+        " FROM ledger_hour GROUP BY device_id) l USING (device_id)"
+        " LEFT JOIN (SELECT device_id, count(*) AS frames FROM telemetry_frame WHERE {recent}"
+        " GROUP BY device_id) f USING (device_id)"
+        " WHERE {device} ORDER BY c.device_id"
+    ).format(device=device, earlier=earlier, recent=recent)
+    with connection.cursor() as cursor:
+        cursor.execute(query, {"devices": list(device_ids or ()), "since": counted_since})
+        return [DeviceTotals(*row) for row in cursor.fetchall()]
+
+
+def _rows(
+    connection: BaseDatabaseWrapper, query: str | sql.Composed, parameters: list[Any]
+) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return list(cursor.fetchall())
