@@ -44,14 +44,24 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m portal.devstack", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    commands.add_parser(
-        "servers", help="bring PostgreSQL and Redis up and leave them running"
-    ).set_defaults(run=_servers)
-    commands.add_parser("stop", help="stop PostgreSQL and Redis").set_defaults(run=_stop)
-    commands.add_parser("status", help="say what runs").set_defaults(run=_status)
-    commands.add_parser("env", help="print the addresses as export lines for a shell").set_defaults(
-        run=_env
-    )
+    plain = {
+        "up": (_up, "run everything"),
+        "lint": (_lint, "run the checks that only read files"),
+        "format": (_format, "format code and templates"),
+        "servers": (_servers, "bring PostgreSQL and Redis up and leave them running"),
+        "stop": (_stop, "stop PostgreSQL and Redis"),
+        "status": (_status, "say what runs"),
+        "env": (_env, "print the addresses as export lines for a shell"),
+    }
+    for name, (run, explanation) in plain.items():
+        commands.add_parser(name, help=explanation).set_defaults(run=run)
+    for name, run, explanation in (
+        ("test", _test, "run every check; arguments go to pytest"),
+        ("bench", _bench, "run every benchmark; arguments go to `manage.py bench all`"),
+    ):
+        passing = commands.add_parser(name, help=explanation)
+        passing.add_argument("arguments", nargs="*")
+        passing.set_defaults(run=run)
     keeper = commands.add_parser("keep")
     keeper.add_argument("wanted", nargs="+", choices=["postgres", "redis"])
     keeper.add_argument("--home", type=Path, required=True)
