@@ -100,6 +100,9 @@ class Bridge:
         )
         self._registry = Registry(self._pool)
         self._stop = asyncio.Event()
+        # Which ways through Redis are blocked, and whether data may have been lost with them.
+        self._interruptions: set[str] = set()
+        self._lost = False
         self.port = 0
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
@@ -153,7 +156,10 @@ class Bridge:
         cache = CredentialCache()
         gate = Gate(self._registry, cache, self._redis)
         self._outflow = Outflow(
-            self._redis, self.bridge_id, on_blocked=self._blocked, on_flowing=self._flowing
+            self._redis,
+            self.bridge_id,
+            on_blocked=lambda lost: self._interrupted("queue", lost=lost),
+            on_flowing=lambda: self._restored("queue"),
         )
         self._roster = Roster(
             bridge=self.bridge_id,
@@ -179,7 +185,8 @@ class Bridge:
                 LIVE_CHANNEL: self._roster.on_live,
                 EVICT_CHANNEL: self._roster.on_evict,
             },
-            self._notices_restored,
+            on_lost=lambda: self._interrupted("notices", lost=True),
+            on_restored=lambda: self._restored("notices"),
         )
         services = [
             _service("notices", notices.run()),
@@ -240,24 +247,27 @@ class Bridge:
 
     # --- Back-pressure and outages --------------------------------------------------------------
 
-    def _blocked(self) -> None:
-        """Redis takes no messages: nobody is read from, nobody is let in."""
+    def _interrupted(self, way: str, *, lost: bool) -> None:
+        """The way into the queue or that of the notices is blocked: nobody is read from, nobody
+        is let in. `lost`: the connection is gone, and with it maybe what was under way."""
+        self._interruptions.add(way)
+        self._lost = self._lost or lost
         self._listener.pause()
-        self._roster.hold("queue")
+        self._roster.hold("redis")
 
-    def _flowing(self, lost: bool) -> None:
-        logger.info("queue.restored lost=%s", lost)
-        if lost:
+    def _restored(self, way: str) -> None:
+        """A way is free again. Once both are, devices send again what may have been lost; and
+        revocations or newer connections that were not heard of are looked up."""
+        self._interruptions.discard(way)
+        if self._interruptions or self._stop.is_set():
+            return
+        logger.info("redis.restored lost=%s", self._lost)
+        if self._lost:
+            self._lost = False
             self._roster.send_again()
-        self._roster.release("queue")
-        if not self._stop.is_set():
-            self._listener.start()
-
-    def _notices_restored(self) -> None:
-        """Notices were lost, maybe with acks, revocations and newer connections among them."""
-        logger.info("notices.restored")
-        self._roster.send_again()
-        self._roster.doubt_everything()
+            self._roster.doubt_everything()
+        self._roster.release("redis")
+        self._listener.start()
 
     # --- Services -------------------------------------------------------------------------------
 
@@ -307,17 +317,16 @@ class Bridge:
     def counters(self) -> dict[str, float]:
         """What the bridge does and has done, for the heartbeat; `refused.{code}` by code."""
         roster = self._roster
-        roster_counters = asdict(roster.counters)
-        refused = roster_counters.pop("refused")
+        counters = roster.counters
         return {
             "connections": len(roster.connections),
             "devices": len(roster.devices),
             "under_way_bytes": self._outflow.under_way_bytes,
             "paused": len(roster.pauses),
-            **roster_counters,
+            **{name: getattr(counters, name) for name in counters.__slots__ if name != "refused"},
             **asdict(self._listener.counters),
             **asdict(self._outflow.counters),
-            **{f"refused.{code}": count for code, count in refused.items()},
+            **{f"refused.{code}": count for code, count in counters.refused.items()},
         }
 
 

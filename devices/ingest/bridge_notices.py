@@ -28,13 +28,19 @@ Handler = Callable[[bytes], None]
 
 
 class Notices:
-    """Listens for ever; `on_restored` is called each time after the subscription was lost."""
+    """Listens for ever; `on_lost` and `on_restored` are called around each time it cannot."""
 
     def __init__(
-        self, redis: Redis, handlers: Mapping[str, Handler], on_restored: Callable[[], None]
+        self,
+        redis: Redis,
+        handlers: Mapping[str, Handler],
+        *,
+        on_lost: Callable[[], None],
+        on_restored: Callable[[], None],
     ) -> None:
         self._redis = redis
         self._handlers = {channel.encode(): handler for channel, handler in handlers.items()}
+        self._on_lost = on_lost
         self._on_restored = on_restored
         self._listening = asyncio.Event()
 
@@ -56,11 +62,14 @@ class Notices:
                     wait_s = RETRY_FIRST_S
                     self._listening.set()
                     if lost:
+                        lost = False
                         self._on_restored()
                     await self._listen(pubsub)
             except (RedisError, *LOST) as error:
-                lost = True
                 self._listening.clear()
+                if not lost:
+                    lost = True
+                    self._on_lost()
                 logger.warning("notices.lost error=%s", error)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311
             wait_s = min(RETRY_MAX_S, wait_s * 2)

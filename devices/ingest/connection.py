@@ -104,7 +104,7 @@ class Connection(asyncio.BufferedProtocol):
         """The peer has caught up."""
         self._slow_since = 0.0
         self.resume(Pause.SLOW)
-        self.attend()
+        self.acknowledge()
 
     def eof_received(self) -> None:
         """The peer sends no more: the transport closes."""

@@ -71,8 +71,8 @@ class Outflow:
     """The bridge's way into the queue.
 
     `under_way_bytes` counts the bodies that were taken and are not committed; the bridge adds and
-    subtracts. `on_blocked` is called when Redis stops to take messages, `on_flowing` when it takes
-    them again, with True when the connection had been lost.
+    subtracts. `on_blocked` is called when Redis stops to take messages, with True when the
+    connection is lost, `on_flowing` when it takes them again.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Outflow:
         redis: Redis,
         bridge: str,
         *,
-        on_blocked: Callable[[], None],
-        on_flowing: Callable[[bool], None],
+        on_blocked: Callable[[bool], None],
+        on_flowing: Callable[[], None],
     ) -> None:
         self._redis = redis
         self._on_blocked = on_blocked
@@ -209,7 +209,8 @@ class Outflow:
 
     async def _recover(self) -> None:
         """Redis does not take messages: hold everything back and try again until it does."""
-        self._on_blocked()
+        told_lost = self._lost
+        self._on_blocked(told_lost)
         wait_s = RETRY_FIRST_S
         while not self._stopping:
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311
@@ -219,11 +220,14 @@ class Outflow:
                 self._drop_messages()
                 try:
                     await self._redis.ping()
-                except LOST as error:
+                except (ResponseError, *LOST) as error:
                     logger.info("queue.still_lost error=%s", error)
                     continue
             self._close_batches()
             if await self._deliver():
-                lost, self._lost = self._lost, False
-                self._on_flowing(lost)
+                self._lost = False
+                self._on_flowing()
                 return
+            if self._lost and not told_lost:
+                told_lost = True
+                self._on_blocked(True)

@@ -100,7 +100,7 @@ class Roster:
         self.read_buffer = memoryview(bytearray(READ_BYTES))
         self.counters = RosterCounters()
         self.connections: set[Connection] = set()
-        # Why nobody is read from: `under_way`, `queue`; empty in ordinary times.
+        # Why nobody is read from: `under_way`, `redis`; empty in ordinary times.
         self.pauses: set[str] = set()
         self.stopping = False
         # Evictions to announce to the other bridges, and devices whose state is in doubt.

@@ -60,6 +60,7 @@ REWIND_PATIENCE: Final = 2
 # What a device may send before it is welcomed: two reads of the transport.
 MAX_EARLY_BYTES: Final = 128 * 1024
 
+_DEFINED = frozenset(MessageType)
 _CONTENT = {UNKNOWN_CHANNEL: Verdict.UNKNOWN_CHANNEL, LIMIT: Verdict.LIMIT}
 _REFUSE_CODES: Mapping[type[ProtocolError], RefuseCode] = {
     VersionError: RefuseCode.VERSION,
@@ -253,7 +254,7 @@ class Session:
                 return
 
     def _take_other(self, kind: int, body: bytes, now_us: int) -> None:
-        if kind in FIRMWARE_FAMILY or kind not in MessageType.__members__.values():
+        if kind in FIRMWARE_FAMILY or kind not in _DEFINED:
             self.refuse(RefuseCode.UNSUPPORTED, f"messages of type {kind:#04x} are not served here")
             return
         if kind not in DEVICE_MAY_SEND or kind == MessageType.HELLO:
