@@ -33,7 +33,7 @@ REFRESH_S: Final = 1.0
 # stream waits for it, a message comes at once.
 _BLOCK_MS: Final = 1_000
 # Entries taken from each stream at a time: what a burst costs in memory is bounded by it
-# (16 partitions × 16 entries × 256 KiB).
+# (16 partitions of 16 entries of 256 KiB).
 _ENTRIES_AT_ONCE: Final = 16
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_LAST_S: Final = 2.0
@@ -89,7 +89,7 @@ class Leases:
         """Open or renew the leases of devices: each lasts `LIVE_LEASE_S` from now."""
         for part in _parts(device_ids):
             notice = queue.encode_live(queue.LIVE_LEASE_S, part)
-            arguments = [self._watcher, queue.LIVE_LEASE_S, notice, *part]
+            arguments: list[Any] = [self._watcher, queue.LIVE_LEASE_S, notice, *part]
             await self._open(keys=self._keys, args=arguments)
 
     async def end(self, device_ids: Iterable[int]) -> int:
@@ -131,9 +131,7 @@ class LiveReader:
         tasks = [asyncio.create_task(_persistent(loop)) for loop in loops]
         stopped = asyncio.create_task(stop.wait())
         try:
-            done, _ = await asyncio.wait(
-                [*tasks, stopped], return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # a loop ends by an error only, which is one of the program
         finally:

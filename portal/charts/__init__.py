@@ -1,1 +1,1 @@
-"""Layouts of charts, made by plotly's Python library; the data come to the browser over the socket."""
+"""Layouts of charts, made by plotly's Python library; the socket brings the readings."""

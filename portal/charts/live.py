@@ -39,7 +39,14 @@ _ORDER: Final = (
 )
 # An axis that starts at zero tells the size of a load; a mains voltage from zero tells nothing.
 _FROM_ZERO: Final = frozenset(
-    {"active_power", "reactive_power", "apparent_power", "current", "energy_import", "energy_export"}
+    {
+        "active_power",
+        "reactive_power",
+        "apparent_power",
+        "current",
+        "energy_import",
+        "energy_export",
+    }
 )
 _PREFIXED_UNITS: Final = frozenset({"W", "var", "VA", "Wh", "varh", "A", "V", "Ah"})
 
@@ -71,6 +78,13 @@ class Chart:
     unit: str
     lines: tuple[Line, ...]
     wide: bool = False
+    legend: bool = True
+    shown_lines: int = SHOWN_LINES
+
+    @property
+    def drawn_lines(self) -> tuple[Line, ...]:
+        """The lines that the chart has."""
+        return self.lines[:MAX_LINES]
 
     @property
     def is_register(self) -> bool:
@@ -124,9 +138,9 @@ def browser_spec(chart: Chart) -> dict[str, Any]:
                 "name": line.name,
                 "sources": [[source.device_id, source.channel] for source in line.sources],
                 "resolution": line.resolution,
-                "shown": position < SHOWN_LINES,
+                "shown": position < chart.shown_lines,
             }
-            for position, line in enumerate(chart.lines[:MAX_LINES])
+            for position, line in enumerate(chart.drawn_lines)
         ],
     }
 
@@ -152,7 +166,11 @@ def _layout(chart: Chart) -> Any:
             "nticks": 5,
             "rangemode": "tozero" if chart.quantity in _FROM_ZERO else "normal",
             "tickformat": "~s" if prefixed else "",
-            "ticksuffix": "" if chart.unit == "1" else f" {chart.unit}" if not prefixed else chart.unit,
+            "ticksuffix": ""
+            if chart.unit == "1"
+            else f" {chart.unit}"
+            if not prefixed
+            else chart.unit,
             "hoverformat": ".4~s" if prefixed else "",
             "zeroline": True,
         },

@@ -35,7 +35,8 @@ _TOKENS: Final = {
     "dark": {"text": "#9aa7b9", "grid": "#232d3b", "zero": "#3a4658", "surface": "#1e2734"},
 }
 _FONT: Final = (
-    'Inter, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
+    'Inter, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, '
+    "sans-serif"
 )
 
 

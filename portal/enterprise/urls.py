@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from portal.enterprise import views
+
+urlpatterns = [
+    path("", views.overview, name="overview"),
+    path("facilities/<int:pk>/", views.facility, name="facility"),
+    path("devices/<int:pk>/", views.device, name="device"),
+]

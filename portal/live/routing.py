@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-websocket_urlpatterns: list[URLPattern] = []
+from portal.live.consumer import LiveConsumer
+
+websocket_urlpatterns = [
+    # Django's types know no ASGI applications as views; Channels documents this use of `path`.
+    path("ws/live/", LiveConsumer.as_asgi()),  # type: ignore[arg-type]
+]

@@ -143,7 +143,7 @@ function showLink(device, kind) {
   if (online === undefined) return;
   for (const element of document.querySelectorAll(`[data-link="${device}"]`)) {
     element.dataset.state = online ? "online" : "offline";
-    element.textContent = online ? strings.online : strings.offline;
+    element.textContent = online ? strings.online : strings.link_offline;
   }
   const states = [...document.querySelectorAll("[data-link]")];
   const count = states.filter((element) => element.dataset.state === "online").length;
