@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import subprocess
@@ -144,6 +145,8 @@ def _env(_options: argparse.Namespace) -> int:
 
 
 def _keep(options: argparse.Namespace) -> int:
+    if os.fork():  # whoever starts us need not collect us
+        os._exit(0)
     programs = Programs(options.postgres_bin, options.postgres_version, options.redis_server)
     return keep(Home(options.home), programs, options.wanted, options.report)
 

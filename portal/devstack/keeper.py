@@ -50,8 +50,8 @@ def keep(home: Home, programs: Programs, wanted: list[str], report: int) -> int:
         try:
             servers.start()
         except (SetupError, OSError) as error:
-            os.write(report, f"{error}\n".encode())
             servers.stop()
+            os.write(report, f"{error}\n".encode())
             return 1
         os.write(report, b"ready\n")
         os.close(report)

@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import time
+from typing import IO
 
 from portal.devstack.errors import SetupError
 from portal.devstack.home import Home
@@ -37,13 +38,9 @@ def wait_stopped(home: Home, seconds: float = 40.0) -> bool:
 
 
 def in_use(home: Home) -> bool:
-    """Whether a process holds the servers."""
+    """Whether a process holds the servers; a keeper that is ending them does not count."""
     with (home.run / "lease.lock").open("w") as lease:
-        try:
-            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not _try(lease, fcntl.LOCK_EX) and _try(lease, fcntl.LOCK_SH)
 
 
 def stop(home: Home) -> bool:
@@ -68,10 +65,17 @@ def stop(home: Home) -> bool:
 def keeper_runs(home: Home) -> bool:
     """Whether the servers' keeper is alive."""
     try:
-        with (home.run / "keeper.lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (home.run / "keeper.lock").open("r") as lock:
+            return not _try(
+                lock, fcntl.LOCK_SH
+            )  # shared, so that two who ask do not see each other
     except FileNotFoundError:
         return False
+
+
+def _try(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    return False
+        return False
+    return True

@@ -142,7 +142,10 @@ def ensure_cluster(home: Home, programs: Programs, say: Say) -> Path:
     root = home.path / "postgres"
     data = root / "data"
     if data.exists():
-        made_by = (data / "PG_VERSION").read_text(encoding="ascii").strip()
+        version_file = data / "PG_VERSION"
+        if not version_file.exists():
+            raise SetupError(f"{data} is no database cluster: move it away to start anew")
+        made_by = version_file.read_text(encoding="ascii").strip()
         if int(made_by) != programs.postgres_version:
             raise SetupError(
                 f"{data} was made by PostgreSQL {made_by} and this machine would run "

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -21,8 +22,6 @@ from portal.devstack.packages import Programs, Say
 from portal.devstack.postgres import Postgres, ensure_cluster, private
 from portal.devstack.redis_server import Redis
 from portal.devstack.roles import Credentials, DatabaseUrls
-
-_START_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -64,23 +63,26 @@ def open_session(say: Say = print, home: Home | None = None) -> Session:
     Raises SetupError with one sentence when that cannot be done.
     """
     home = home or current()
+    with ExitStack() as undo:
+        lease = undo.enter_context((home.run / "lease.lock").open("w"))
+        endpoints = _bring_up(home, lease, say)
+        undo.pop_all()  # from here on the session closes it
+    return Session(home, endpoints, lease)
+
+
+def _bring_up(home: Home, lease: IO[str], say: Say) -> Endpoints:
     wanted = _wanted(home)
-    lease = (home.run / "lease.lock").open("w")
-    if wanted:
-        with home.lock("setup"):
-            _waiting_lock(lease, say)
+    with home.lock("setup"):
+        _hold(lease, say)
+        if wanted:
             _ensure_running(home, wanted, say)
-    else:
-        fcntl.flock(lease, fcntl.LOCK_SH)
-    variables = _stack_variables(home) | {
-        name: value for name in ("DATABASE_URL", "REDIS_URL") if (value := os.environ.get(name))
-    }
-    if "postgres" not in wanted:
-        with home.lock("setup"):
+        variables = _stack_variables(home) | {
+            name: value for name in ("DATABASE_URL", "REDIS_URL") if (value := os.environ.get(name))
+        }
+        if "postgres" not in wanted:
             variables |= prepare_external(home, variables["DATABASE_URL"], say)
             _merge_stack_variables(home, variables)
-    endpoints = Endpoints(**{name.lower(): variables[name] for name in _NAMES})
-    return Session(home, endpoints, lease)
+    return Endpoints(**{name.lower(): variables[name] for name in _NAMES})
 
 
 _NAMES = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_INGEST_URL", "REDIS_URL")
@@ -170,7 +172,7 @@ def _merge_stack_variables(home: Home, variables: dict[str, str]) -> None:
     )
 
 
-def _waiting_lock(lease: IO[str], say: Say) -> None:
+def _hold(lease: IO[str], say: Say) -> None:
     try:
         fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -217,7 +219,7 @@ def _spawn_keeper(home: Home, programs: Programs, wanted: list[str]) -> None:
         *wanted,
     )
     with (home.log / "keeper.log").open("ab") as log:
-        keeper = subprocess.Popen(
+        subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -225,10 +227,10 @@ def _spawn_keeper(home: Home, programs: Programs, wanted: list[str]) -> None:
             start_new_session=True,
             pass_fds=(writing,),
             cwd=env.CHECKOUT,
+            check=True,
         )
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as report:
         answer = report.readline().strip()
     if answer != "ready":
-        keeper.wait(_START_SECONDS)
         raise SetupError(answer or f"the servers did not start: see {home.log / 'keeper.log'}")
