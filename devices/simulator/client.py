@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from devices.protocol import (
+    MAX_BODY,
     Block,
     Command,
     Event,
@@ -195,20 +196,26 @@ class DeviceClient:
         self._drained = asyncio.Event()
         self._complained = False
 
+    @property
+    def max_body(self) -> int:
+        """The longest message body that the server takes, as far as it has told."""
+        return self._link.session.max_body if self._link else MAX_BODY
+
     # What the device has to tell
 
-    def append_data(self, block: Block) -> int | None:
+    def append_data(self, *blocks: Block) -> int | None:
         """Keep a frame of readings and send it as soon as the link allows.
 
-        `block.times` are corrected times. Returns the frame's sequence number, None when the
+        Times are corrected times. Returns the frame's sequence number, None when the
         medium is full (counted as `unrecorded`). Raises ProtocolError for what no frame can hold.
         """
         sequence = self.buffer.next_sequence
-        if len(block.times) == 1 and block.present is None:
-            values = block.values[:, 0].tolist()
-            body = encode_sample(sequence, int(block.times[0]), block.channels, values)
+        first = blocks[0]
+        if len(blocks) == len(first.times) == 1 and first.present is None:
+            values = first.values[:, 0].tolist()
+            body = encode_sample(sequence, int(first.times[0]), first.channels, values)
         else:
-            body = encode_data(sequence, (block,))
+            body = encode_data(sequence, blocks)
         return self._append(seal(MessageType.DATA, body))
 
     def append_log(self, level: LogLevel, text: str) -> int | None:

@@ -1,0 +1,168 @@
+"""Many devices in one process: start, watch, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import resource
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from devices.simulator.client import Counters
+from devices.simulator.clock import system_ms
+from devices.simulator.device import DeviceOptions, SimulatedDevice
+from devices.simulator.model.site import HOUR_S, Site
+from devices.simulator.reporter import REAL_TIME, Pace, Source
+from devices.simulator.session import Identity
+
+log = logging.getLogger("wattline.simulate")
+
+PROGRESS_S: Final = 30.0
+START_SPREAD_S: Final = 3.0  # devices are switched on over this time, not all at once
+_AHEAD_S: Final = 120.0  # the next hour of a site is computed so long before it begins
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One device of a fleet: who it is and what it measures."""
+
+    identity: Identity
+    source: Source
+    pace: Pace = REAL_TIME
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a fleet did: sums over its devices, and how many messages are still in their buffers."""
+
+    devices: int
+    connected: int
+    live: int
+    buffered: int
+    counters: Counters
+
+    def __str__(self) -> str:
+        counters = self.counters
+        return (
+            f"{self.connected} of {self.devices} devices connected, {self.live} live, "
+            f"{counters.sent_messages} messages and {counters.sent_bytes / 1e6:.2f} MB sent, "
+            f"{self.buffered} waiting, {counters.connections} connections "
+            f"({counters.resumed} resumed, {counters.refused} refused)"
+        )
+
+
+class Fleet:
+    """Runs devices until they are done or `stop` is called.
+
+    `sites` are computed a little ahead of time, one by one, so that the turn of the hour does not
+    hold up every device at once.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        options: DeviceOptions,
+        *,
+        seed: int = 1,
+        sites: Sequence[Site] = (),
+        spread_s: float = START_SPREAD_S,
+    ) -> None:
+        chance = random.Random(seed)  # noqa: S311 (faults and jitter that can be repeated)
+        self.devices = [
+            SimulatedDevice(
+                identity=member.identity,
+                source=member.source,
+                options=options,
+                chance=random.Random(chance.random()),  # noqa: S311
+                pace=member.pace,
+            )
+            for member in members
+        ]
+        self._sites = sites
+        self._spread_s = spread_s
+        self._stop = asyncio.Event()
+
+    @property
+    def summary(self) -> Summary:
+        """The state of the fleet now."""
+        counters = Counters()
+        connected = live = buffered = 0
+        for device in self.devices:
+            counters.add(device.counters)
+            client = device.client
+            if client is None:
+                buffered += device.buffered
+                continue
+            counters.add(client.counters)
+            connected += client.connected.is_set()
+            live += client.live
+            buffered += len(client.buffer)
+        return Summary(len(self.devices), connected, live, buffered, counters)
+
+    def stop(self) -> None:
+        """Send what is gathered, wait a little for acknowledgements, switch all devices off."""
+        self._stop.set()
+
+    async def run(self, *, seconds: float | None = None) -> Summary:
+        """Run until every source is exhausted, `seconds` are over, or `stop` is called.
+
+        What goes wrong inside a device (not: on its link) ends the fleet and is raised.
+        """
+        allow_open_files(len(self.devices) * 4 + 64)
+        background = [asyncio.create_task(self._report())]
+        if self._sites:
+            background.append(asyncio.create_task(self._compute_ahead()))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._end(seconds))
+                await asyncio.wait(
+                    [
+                        group.create_task(self._run_device(device, number))
+                        for number, device in enumerate(self.devices)
+                    ]
+                )
+                self._stop.set()
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+        return self.summary
+
+    async def _run_device(self, device: SimulatedDevice, number: int) -> None:
+        await asyncio.sleep(self._spread_s * number / len(self.devices))
+        if not self._stop.is_set():
+            await device.run()
+
+    async def _end(self, seconds: float | None) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            self._stop.set()
+        await asyncio.gather(*(device.stop() for device in self.devices))
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            log.info("%s", self.summary)
+
+    async def _compute_ahead(self) -> None:
+        while True:
+            hour = int((system_ms() / 1_000 + _AHEAD_S) // HOUR_S)
+            pause = max(0.02, min(1.0, _AHEAD_S / 2 / len(self._sites)))
+            for site in self._sites:
+                if site.snapshot.hour <= hour:
+                    site.hour(hour)
+                    await asyncio.sleep(pause)
+            await asyncio.sleep(5.0)
+
+
+def allow_open_files(wanted: int) -> None:
+    """Raise the limit of open files as far as allowed: sockets and buffers need a few each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
