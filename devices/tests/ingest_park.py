@@ -8,13 +8,27 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
 from devices.ingest.ledger import DeviceTotals, Imbalance, check
 
 Owner = psycopg.Connection[tuple[Any, ...]]
+
+
+class Endpoints(Protocol):
+    """Where a test's servers are: what the fixture `servers` gives."""
+
+    @property
+    def database_url(self) -> str: ...
+    @property
+    def database_app_url(self) -> str: ...
+    @property
+    def database_ingest_url(self) -> str: ...
+    @property
+    def redis_url(self) -> str: ...
+
 
 # Raw limits of every channel: physical limits of ±1 MW at a resolution of 0.1 W.
 RAW_LIMIT = 10_000_000
@@ -95,7 +109,7 @@ def _make_device(
 
 def rows(owner: Owner, query: str, *parameters: object) -> list[tuple[Any, ...]]:
     """The rows of a query."""
-    return owner.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+    return owner.execute(query, parameters).fetchall()
 
 
 def _one(owner: Owner, query: str, *parameters: object) -> tuple[Any, ...]:

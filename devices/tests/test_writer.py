@@ -27,8 +27,15 @@ from devices.protocol import (
     decode_data,
     encode_data,
 )
-from devices.tests.ingest_park import Owner, ParkDevice, imbalances, make_park, rows, totals
-from portal.devstack.servers import Endpoints
+from devices.tests.ingest_park import (
+    Endpoints,
+    Owner,
+    ParkDevice,
+    imbalances,
+    make_park,
+    rows,
+    totals,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "ingest"])
 
@@ -86,14 +93,14 @@ class Bridge:
         self.redis = redis
         self.name = name
         self.clock_us = NOW_US
-        self.heard = redis.pubsub(ignore_subscribe_messages=True)
+        self.heard = redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         self.heard.subscribe(queue.committed_channel(name), queue.EVICT_CHANNEL)
 
     def entry(self, device: ParkDevice, *messages: dict[str, Any]) -> dict[str, bytes]:
         builder = BatchBuilder(self.name)
         for message in messages:
             self.clock_us += 1_000
-            values = {
+            values: dict[str, Any] = {
                 "tenant_id": device.tenant_id,
                 "connection": number_of(device),
                 "sequence": 0,
