@@ -31,6 +31,7 @@ from django.db.migrations.state import ProjectState
 from psycopg import sql
 
 POLICY: Final = "scope"
+SHARED_POLICY: Final = "shared"
 
 
 def role_names() -> dict[str, sql.Identifier]:
@@ -220,36 +221,41 @@ class EnableRowSecurity(_SqlOperation):
     def forward(self) -> list[sql.Composable]:
         """Enable row-level security and create the policy."""
         tenant, narrowing = self._tenant(), self._narrowing()
-        seen = tenant
-        if self.shared:
-            seen = sql.SQL("({column} IS NULL OR {tenant})").format(
-                column=sql.Identifier(self.tenant_column), tenant=tenant
-            )
+        names = {"table": sql.Identifier(self.table), "policy": sql.Identifier(POLICY)}
         is_open = sql.SQL("scope_is_open()")
         written = [is_open, tenant] + ([] if self.append_always else narrowing)
-        return [
-            sql.SQL("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY").format(
-                table=sql.Identifier(self.table)
-            ),
+        statements: list[sql.Composable] = [
+            sql.SQL("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY").format(**names),
             sql.SQL(
                 "CREATE POLICY {policy} ON {table} USING ({seen}) WITH CHECK ({written})"
             ).format(
-                policy=sql.Identifier(POLICY),
-                table=sql.Identifier(self.table),
-                seen=sql.SQL(" AND ").join([is_open, seen, *narrowing]),
+                **names,
+                seen=sql.SQL(" AND ").join([is_open, tenant, *narrowing]),
                 written=sql.SQL(" AND ").join(written),
             ),
         ]
+        if self.shared:
+            # For SELECT alone: a policy for everything would let any tenant delete the row.
+            statements.append(
+                sql.SQL(
+                    "CREATE POLICY {shared} ON {table} FOR SELECT"
+                    " USING (scope_is_open() AND {column} IS NULL)"
+                ).format(
+                    shared=sql.Identifier(SHARED_POLICY),
+                    table=names["table"],
+                    column=sql.Identifier(self.tenant_column),
+                )
+            )
+        return statements
 
     def backward(self) -> list[sql.Composable]:
-        """Drop the policy and disable row-level security."""
+        """Drop the policies and disable row-level security."""
+        table = sql.Identifier(self.table)
+        drop = sql.SQL("DROP POLICY {policy} ON {table}")
+        policies = [POLICY, SHARED_POLICY] if self.shared else [POLICY]
         return [
-            sql.SQL("DROP POLICY {policy} ON {table}").format(
-                policy=sql.Identifier(POLICY), table=sql.Identifier(self.table)
-            ),
-            sql.SQL("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY").format(
-                table=sql.Identifier(self.table)
-            ),
+            *(drop.format(policy=sql.Identifier(policy), table=table) for policy in policies),
+            sql.SQL("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY").format(table=table),
         ]
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""Related rows stay in one tenant, trees have no cycles, scaling is final; and the policies."""
+"""Related rows stay in one tenant, trees have no cycles, scaling is final; then the policies."""
 
 from __future__ import annotations
 

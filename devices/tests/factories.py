@@ -1,0 +1,254 @@
+"""Data for tests, made by the operations that the product uses.
+
+Call them inside an open scope that contains the tenant (`tenant()` excepted). Every name is new, so
+that tests can run in any order on one database.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+from django.db import connections
+
+from devices.domain import operations
+from devices.domain.operations import ChannelSpec, Registered
+from devices.models import (
+    Allocation,
+    Channel,
+    Device,
+    DeviceState,
+    DeviceType,
+    Facility,
+    FacilityAccess,
+    Load,
+    Placement,
+)
+from devices.protocol.data import Block, encode_data
+from tenants.domain import operations as people
+from tenants.models import Membership, Tenant, TenantKind, User
+from tenants.permissions import Role
+from tenants.scope import Scope, open_scope
+
+_numbers = itertools.count(1)
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+CHANNELS = (
+    ChannelSpec(
+        number=0,
+        key="active_power",
+        name="Active power",
+        quantity="active_power",
+        resolution=Decimal("0.1"),
+        minimum=Decimal(-20_000),
+        maximum=Decimal(20_000),
+    ),
+    ChannelSpec(
+        number=1,
+        key="voltage",
+        name="Voltage",
+        quantity="voltage",
+        resolution=Decimal("0.01"),
+        minimum=Decimal(0),
+        maximum=Decimal(300),
+    ),
+)
+
+
+def number() -> int:
+    """A number that no other call gave."""
+    return next(_numbers)
+
+
+def operator() -> Tenant:
+    """A root of the tenant tree."""
+    n = number()
+    return people.create_tenant(
+        name=f"Operator {n}",
+        slug=f"operator-{n}",
+        kind=TenantKind.OPERATOR,
+        parent_id=None,
+        actor_id=None,
+    )
+
+
+def tenant(parent: Tenant | None = None, kind: TenantKind = TenantKind.CLIENT) -> Tenant:
+    """A client below `parent`, or below an operator of its own."""
+    n = number()
+    return people.create_tenant(
+        name=f"Tenant {n}",
+        slug=f"tenant-{n}",
+        kind=kind,
+        parent_id=(parent or operator()).pk,
+        actor_id=None,
+    )
+
+
+def user(password: str | None = None) -> User:
+    """A user without any membership."""
+    return people.create_user(email=f"user{number()}@example.org", password=password)
+
+
+def member(of: Tenant, role: Role) -> Membership:
+    """A membership of a new user."""
+    return people.grant_membership(tenant_id=of.pk, user_id=user().pk, role=role, actor_id=None)
+
+
+def facility(of: Tenant, parent: Facility | None = None) -> Facility:
+    """A facility in Berlin's time zone."""
+    return operations.create_facility(
+        tenant_id=of.pk,
+        name=f"Facility {number()}",
+        time_zone="Europe/Berlin",
+        parent_id=parent.pk if parent else None,
+        actor_id=None,
+    )
+
+
+def device_type(of: Tenant) -> DeviceType:
+    """A type with the channels of CHANNELS."""
+    return operations.create_device_type(
+        tenant_id=of.pk,
+        code=f"meter-{number()}",
+        name="Meter",
+        channels=CHANNELS,
+        actor_id=None,
+    )
+
+
+def device(
+    at: Facility,
+    kind: DeviceType | None = None,
+    *,
+    state: DeviceState = DeviceState.ACTIVE,
+    placement: Placement = Placement.MAINS,
+) -> Registered:
+    """A registered device with its secret; its type is a new one unless given."""
+    n = number()
+    return operations.register_device(
+        tenant_id=at.tenant_id,
+        facility_id=at.pk,
+        device_type_id=(kind or device_type(at.tenant)).pk,
+        serial=f"WL-{n:06}",
+        name=f"Device {n}",
+        placement=placement,
+        state=state,
+        actor_id=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A facility with one row of everything in it, telemetry included."""
+
+    facility: Facility
+    device: Device
+    channel: Channel
+    load: Load
+    allocation: Allocation
+    access: FacilityAccess
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """A tenant with a manager, two branches, and for each of them a consumer who sees only it."""
+
+    tenant: Tenant
+    manager: User
+    branches: tuple[Branch, Branch]
+
+    @property
+    def scope(self) -> Scope:
+        """All of the tenant."""
+        return Scope((self.tenant.pk,))
+
+    def consumer(self, branch: int) -> User:
+        """The consumer of a branch."""
+        return self.branches[branch].access.membership.user
+
+
+def park() -> Park:
+    """A new park. Telemetry is written by the ingest connection, hence committed: use it in tests
+    that commit, and remove it with `remove_everything`.
+    """
+    of = tenant()
+    with open_scope(Scope((of.pk,))):
+        manager = member(of, Role.MANAGER).user
+        kind = device_type(of)
+        branches = branch(of, kind), branch(of, kind)
+    for made in branches:
+        telemetry(made.device)
+    return Park(of, manager, branches)
+
+
+def branch(of: Tenant, kind: DeviceType) -> Branch:
+    """A facility with one row in every table of the ORM."""
+    at = facility(of)
+    made = device(at, kind).device
+    channel = made.channels.get(number=0)
+    load = operations.create_load(
+        tenant_id=of.pk, facility_id=at.pk, name=f"Load {number()}", actor_id=None
+    )
+    allocation = operations.allocate_channel(
+        channel_id=channel.pk, load_id=load.pk, starts_at=START, actor_id=None
+    )
+    consumer = member(of, Role.CONSUMER)
+    access = operations.grant_facility(membership_id=consumer.pk, facility_id=at.pk, actor_id=None)
+    return Branch(at, made, channel, load, allocation, access)
+
+
+def frame_body(sequence: int, start_ms: int, values: list[list[int]], step_ms: int = 2000) -> bytes:
+    """The DATA body of one regular frame: `values` holds raw integers, one list a channel."""
+    columns = np.array(values, np.int64)
+    times = start_ms + np.arange(columns.shape[1], dtype=np.int64) * step_ms
+    return encode_data(sequence, [Block(times, tuple(range(len(values))), columns)])
+
+
+def telemetry(of: Device) -> None:
+    """One row in each table outside the ORM, as the writer would leave them."""
+    milliseconds = int(START.timestamp() * 1000)
+    body = frame_body(1, milliseconds, [[1000, 1010], [23000, 23010]])
+    key = [START, of.tenant_id, of.pk]
+    with connections["ingest"].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO telemetry_frame VALUES (%s, %s, %s, 1, %s, %s, 4, %s)",
+            [*key, START, START.replace(second=2), body],
+        )
+        cursor.execute(
+            "INSERT INTO telemetry_quarantine"
+            " (received_at, tenant_id, device_id, sequence, reason, message)"
+            " VALUES (%s, %s, %s, 2, 'limit', '')",
+            key,
+        )
+        cursor.execute(
+            "INSERT INTO device_log VALUES (%s, %s, %s, 3, %s, 3, 'line')", [*key, START]
+        )
+        cursor.execute(
+            "INSERT INTO device_event VALUES (%s, %s, %s, 4, %s, 'reboot', '{}')", [*key, START]
+        )
+        cursor.execute(
+            "INSERT INTO ledger_hour (device_id, hour, tenant_id, stored, quarantined, other,"
+            " stored_values) VALUES (%s, %s, %s, 1, 1, 2, 4)",
+            [of.pk, START, of.tenant_id],
+        )
+        cursor.execute(
+            "UPDATE device_cursor SET committed = 4, produced = 4 WHERE device_id = %s", [of.pk]
+        )
+
+
+def remove_everything() -> None:
+    """Empty every table that hangs on tenants or users, as the owner of them."""
+    for alias in ("default", "ingest"):
+        connections[alias].close()  # an open transaction there would block the owner
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+            " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'"
+            " AND a.attname = 'tenant_id' AND NOT a.attisdropped"
+        )
+        tables = [row[0] for row in cursor.fetchall()]
+        cursor.execute(f"TRUNCATE {', '.join(tables)}, tenants_tenant, tenants_user CASCADE")
