@@ -49,8 +49,11 @@ class Postgres:
     small: bool = False
     server: subprocess.Popen[bytes] | None = None
 
-    def launch(self, *, local_only: bool = False) -> None:
-        """Starts the server as a child that ends when its parent does; returns at once."""
+    def launch(self, *, setting_up: bool = False) -> None:
+        """Starts the server as a child that ends when its parent does; returns at once.
+
+        While setting up it listens on the Unix socket alone and leaves the writing to the system.
+        """
         require_space(self.data, 300)
         write_atomic(self.data / "wattline.conf", _settings(small=self.small), 0o644)
         command = [
@@ -62,7 +65,8 @@ class Postgres:
             "-k",
             str(self.sockets),
             "-h",
-            "" if local_only else "127.0.0.1",
+            "" if setting_up else "127.0.0.1",
+            *(("-c", "fsync=off") if setting_up else ()),
         ]
         self.server = process.spawn(
             command, log=self.log, user=service_user(), dies_with=signal.SIGINT
@@ -163,7 +167,7 @@ def ensure_cluster(home: Home, programs: Programs, say: Say) -> Path:
     _initdb(programs, draft, home)
     credentials = Credentials.of(home)
     server = Postgres(programs, draft, home.sockets, home.log / "postgres.log", port=1, small=True)
-    server.launch(local_only=True)
+    server.launch(setting_up=True)
     try:
         server.wait_ready(credentials.admin)
         with server.connect_admin(credentials.admin, "postgres") as connection:
@@ -182,6 +186,7 @@ def ensure_cluster(home: Home, programs: Programs, say: Say) -> Path:
     finally:
         server.stop()
     _copy_folder(draft, root / "pristine")
+    _sync(programs, draft)
     draft.rename(data)
     return data
 
@@ -232,6 +237,7 @@ def _initdb(programs: Programs, data: Path, home: Home) -> None:
         f"--pwfile={password}",
         "--data-checksums",
         "--no-instructions",
+        "--no-sync",
     ]
     try:
         done = subprocess.run(
@@ -250,6 +256,13 @@ def _initdb(programs: Programs, data: Path, home: Home) -> None:
         raise SetupError(f"initdb failed: {lines[-1] if lines else done.returncode}")
     with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write("\ninclude 'wattline.conf'\n")
+
+
+def _sync(programs: Programs, data: Path) -> None:
+    """Brings every file of a stopped cluster to disk."""
+    command = [str(programs.postgres_bin / "initdb"), "--sync-only", "-D", str(data)]
+    identity = process.identity(service_user())
+    subprocess.run(command, stdout=subprocess.DEVNULL, cwd="/", check=True, **identity)
 
 
 def _settings(*, small: bool) -> str:
