@@ -33,7 +33,7 @@ def up() -> int:
     home = current()
     web_port = env.integer("WATTLINE_PORT", 8000, minimum=1, maximum=65535)
     bridge_port = env.integer("WATTLINE_BRIDGE_PORT", 8883, minimum=1, maximum=65535)
-    with _only_one(home):
+    with only_one(home):
         require_port_free(web_port, "WATTLINE_PORT")
         require_port_free(bridge_port, "WATTLINE_BRIDGE_PORT")
         listed = processes.product(home, web_port)
@@ -114,7 +114,8 @@ def require_port_free(port: int, variable: str) -> None:
 
 
 @contextmanager
-def _only_one(home: Home) -> Iterator[None]:
+def only_one(home: Home) -> Iterator[None]:
+    """Holds the place of the one `make up` of a home; raises SetupError when it is taken."""
     with (home.run / "up.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
