@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 from redis import Redis
 
@@ -41,19 +40,6 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owne
 
 NOW_US = 1_760_000_000_000_000
 WAIT_S = 20.0
-
-
-@pytest.fixture
-def owner(servers: Endpoints) -> Iterator[Owner]:
-    with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def redis(servers: Endpoints) -> Iterator[Redis]:
-    with Redis.from_url(servers.redis_url) as client:
-        client.flushall()
-        yield client
 
 
 @pytest.fixture
