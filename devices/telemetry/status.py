@@ -130,7 +130,8 @@ def recent_events(connection: BaseDatabaseWrapper, device_id: int, limit: int) -
         " WHERE device_id = %s ORDER BY received_at DESC LIMIT %s",
         [device_id, min(limit, MAX_LINES)],
     )
-    return [Event(*row) for row in rows]
+    # Django leaves jsonb to its own model fields: a raw query gets the text.
+    return [Event(*row[:4], json.loads(row[4])) for row in rows]
 
 
 def record_event(
