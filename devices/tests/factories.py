@@ -1,12 +1,11 @@
 """Data for tests, made by the operations that the product uses.
 
-Call them inside an open scope that contains the tenant (`tenant()` excepted). Every name is new, so
-that tests can run in any order on one database.
+Call them inside an open scope that contains the tenant. Every name is new, so that tests can run in
+any order on one database.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -28,12 +27,30 @@ from devices.models import (
     Placement,
 )
 from devices.protocol.data import Block, encode_data
-from tenants.domain import operations as people
-from tenants.models import Membership, Tenant, TenantKind, User
+from tenants.models import Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
+from tenants.tests.factories import member, number, operator, tenant, user
 
-_numbers = itertools.count(1)
+__all__ = [
+    "CHANNELS",
+    "START",
+    "Branch",
+    "Park",
+    "branch",
+    "device",
+    "device_type",
+    "facility",
+    "frame_body",
+    "member",
+    "number",
+    "operator",
+    "park",
+    "remove_everything",
+    "telemetry",
+    "tenant",
+    "user",
+]
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -57,45 +74,6 @@ CHANNELS = (
         maximum=Decimal(300),
     ),
 )
-
-
-def number() -> int:
-    """A number that no other call gave."""
-    return next(_numbers)
-
-
-def operator() -> Tenant:
-    """A root of the tenant tree."""
-    n = number()
-    return people.create_tenant(
-        name=f"Operator {n}",
-        slug=f"operator-{n}",
-        kind=TenantKind.OPERATOR,
-        parent_id=None,
-        actor_id=None,
-    )
-
-
-def tenant(parent: Tenant | None = None, kind: TenantKind = TenantKind.CLIENT) -> Tenant:
-    """A client below `parent`, or below an operator of its own."""
-    n = number()
-    return people.create_tenant(
-        name=f"Tenant {n}",
-        slug=f"tenant-{n}",
-        kind=kind,
-        parent_id=(parent or operator()).pk,
-        actor_id=None,
-    )
-
-
-def user(password: str | None = None) -> User:
-    """A user without any membership."""
-    return people.create_user(email=f"user{number()}@example.org", password=password)
-
-
-def member(of: Tenant, role: Role) -> Membership:
-    """A membership of a new user."""
-    return people.grant_membership(tenant_id=of.pk, user_id=user().pk, role=role, actor_id=None)
 
 
 def facility(of: Tenant, parent: Facility | None = None) -> Facility:
