@@ -61,11 +61,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: the sum of its sources (mostly one). `resolution` in the channel's unit."""
+    """One line: the sum of its sources (mostly one). `resolution` in the channel's unit.
+
+    `secondary`: left to the legend at first, like the phases beside their sum.
+    """
 
     name: str
     sources: tuple[Source, ...]
     resolution: float
+    secondary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,17 @@ class Chart:
     lines: tuple[Line, ...]
     wide: bool = False
     legend: bool = True
-    shown_lines: int = SHOWN_LINES
 
     @property
-    def drawn_lines(self) -> tuple[Line, ...]:
-        """The lines that the chart has."""
-        return self.lines[:MAX_LINES]
+    def drawn_lines(self) -> tuple[tuple[Line, bool], ...]:
+        """The lines that the chart has, and whether each is drawn from the start."""
+        room = SHOWN_LINES
+        drawn = []
+        for line in self.lines[:MAX_LINES]:
+            shown = room > 0 and not line.secondary
+            room -= shown
+            drawn.append((line, shown))
+        return tuple(drawn)
 
     @property
     def is_register(self) -> bool:
@@ -94,7 +103,9 @@ class Chart:
     @property
     def note(self) -> str:
         """What a person has to know to read the chart."""
-        return _("since the left edge") if self.is_register else ""
+        if self.is_register:
+            return _("since the left edge")
+        return self.unit if self.unit not in _PREFIXED_UNITS | {"1"} else ""
 
     @property
     def left_out(self) -> int:
@@ -115,7 +126,7 @@ def chart_per_quantity(lines: Iterable[tuple[str, str, Line]]) -> list[Chart]:
             title=_(QUANTITIES[quantity].name),
             quantity=quantity,
             unit=unit,
-            lines=tuple(grouped[quantity, unit]),
+            lines=tuple(sorted(grouped[quantity, unit], key=lambda line: line.secondary)),
         )
         for (quantity, unit), index in zip(keys, _repeats(keys), strict=True)
     ]
@@ -132,15 +143,16 @@ def browser_spec(chart: Chart) -> dict[str, Any]:
         "key": chart.key,
         "unit": chart.unit,
         "register": chart.is_register,
+        "fill": not chart.legend,
         "layout": _layout(chart),
         "lines": [
             {
                 "name": line.name,
                 "sources": [[source.device_id, source.channel] for source in line.sources],
                 "resolution": line.resolution,
-                "shown": position < chart.shown_lines,
+                "shown": shown,
             }
-            for position, line in enumerate(chart.drawn_lines)
+            for line, shown in chart.drawn_lines
         ],
     }
 
@@ -158,7 +170,6 @@ def _layout(chart: Chart) -> Any:
             "fixedrange": True,
             "tickformat": "%H:%M",
             "hoverformat": "%H:%M:%S",
-            "nticks": 8,
             "zeroline": False,
         },
         yaxis={
@@ -166,11 +177,7 @@ def _layout(chart: Chart) -> Any:
             "nticks": 5,
             "rangemode": "tozero" if chart.quantity in _FROM_ZERO else "normal",
             "tickformat": "~s" if prefixed else "",
-            "ticksuffix": ""
-            if chart.unit == "1"
-            else f" {chart.unit}"
-            if not prefixed
-            else chart.unit,
+            "ticksuffix": chart.unit if prefixed else "",
             "hoverformat": ".4~s" if prefixed else "",
             "zeroline": True,
         },

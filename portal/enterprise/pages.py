@@ -32,17 +32,16 @@ _LEVEL_TONES: Final = {LogLevel.WARNING: "warn", LogLevel.ERROR: "bad", LogLevel
 
 def overview(summaries: Sequence[FacilitySummary], *, now: datetime) -> dict[str, Any]:
     """The context of the overview."""
-    rows = [_summary(summary) for summary in summaries]
+    rows = [_summary(summary, now) for summary in summaries]
     return {
         "facilities": rows,
         "devices": sum(row["devices"] for row in rows),
         "online": sum(row["online"] for row in rows),
         "incomplete": sum(row["online"] < row["devices"] for row in rows),
-        "now": now,
     }
 
 
-def _summary(summary: FacilitySummary) -> dict[str, Any]:
+def _summary(summary: FacilitySummary, now: datetime) -> dict[str, Any]:
     if summary.devices == 0:
         state, text = "none", _("No devices")
     elif summary.connected == summary.devices:
@@ -60,7 +59,7 @@ def _summary(summary: FacilitySummary) -> dict[str, Any]:
         "online": summary.connected,
         "state": state,
         "state_text": text,
-        "last_seen_at": summary.last_seen_at,
+        "last_seen": _ago(now - summary.last_seen_at) if summary.last_seen_at else None,
     }
 
 
@@ -83,7 +82,7 @@ def device(detail: DeviceDetail, *, show_log: bool) -> dict[str, Any]:
     """The context of a device's page."""
     facts = detail.device
     lines = [
-        (channel.quantity, channel.unit, _line(facts, channel, channel.name))
+        (channel.quantity, channel.unit, _line(facts, channel, _part(channel) or channel.name))
         for channel in facts.channels
     ]
     figures = charts.chart_per_quantity(lines)
@@ -104,7 +103,6 @@ def device(detail: DeviceDetail, *, show_log: bool) -> dict[str, Any]:
             {
                 "number": channel.number,
                 "name": channel.name,
-                "quantity": _(QUANTITIES[channel.quantity].name),
                 "resolution": f"{channel.resolution.normalize():f} {_unit(channel.unit)}",
             }
             for channel in facts.channels
@@ -173,16 +171,26 @@ def _total(devices: Sequence[DeviceFacts]) -> charts.Chart | None:
 
 
 def _lines(devices: Sequence[DeviceFacts]) -> Iterator[tuple[str, str, charts.Line]]:
+    """A line for each channel; of phases and their sum, the sum alone is drawn from the start."""
     for facts in devices:
         for channel in facts.channels:
-            alone = sum(other.quantity == channel.quantity for other in facts.channels) == 1
-            name = facts.name if alone else f"{facts.name} · {channel.name}"
-            yield channel.quantity, channel.unit, _line(facts, channel, name)
+            alike = [other for other in facts.channels if other.quantity == channel.quantity]
+            summed = channel.in_total or not any(other.in_total for other in alike)
+            part = _part(channel) if len(alike) > 1 else ""
+            name = f"{facts.name} · {part}" if part else facts.name
+            yield channel.quantity, channel.unit, _line(facts, channel, name, secondary=not summed)
 
 
-def _line(facts: DeviceFacts, channel: ChannelFacts, name: str) -> charts.Line:
+def _part(channel: ChannelFacts) -> str:
+    """What the name of a channel says beyond its quantity: `L1` of `Voltage L1`."""
+    return channel.name.removeprefix(QUANTITIES[channel.quantity].name).strip(" ,")
+
+
+def _line(
+    facts: DeviceFacts, channel: ChannelFacts, name: str, *, secondary: bool = False
+) -> charts.Line:
     source = charts.Source(facts.device_id, channel.number)
-    return charts.Line(name=name, sources=(source,), resolution=float(channel.resolution))
+    return charts.Line(name, (source,), float(channel.resolution), secondary=secondary)
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -224,6 +232,17 @@ def _duration(length: timedelta) -> str:
     if seconds < 120:
         return _("%(seconds)g s") % {"seconds": seconds}
     return _("%(minutes)g min") % {"minutes": round(seconds / 60, 1)}
+
+
+def _ago(age: timedelta) -> str:
+    minutes = age // timedelta(minutes=1)
+    if minutes < 1:
+        return _("just now")
+    if minutes < 90:
+        return _("%(minutes)d min ago") % {"minutes": minutes}
+    if age < timedelta(days=2):
+        return _("%(hours)d h ago") % {"hours": round(minutes / 60)}
+    return _("%(days)d days ago") % {"days": age.days}
 
 
 def _live(

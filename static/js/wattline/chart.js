@@ -12,10 +12,11 @@ const { Plotly } = globalThis;
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false };
 // More points than this in a line cost time and show nothing more on 1 000 pixels.
 export const MAX_POINTS = 500;
+const TICK_EVERY_PX = 80;
 
 export class LiveChart {
   /**
-   * @param {HTMLElement} element the chart's card, with .wl-plot and perhaps .wl-legend
+   * @param {HTMLElement} element the chart's card, with .wl-plot, .wl-waiting and perhaps .wl-legend
    * @param {object} spec
    * @param {(device: number, channel: number) => import("./series.js").Series} seriesOf
    */
@@ -30,12 +31,17 @@ export class LiveChart {
       parts: line.sources.map(([device, channel]) => seriesOf(device, channel)),
     }));
     this.devices = new Set(spec.lines.flatMap((line) => line.sources.map(([device]) => device)));
-    this.visible = true;
+    this.visible = true; // and drawn once before the observer has its first say
     this.dirty = true;
+    this.empty = true;
+    this.drawnAt = -Infinity;
     this.#readLegend();
-    new IntersectionObserver((entries) => {
-      this.visible = entries.at(-1).isIntersecting;
-    }).observe(element);
+    new IntersectionObserver(
+      (entries) => {
+        this.visible = entries.at(-1).isIntersecting;
+      },
+      { rootMargin: "300px 0px" },
+    ).observe(element);
   }
 
   #readLegend() {
@@ -82,7 +88,7 @@ export class LiveChart {
   draw(from, to, zoneOffset) {
     this.dirty = false;
     const { layout, unit, register } = this.spec;
-    let points = 0;
+    let points = 0; // of all lines
     const data = this.lines.map((line, index) => {
       const { x, y } = sumLine(line.parts, from, to, MAX_POINTS);
       points += x.length;
@@ -96,16 +102,23 @@ export class LiveChart {
         visible: line.shown,
         connectgaps: false,
         line: { color: this.#colour(index), width: 1.6 },
+        fill: this.spec.fill ? "tozeroy" : "none",
+        fillcolor: `${this.#colour(index)}1f`,
       };
     });
-    if (this.waiting) this.waiting.hidden = points > 0;
+    this.empty = points === 0;
+    this.waiting.hidden = !this.empty;
     Plotly.react(
       this.plot,
       data,
       {
         ...layout,
         template: this.template,
-        xaxis: { ...layout.xaxis, range: [from + zoneOffset, to + zoneOffset] },
+        xaxis: {
+          ...layout.xaxis,
+          nticks: Math.max(3, Math.round(this.plot.clientWidth / TICK_EVERY_PX)),
+          range: [from + zoneOffset, to + zoneOffset],
+        },
       },
       CONFIG,
     );

@@ -216,13 +216,14 @@ function draw() {
   scheduled = false;
   const to = clock.now();
   const offset = zoneOffsetMs(zone, to);
-  const before = drawnAt;
   drawnAt = performance.now();
   for (const chart of charts) {
-    const still = drawnAt - (chart.drawnAt ?? before) >= MOVE_EVERY_MS - 100;
-    if (!chart.visible || !(chart.dirty || still)) continue;
-    chart.draw(to - windowMs, to, offset);
-    chart.drawnAt = drawnAt;
+    const still = drawnAt - chart.drawnAt >= MOVE_EVERY_MS - 100;
+    // Outside the screen only the first readings are drawn, so that scrolling meets no empty chart.
+    if (chart.visible ? chart.dirty || still : chart.dirty && chart.empty) {
+      chart.draw(to - windowMs, to, offset);
+      chart.drawnAt = drawnAt;
+    }
   }
   showNumbers(to);
   const painted = unpainted;
