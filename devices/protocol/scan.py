@@ -8,9 +8,10 @@ bound leaves the limits is unpacked.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from devices.protocol.columns import MARGIN, unpack_columns
 from devices.protocol.layout import (
     CONSTANT,
-    DELTA,
+    DELTA_OF_DELTA,
     PLAIN,
     BlockLayout,
     ColumnLayout,
@@ -20,6 +21,11 @@ from devices.protocol.layout import (
 
 UNKNOWN_CHANNEL = "unknown_channel"
 LIMIT = "limit"
+
+# Up to so many values plain Python unpacks quicker than the fixed cost of array operations.
+_FEW_VALUES = 128
+
+_Suspect = tuple[int, ColumnLayout, tuple[int, int]]
 
 
 class Verdict(NamedTuple):
@@ -63,19 +69,27 @@ def scan_data(body: bytes, limits: Mapping[int, tuple[int, int]]) -> DataScan:
     layout = read_layout(body)
     start_ms = layout.blocks[0].start_ms
     end_ms = samples = values = 0
-    verdict = None
+    verdict: Verdict | None = None
     for block in layout.blocks:
         start_ms = min(start_ms, block.start_ms)
         end_ms = max(end_ms, _end_ms(body, block))
         samples += block.n
+        finding: Verdict | None = verdict
+        suspects: list[_Suspect] = []
         for channel, column in zip(block.channels, block.columns, strict=True):
             values += column.n
-            if verdict is None:
-                limit = limits.get(channel)
-                if limit is None:
-                    verdict = Verdict(UNKNOWN_CHANNEL, channel, None)
-                else:
-                    verdict = _check(body, channel, column, limit)
+            if finding is not None:
+                continue
+            limit = limits.get(channel)
+            if limit is None:
+                finding = Verdict(UNKNOWN_CHANNEL, channel, None)
+            elif column.predictor == CONSTANT:
+                if column.n and not limit[0] <= column.first <= limit[1]:
+                    finding = Verdict(LIMIT, channel, column.first)
+            elif not _surely_within(column, *limit):
+                suspects.append((channel, column, limit))
+        # The suspects stand before the finding, at which the loop stopped looking.
+        verdict = verdict or (_first_outside(body, suspects) if suspects else None) or finding
     return DataScan(layout.sequence, start_ms, end_ms, samples, values, layout.mask, verdict)
 
 
@@ -85,34 +99,42 @@ def _end_ms(body: bytes, block: BlockLayout) -> int:
     return block.start_ms + column_values(body, block.axis)[-1] * block.step_ms
 
 
-def _check(
-    body: bytes, channel: int, column: ColumnLayout, limit: tuple[int, int]
-) -> Verdict | None:
-    minimum, maximum = limit
+def _surely_within(column: ColumnLayout, minimum: int, maximum: int) -> bool:
+    """Whether the head of a column proves that all its values lie within the limits."""
     n, predictor, k, first, second, _, _, _, unary, patches, _ = column
-    if predictor == CONSTANT:
-        if n == 0 or minimum <= first <= maximum:
-            return None
-        return Verdict(LIMIT, channel, first)
     # The unary part has one bit per residual and one per unit of quotient.
     residuals = n - predictor
     quotients = unary.bit_length() - residuals
     for _, excess in patches:
         quotients += excess
     if predictor == PLAIN:
-        if minimum <= first and first + (quotients << k) + (1 << k) - 1 <= maximum:
-            return None
+        return minimum <= first and first + ((quotients + 1) << k) <= maximum
+    # Zigzag: |d| <= (z + 1) / 2, and z + 1 <= (q + 1) << k.
+    reach = (quotients + residuals) << k >> 1
+    if predictor == DELTA_OF_DELTA:
+        reach = (n - 1) * (abs(second) + reach)
+    return minimum <= first - reach and first + reach <= maximum
+
+
+def _first_outside(body: bytes, suspects: list[_Suspect]) -> Verdict | None:
+    """Unpack the columns that may leave their limits; the first that does."""
+    if sum(column.n for _, column, _ in suspects) <= _FEW_VALUES:
+        extremes = []
+        for _, column, _ in suspects:
+            values = column_values(body, column)
+            extremes.append((min(values), max(values)))
     else:
-        # Zigzag: |d| <= (z + 1) / 2, and every z is below (q + 1) << k.
-        reach = ((quotients + residuals) << k) + residuals >> 1
-        if predictor != DELTA:
-            reach = (n - 1) * (abs(second) + reach)
-        if minimum <= first - reach and first + reach <= maximum:
-            return None
-    values = column_values(body, column)
-    low, high = min(values), max(values)
-    if low < minimum:
-        return Verdict(LIMIT, channel, low)
-    if high > maximum:
-        return Verdict(LIMIT, channel, high)
+        columns = [column for _, column, _ in suspects]
+        widest = max(column.n for column in columns)
+        padded = b"".join((bytes(MARGIN), body, bytes(MARGIN)))
+        rows = unpack_columns(padded, [MARGIN] * len(columns), columns, widest)
+        extremes = [
+            (int(row[: column.n].min()), int(row[: column.n].max()))
+            for row, column in zip(rows, columns, strict=True)
+        ]
+    for (channel, _, (minimum, maximum)), (low, high) in zip(suspects, extremes, strict=True):
+        if low < minimum:
+            return Verdict(LIMIT, channel, low)
+        if high > maximum:
+            return Verdict(LIMIT, channel, high)
     return None
