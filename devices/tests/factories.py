@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from django.db import connections
@@ -190,7 +191,7 @@ def telemetry(of: Device) -> None:
     """One row in each table outside the ORM, as the writer would leave them."""
     milliseconds = int(START.timestamp() * 1000)
     body = frame_body(1, milliseconds, [[1000, 1010], [23000, 23010]])
-    key = [START, of.tenant_id, of.pk]
+    key: list[Any] = [START, of.tenant_id, of.pk]
     with connections["ingest"].cursor() as cursor:
         cursor.execute(
             "INSERT INTO telemetry_frame VALUES (%s, %s, %s, 1, %s, %s, 4, %s)",

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import pytest
@@ -133,8 +134,8 @@ def _open(connection: psycopg.Connection, scope: Scope) -> None:
 
 
 def _in_scope(
-    connection: psycopg.Connection, scope: Scope, query: sql.Composable, *parameters: object
-) -> psycopg.Cursor:
+    connection: psycopg.Connection, scope: Scope, query: sql.SQL | sql.Composed, *parameters: object
+) -> psycopg.Cursor[tuple[Any, ...]]:
     with connection.transaction():
         _open(connection, scope)
         return connection.execute(query, parameters)
