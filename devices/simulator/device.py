@@ -58,6 +58,7 @@ class SimulatedDevice:
         options: DeviceOptions,
         chance: random.Random,
         pace: Pace = REAL_TIME,
+        begin_ms: int | None = None,
     ) -> None:
         self.identity = identity
         self.source = source
@@ -66,6 +67,7 @@ class SimulatedDevice:
         self.client: DeviceClient | None = None
         self._options = options
         self._pace = pace
+        self._begin_ms = begin_ms  # where on its axis the source begins at the first power-up
         self._announced = False  # whether this boot has told that it happened
         self._chance = chance
         self._folder = options.state / identity.serial
@@ -152,7 +154,8 @@ class SimulatedDevice:
             faults=options.faults,
             chance=self._chance,
         )
-        reporter = Reporter(client, self.source, pace=self._pace)
+        reporter = Reporter(client, self.source, pace=self._pace, begin_ms=self._begin_ms)
+        self._begin_ms = None
         self.client, self._reporter = client, reporter
         self._journal = CommandJournal(self._folder)
         client.on_command = self._obey

@@ -26,11 +26,15 @@ _AHEAD_S: Final = 120.0  # the next hour of a site is computed so long before it
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One device of a fleet: who it is and what it measures."""
+    """One device of a fleet: who it is and what it measures.
+
+    `begin_ms`: where on its time axis the source begins; None: at the time of power-up.
+    """
 
     identity: Identity
     source: Source
     pace: Pace = REAL_TIME
+    begin_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Fleet:
                 options=options,
                 chance=random.Random(chance.random()),  # noqa: S311
                 pace=member.pace,
+                begin_ms=member.begin_ms,
             )
             for member in members
         ]

@@ -64,6 +64,25 @@ def _beginning(device: RecordedDevice, length_ms: int) -> RecordedDevice:
     return RecordedDevice(device.name, tuple(groups))
 
 
+def compressed(device: RecordedDevice, speed: float) -> RecordedDevice:
+    """The same readings with the distances between them divided by `speed`."""
+    start_ms = min(int(group.times[0]) for group in device.groups)
+    return RecordedDevice(
+        device.name,
+        tuple(
+            Group(
+                group.names,
+                group.numbers,
+                group.resolutions,
+                start_ms + np.rint((group.times - start_ms) / speed).astype(np.int64),
+                group.values,
+                group.present,
+            )
+            for group in device.groups
+        ),
+    )
+
+
 def all_channels(device: RecordedDevice) -> list[PlayedChannel]:
     """Every channel of a recorded device, numbered and resolved as in the recording."""
     return [

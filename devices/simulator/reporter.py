@@ -66,6 +66,7 @@ class Reporter:
         source: Source,
         *,
         pace: Pace = REAL_TIME,
+        begin_ms: int | None = None,
         step_ms: int = 2_000,
         samples: int = 30,
     ) -> None:
@@ -78,7 +79,8 @@ class Reporter:
         self._phase = zlib.crc32(client.identity.serial.encode())
         # Samples taken before the clock was ever set are stamped when it is.
         self._started_device_ms = client.clock.device_ms()
-        self._last_ms: int | None = None
+        # With `begin_ms` the first sample is the one there, however late the device starts.
+        self._last_ms: int | None = None if begin_ms is None else begin_ms - 1
         client.on_live = lambda _: self._wake.set()
 
     def take_welcome(self, welcome: Welcome) -> None:
