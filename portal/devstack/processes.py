@@ -14,7 +14,9 @@ def product(home: Home, web_port: int) -> list[Process]:
     Whoever takes readings starts after those who store and show them, and stops before.
     """
     manage = (sys.executable, "manage.py")
-    celery = (sys.executable, "-m", "celery", "--app", "portal", "--quiet")
+    # Celery warns at length when root runs it, which here is the choice of who called `make up`.
+    silent = "ignore:You're running the worker with superuser privileges"
+    celery = (sys.executable, "-W", silent, "-m", "celery", "--app", "portal", "--quiet")
     schedule = str(home.run / "celery-beat")
     uvicorn = (
         *(sys.executable, "-m", "uvicorn", "portal.asgi:application"),
