@@ -30,7 +30,10 @@ _YEAR_1980_MS = 315_532_800_000
 _YEAR_2100_MS = 4_102_444_800_000
 
 _ROWS_AT_ONCE = 65_536
-_MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none", "inf", "-inf"})
+# What loggers write when they have no value.
+MISSING_TEXTS = frozenset(
+    {"", "-", "--", "na", "n/a", "nan", "null", "none", "inf", "-inf", "unknown", "unavailable"}
+)
 
 
 class NotARecording(ValueError):  # noqa: N818 (a verdict on a file, with its reason)
@@ -48,7 +51,7 @@ class Column:
     def sample(self, count: int = 200) -> list[str]:
         """Distinct texts that are not marks of a missing value, evenly chosen."""
         step = max(1, len(self.texts) // count)
-        return [text for text in self.texts[::step] if text.lower() not in _MISSING]
+        return [text for text in self.texts[::step] if text.lower() not in MISSING_TEXTS]
 
 
 def read_table(path: Path) -> list[Column]:
@@ -89,8 +92,8 @@ def _columns(names: list[str], rows: Iterator[list[str]]) -> list[Column]:
         # Short rows are filled up and long ones cut: one torn line does not spoil a recording.
         even = [row if len(row) == width else (row + [""] * width)[:width] for row in chunk if row]
         for index, pieces, cells in zip(indices, chunks, zip(*even, strict=True), strict=False):
-            for text in set(cells).difference(index):
-                index[text] = len(index)
+            for text in dict.fromkeys(cells):  # in the order of the file, unlike a set
+                index.setdefault(text, len(index))
             pieces.append(np.fromiter(map(index.__getitem__, cells), np.uint32, len(cells)))
     columns = []
     for name, index, pieces in zip(names, indices, chunks, strict=True):
@@ -112,30 +115,30 @@ def parse_number(text: str) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-_DAY_FIRST = re.compile(
-    r"(\d{1,2})[./](\d{1,2})[./](\d{4})(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?)?$"
+_SLASHED = re.compile(
+    r"(\d{1,2})[./](\d{1,2})[./](\d{4})"
+    r"(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?(?: ?([AaPp])\.?[Mm]\.?)?)?$"
 )
 _DSMR = re.compile(r"(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})([WS])$")
 _ISO = re.compile(
-    r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?)?( ?(Z|[+-]\d{2}:?\d{2}))?$"
+    r"\d{4}[-/]\d{2}[-/]\d{2}([ T]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?)?( ?(Z|[+-]\d{2}:?\d{2}))?$"
 )
 _COMPACT_DATE = re.compile(r"(19|20)\d{6}$")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})([.,]\d+)?)?$")
 
 
-def parse_instant(text: str) -> int | None:
+def parse_instant(text: str, *, month_first: bool = False) -> int | None:
     """Milliseconds since the Unix epoch of a written date or date and time, else None.
 
-    Times without an offset count as UTC. Understood: ISO 8601, `dd.mm.yyyy hh:mm`, `dd/mm/yyyy`,
-    `yyyymmdd`, and the `yymmddhhmmssW` of DSMR meters (W winter, S summer time in Europe).
+    Times without an offset count as UTC. Understood: ISO 8601, `dd.mm.yyyy hh:mm`, `dd/mm/yyyy` (or
+    `mm/dd/yyyy`), `yyyymmdd`, and the `yymmddhhmmssW` of DSMR meters (W winter, S summer time).
     """
     try:
         if _ISO.match(text):
-            return _milliseconds(datetime.fromisoformat(text.replace(",", ".").replace(" Z", "Z")))
-        if match := _DAY_FIRST.match(text):
-            day, month, year, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-            instant = _milliseconds(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
-            return instant + int(float(match[7] or 0) * 1000)
+            plain = text.replace("/", "-").replace(",", ".").replace(" Z", "Z")
+            return _milliseconds(datetime.fromisoformat(plain))
+        if match := _SLASHED.match(text):
+            return _parse_slashed(match, month_first=month_first)
         if match := _DSMR.match(text):
             year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
             local = datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
@@ -145,6 +148,16 @@ def parse_instant(text: str) -> int | None:
     except ValueError:
         return None
     return None
+
+
+def _parse_slashed(match: re.Match[str], *, month_first: bool) -> int:
+    day, month, year, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    if month_first:
+        day, month = month, day
+    if match[8]:
+        hour = hour % 12 + (12 if match[8] in "pP" else 0)
+    instant = _milliseconds(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
+    return instant + int(float(match[7] or 0) * 1000)
 
 
 def _milliseconds(instant: datetime) -> int:
@@ -208,42 +221,73 @@ def translate(
     return values[column.codes], found[column.codes]
 
 
+_UNIX_NAMES = re.compile(r"unix|time|epoch|stamp|^ts|zeit|_s$|_ms$|date|^column_", re.IGNORECASE)
+
+
+def tells_time(column: Column) -> bool:
+    """Whether a column holds times of some form rather than a quantity."""
+    return (
+        _instant_parser(column) is not None
+        or _all_parse(column, parse_clock)
+        or _unix_unit_ms(column) is not None
+    )
+
+
 def find_times(columns: Sequence[Column]) -> tuple[Int64s, NDArray[np.bool_], list[Column]]:
     """Times in ms since the Unix epoch, which rows have one, and the columns that they came from.
 
     Preferred in this order: a written date and time; a date beside a time of day; Unix seconds;
     a time of day; a counter. Raises NotARecording when there is none.
     """
-    dates = [column for column in columns if _all_parse(column, parse_instant)]
-    moments = [column for column in dates if _has_time_of_day(column)]
+    dates = [(column, parse) for column in columns if (parse := _instant_parser(column))]
+    moments = [(column, parse) for column, parse in dates if _has_time_of_day(column)]
     if moments:
         # A start beside a version date: the one that tells the rows apart.
-        moment = max(moments, key=lambda column: len(column.texts))
-        return *translate(moment, parse_instant), [moment]
-    clocks = [column for column in columns if _all_parse(column, parse_clock)]
-    counters = [column for column in columns if counter_unit_ms(column.name) is not None]
-    counters = [column for column in counters if _all_parse(column, _counter_parser(column, 0))]
-    of_day = [column for column in counters if _OF_DAY.match(column.name)]
+        moment, parse = max(moments, key=lambda pair: len(pair[0].texts))
+        return *translate(moment, parse), [moment]
+    clocks = [(column, parse_clock) for column in columns if _all_parse(column, parse_clock)]
+    counters = [
+        (column, parse) for column in columns if (parse := _counter_parser(column)) is not None
+    ]
+    of_day = [pair for pair in counters if _OF_DAY.match(pair[0].name)]
     if dates and (clocks or of_day):
-        day, has_day = translate(dates[0], parse_instant)
-        clock = (clocks or of_day)[0]
-        parse = parse_clock if clocks else _counter_parser(clock, 0)
-        time, has_time = translate(clock, parse)
-        return day + time, has_day & has_time, [dates[0], clock]
+        (date, parse_date), (clock, parse_time) = dates[0], (clocks + of_day)[0]
+        day, has_day = translate(date, parse_date)
+        time, has_time = translate(clock, parse_time)
+        return day + time, has_day & has_time, [date, clock]
     for column in columns:
-        numbers = [number for text in column.sample() if (number := parse_number(text)) is not None]
-        unit = unix_unit_ms(numbers) if len(numbers) == len(column.sample()) else None
-        if unit and re.search(
-            r"unix|time|epoch|stamp|^ts|zeit|_s$|_ms$|date|^column_", column.name.lower()
-        ):
-            return *translate(column, partial(_scaled, unit_ms=unit, base_ms=0)), [column]
-    if clocks:
-        times, found = translate(clocks[0], parse_clock)
-        return times + EPOCH_OF_COUNTERS_MS, found, [clocks[0]]
-    if counters:
-        parse = _counter_parser(counters[0], EPOCH_OF_COUNTERS_MS)
-        return *translate(counters[0], parse), [counters[0]]
+        unit = _unix_unit_ms(column)
+        if unit is not None:
+            return *translate(column, partial(_scaled, unit_ms=unit)), [column]
+    for column, parse in clocks + counters:
+        times, found = translate(column, parse)
+        return times + EPOCH_OF_COUNTERS_MS, found, [column]
     raise NotARecording("no time column")
+
+
+Parser = Callable[[str], int | None]
+
+
+def _instant_parser(column: Column) -> Parser | None:
+    """How to read a column of dates; None when it is none."""
+    sample = column.sample()
+    if not sample:
+        return None
+    spans: list[tuple[int, int, Parser]] = []
+    for parse in (parse_instant, partial(parse_instant, month_first=True)):
+        instants = [instant for text in sample if (instant := parse(text)) is not None]
+        if len(instants) == len(sample):
+            spans.append((max(instants) - min(instants), len(spans), parse))
+    # Day or month first, when both read: a recording is the shorter of the two spans.
+    return min(spans)[2] if spans else None
+
+
+def _unix_unit_ms(column: Column) -> int | None:
+    sample = column.sample()
+    numbers = [number for text in sample if (number := parse_number(text)) is not None]
+    if len(numbers) < len(sample) or not _UNIX_NAMES.search(column.name):
+        return None
+    return unix_unit_ms(numbers)
 
 
 def _all_parse(column: Column, parse: Callable[[str], int | None]) -> bool:
@@ -255,11 +299,15 @@ def _has_time_of_day(column: Column) -> bool:
     return any(":" in text or _DSMR.match(text) for text in column.sample())
 
 
-def _counter_parser(column: Column, base_ms: int) -> Callable[[str], int | None]:
-    unit = counter_unit_ms(column.name) or 1_000
-    return partial(_scaled, unit_ms=unit, base_ms=base_ms)
+def _counter_parser(column: Column) -> Parser | None:
+    """How to read a column that is named as a counter of time; None when it is none."""
+    unit = counter_unit_ms(column.name)
+    if unit is None:
+        return None
+    parse = partial(_scaled, unit_ms=unit)
+    return parse if _all_parse(column, parse) else None
 
 
-def _scaled(text: str, unit_ms: int, base_ms: int) -> int | None:
+def _scaled(text: str, *, unit_ms: int) -> int | None:
     number = parse_number(text)
-    return None if number is None else base_ms + int(number * unit_ms)
+    return None if number is None else int(number * unit_ms)

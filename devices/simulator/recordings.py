@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.simulator.recording_table import (
+    MISSING_TEXTS,
     Column,
     NotARecording,
     find_times,
     parse_number,
     read_table,
+    tells_time,
 )
 
 __all__ = ["Group", "NotARecording", "RecordedDevice", "read_recording"]
@@ -32,16 +34,26 @@ MINIMUM_ROWS = 60
 # Digits beyond the microunit are the noise of a floating-point calculation, not of a sensor.
 FINEST_EXPONENT = -6
 
+# Names of columns that say which device or channel a row is of. The sure ones are believed
+# whenever their values recur, the others only where many rows share a time.
 _CHANNEL_KEYS = re.compile(
-    r"(channel|label|sensor|circuit|register|quantity|variable|metric|parameter|tag|series|name"
-    r"|kanal|phase)(_?(id|no|nr|name|number))?$",
+    r"(channel|label|sensor|circuit|kanal|register|quantity|variable|metric|parameter|tag|series"
+    r"|name|phase)(_?(id|no|nr|name|number))?$",
     re.IGNORECASE,
 )
 _DEVICE_KEYS = re.compile(
-    r"(device|meter|serial|house|home|household|plug|node|appliance|site|logger|unit|station"
+    r"(device|meter|plug|node|appliance|logger|serial|house|home|household|site|unit|station"
     r"|building|customer|client|id)(_?(id|no|nr|name|number|type))?$",
     re.IGNORECASE,
 )
+_SURE_KEYS = re.compile(
+    r"(channel|label|sensor|circuit|kanal|device|meter|plug|node|appliance|logger)"
+    r"(_?(id|no|nr|name|number|type))?$",
+    re.IGNORECASE,
+)
+MAX_KEYS = 1_024
+MOST_STRANGE_ROWS = 0.05
+_ROW_NUMBERS = re.compile(r"(unnamed.*|index|id|row|no|nr|number|frame|sample)", re.IGNORECASE)
 _FLAGS = re.compile(r"(^|_)(ok|valid|flag|quality|qc|crc|checksum|status)(_|$)", re.IGNORECASE)
 
 
@@ -85,9 +97,9 @@ def median_step_ms(series: Sequence[Int64s]) -> int:
 def read_recording(path: Path) -> list[RecordedDevice]:
     """The devices of a recording; raises NotARecording with the reason when it is none.
 
-    Text columns, quality flags and columns that only number the rows' runs are left out. Times
-    that run backwards (a counter that restarts, the end of daylight saving) go on one median step
-    after the previous time.
+    Text columns, quality flags, further times and row numbers are left out. Times that run
+    backwards (a counter that restarts, the end of daylight saving) go on one median step after the
+    previous time.
     """
     columns = read_table(path)
     rows = len(columns[0].codes)
@@ -98,10 +110,10 @@ def read_recording(path: Path) -> list[RecordedDevice]:
     device_keys, channel_keys = _keys(rest, times)
     measured = []
     for column in rest:
-        if column in device_keys or column in channel_keys:
+        if column in device_keys or column in channel_keys or tells_time(column):
             continue
         reading = _read_values(column)
-        if reading is not None and not _numbers_runs(reading, times):
+        if reading is not None and not _numbers_rows(reading, times):
             measured.append(reading)
     if not measured:
         raise NotARecording("no numeric column beside the time")
@@ -129,10 +141,12 @@ def _read_values(column: Column) -> _Reading | None:
     """The integers of a numeric column, or None for text, flags and empty columns."""
     numbers = [parse_number(text) for text in column.texts]
     known = [number for number in numbers if number is not None]
-    if not known or any(
-        number is None and text and any(c.isalpha() for c in text) and text.lower() != "nan"
+    strange = [
+        number is None and text.lower() not in MISSING_TEXTS
         for number, text in zip(numbers, column.texts, strict=True)
-    ):
+    ]
+    # A stray word among numbers is a missing value; a column of words is none of numbers.
+    if not known or np.array(strange)[column.codes].mean() > MOST_STRANGE_ROWS:
         return None
     if _FLAGS.search(column.name) and set(known) <= {Decimal(0), Decimal(1)}:
         return None
@@ -156,22 +170,25 @@ def _exponent(number: Decimal) -> int:
     return exponent
 
 
-def _numbers_runs(reading: _Reading, times: Int64s) -> bool:
-    """Whether a column changes exactly where the time restarts: it names a run, no quantity."""
+def _numbers_rows(reading: _Reading, times: Int64s) -> bool:
+    """Whether a column numbers the rows, or their runs: it changes exactly where time restarts."""
+    steps = np.diff(reading.values)
+    if _ROW_NUMBERS.fullmatch(reading.name) and bool((steps == 1).all()):
+        return True
     restarts = np.diff(times) < 0
-    return bool(restarts.any()) and bool(((np.diff(reading.values) != 0) == restarts).all())
+    return bool(restarts.any()) and bool(((steps != 0) == restarts).all())
 
 
 def _keys(columns: Sequence[Column], times: Int64s) -> tuple[list[Column], list[Column]]:
     """The columns that name the device and the channel of a row (both empty in the wide form)."""
-    repeated = len(np.unique(times)) < len(times)
+    rows = len(times)
+    repeated = len(np.unique(times)) * 3 <= rows * 2
     devices = []
     channels = []
     for column in columns:
-        if not repeated and len(column.texts) > 1:
-            # Every time stands once: the file is wide, whatever its columns are called.
+        if len(column.texts) > min(rows // 4, MAX_KEYS):
             continue
-        if len(column.texts) > len(times) // 4:
+        if not repeated and not _SURE_KEYS.fullmatch(column.name):
             continue
         if _CHANNEL_KEYS.fullmatch(column.name):
             channels.append(column)
