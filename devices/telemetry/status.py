@@ -131,7 +131,10 @@ def recent_events(connection: BaseDatabaseWrapper, device_id: int, limit: int) -
         [device_id, min(limit, MAX_LINES)],
     )
     # Django leaves jsonb to its own model fields: a raw query gets the text.
-    return [Event(*row[:4], json.loads(row[4])) for row in rows]
+    return [
+        Event(received_at, occurred_at, sequence, kind, json.loads(data))
+        for received_at, occurred_at, sequence, kind, data in rows
+    ]
 
 
 def record_event(

@@ -1,0 +1,1 @@
+"""Benchmarks of what a person touches; run by `manage.py bench NAME`."""
