@@ -21,7 +21,7 @@ AUDIT_WINDOW: Final = timedelta(hours=26)
 QUARANTINE_RETENTION: Final = timedelta(days=90)
 
 
-@shared_task(base=KeywordTask, name="devices.audit_ledger", queue="default")
+@shared_task(base=KeywordTask, name="devices.audit_ledger")
 def audit_ledger(**_: Any) -> None:
     """Check the conservation ledger tenant by tenant; an imbalance is an event of the device."""
     now = datetime.now(UTC)
@@ -37,7 +37,7 @@ def audit_ledger(**_: Any) -> None:
             )
 
 
-@shared_task(base=KeywordTask, name="devices.expire_quarantine", queue="default")
+@shared_task(base=KeywordTask, name="devices.expire_quarantine")
 def expire_quarantine(**_: Any) -> None:
     """Delete quarantined messages older than the retention, tenant by tenant."""
     before = datetime.now(UTC) - QUARANTINE_RETENTION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 from celery import Celery
 
@@ -12,5 +13,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 app = Celery("wattline")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.beat_schedule = {
+    "audit the conservation ledger": {
+        "task": "devices.audit_ledger",
+        "schedule": timedelta(minutes=15),
+    },
+    "expire the quarantine": {
+        "task": "devices.expire_quarantine",
+        "schedule": timedelta(days=1),
+    },
+}
 app.autodiscover_tasks()
 heartbeats.connect()
