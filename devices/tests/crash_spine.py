@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -142,6 +142,43 @@ class Spine:
             assert time.monotonic() < deadline, children
             time.sleep(0.02)
 
+    async def commit_without_acknowledgement(self) -> None:
+        """On return, the writer has committed a batch, and Redis does not take its word for it.
+
+        The moment at which a crash would double readings: reached for certain by holding the
+        cursors until the writer has a batch in hand, and Redis from doing anything new.
+        """
+        await asyncio.to_thread(self._commit_without_acknowledgement)
+
+    def _commit_without_acknowledgement(self) -> None:
+        committed = "SELECT sum(committed) FROM device_cursor"
+        waiting = (
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE NOT granted AND application_name = 'wattline-writer'"
+        )
+        with (
+            psycopg.connect(self.endpoints.database_url, autocommit=True) as watching,
+            psycopg.connect(self.endpoints.database_url) as holding,
+            Redis.from_url(self.endpoints.redis_url) as redis,
+        ):
+            holding.execute("SELECT FROM device_cursor FOR UPDATE")
+            _wait(lambda: rows(watching, waiting) != [(0,)], "the writer came to no commit")
+            before = rows(watching, committed)
+            redis.client_pause(60_000, all=False)
+            holding.rollback()
+            _wait(lambda: rows(watching, committed) > before, "the writer did not commit")
+
+    async def kill_writer_and_forget_its_words(self) -> None:
+        """kill -9 of the writer while Redis waits, and on with Redis once it has noticed."""
+        await asyncio.to_thread(self._kill_writer_and_forget_its_words)
+
+    def _kill_writer_and_forget_its_words(self) -> None:
+        with Redis.from_url(self.endpoints.redis_url) as redis:
+            before = len(redis.client_list())
+            self.kill("writer")
+            _wait(lambda: len(redis.client_list()) < before, "Redis still knows the writer")
+            redis.client_unpause()
+
     def stop(self) -> None:
         """End all processes; they must end well."""
         for process in self.processes.values():
@@ -241,6 +278,13 @@ def _readings(device_id: int, block: Block) -> Iterable[Reading]:
         for channel, row in zip(block.channels, block.values, strict=True)
         for time_ms, value in zip(block.times, row, strict=True)
     ]
+
+
+def _wait(condition: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + READY_S
+    while not condition():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.005)
 
 
 def _parent(folder: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -34,33 +34,43 @@ def spine(private_servers: Callable[[], PrivateServers], tmp_path: Path) -> Iter
         spine.kill_all()
 
 
-def kill_bridge(spine: Spine) -> None:
+async def kill_bridge(spine: Spine) -> None:
     spine.kill("bridge")
 
 
-def kill_writer(spine: Spine) -> None:
+async def kill_writer(spine: Spine) -> None:
     spine.kill("writer")
 
 
-def kill_redis(spine: Spine) -> None:
+async def kill_writer_before_it_acknowledges(spine: Spine) -> None:
+    await spine.commit_without_acknowledgement()
+    await spine.kill_writer_and_forget_its_words()
+
+
+async def kill_redis(spine: Spine) -> None:
     spine.servers.redis.kill()
 
 
-def kill_and_wipe_redis(spine: Spine) -> None:
+async def kill_redis_before_it_hears_of_a_commit(spine: Spine) -> None:
+    await spine.commit_without_acknowledgement()
+    spine.servers.redis.kill()
+
+
+async def kill_and_wipe_redis(spine: Spine) -> None:
     spine.servers.redis.kill()
     spine.servers.wipe_redis()
 
 
-def kill_postgres(spine: Spine) -> None:
-    spine.kill_postgres()
+async def kill_postgres(spine: Spine) -> None:
+    await asyncio.to_thread(spine.kill_postgres)
 
 
-def kill_everything(spine: Spine) -> None:
+async def kill_everything(spine: Spine) -> None:
     """A power cut of the whole server."""
     spine.kill("bridge")
     spine.kill("writer")
     spine.servers.redis.kill()
-    spine.kill_postgres()
+    await asyncio.to_thread(spine.kill_postgres)
 
 
 def bring_back(spine: Spine) -> None:
@@ -81,20 +91,24 @@ def bring_back(spine: Spine) -> None:
     [
         kill_bridge,
         kill_writer,
+        kill_writer_before_it_acknowledges,
         kill_redis,
+        kill_redis_before_it_hears_of_a_commit,
         kill_and_wipe_redis,
         kill_postgres,
         kill_everything,
     ],
 )
-def test_every_reading_is_stored_exactly_once(spine: Spine, crash: Callable[[Spine], None]) -> None:
+def test_every_reading_is_stored_exactly_once(
+    spine: Spine, crash: Callable[[Spine], Awaitable[None]]
+) -> None:
     async def scenario() -> None:
         running = spine.connect_devices()
         measuring = asyncio.create_task(spine.measure(BEFORE_S + AWAY_S + AFTER_S))
         await asyncio.sleep(BEFORE_S)
         while not spine.under_way():
             await asyncio.sleep(0.001)
-        crash(spine)
+        await crash(spine)
         await asyncio.sleep(AWAY_S)
         bring_back(spine)
         await measuring
