@@ -28,7 +28,8 @@ from devices.protocol.errors import (
     TypeCodeError,
     VersionError,
 )
-from devices.protocol.framing import MAX_GREETING_BODY, VERSION, MessageReader, seal
+from devices.protocol.framing import HEAD_BYTES, MAX_GREETING_BODY, VERSION, MessageReader, seal
+from devices.protocol.layout import read_sequence
 from devices.protocol.messages import (
     Gap,
     Hello,
@@ -173,6 +174,9 @@ class Session:
                 self._greet()
             elif self._reader.buffered > MAX_EARLY_BYTES:
                 self.refuse(RefuseCode.UNEXPECTED, "a device waits for WELCOME before it sends")
+        except LengthError as error:
+            rest = self._reader.rest()
+            self._malformed(error, rest, claimed_sequence(rest[1], rest[HEAD_BYTES:]))
         except ProtocolError as error:
             self._malformed(error, self._reader.rest())
 
@@ -231,7 +235,7 @@ class Session:
             try:
                 sequence, start_ms, end_ms, _, values, _, finding = scan_data(body, limits)
             except ProtocolError as error:
-                self._malformed(error, body)
+                self._malformed(error, body, claimed_sequence(kind, body))
                 return
             if sequence == self._expected and not self._waiting:
                 self._expected = sequence + 1
@@ -265,7 +269,7 @@ class Session:
         try:
             message = decode_message(kind, body)
         except ProtocolError as error:
-            self._malformed(error, body)
+            self._malformed(error, body, claimed_sequence(kind, body))
             return
         if kind in SEQUENCED:
             self._take_sequenced(kind, body, message, now_us)
@@ -399,9 +403,9 @@ class Session:
         """The connection is gone without a goodbye."""
         self._close(Closing(None, "lost", text))
 
-    def _malformed(self, error: ProtocolError, evidence: bytes) -> None:
+    def _malformed(self, error: ProtocolError, evidence: bytes, sequence: int = 0) -> None:
         code = _REFUSE_CODES.get(type(error), RefuseCode.MALFORMED)
-        refuse = Refuse(code, 0, 0, f"{error.code}: {error}")
+        refuse = Refuse(code, 0, sequence, f"{error.code}: {error}")
         self._close(Closing(refuse, error.code, str(error), evidence))
 
     def _close(self, closing: Closing) -> None:
@@ -416,6 +420,19 @@ class Session:
     def _send(self, message: Message) -> None:
         if self.phase is Phase.OPEN:
             self.outgoing.append(encode_message(message))
+
+
+def claimed_sequence(kind: int, body: bytes) -> int:
+    """The sequence number at the head of a body that is otherwise malformed; 0 when it has none.
+
+    The device learns by it which message to give up (GAP), instead of sending it for ever.
+    """
+    if kind not in SEQUENCED:
+        return 0
+    try:
+        return read_sequence(body)[0]
+    except ProtocolError:
+        return 0
 
 
 def release(under_way: deque[tuple[int, int]], committed: int) -> int:
