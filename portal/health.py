@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
+from typing import Any
 
 import psycopg
 import redis
@@ -166,7 +167,7 @@ def _await(future: Future[Outcome], deadline: float) -> Outcome:
 
 
 def _connect(alias: str) -> psycopg.Connection:
-    database = settings.DATABASES[alias]
+    database: dict[str, Any] = settings.DATABASES[alias]
     return psycopg.connect(
         host=database["HOST"],
         port=database["PORT"] or None,

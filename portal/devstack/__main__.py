@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,8 @@ from portal.devstack.packages import Programs
 from portal.devstack.servers import Session, open_session
 from portal.devstack.up import environment, up
 from portal.env import CHECKOUT, SettingError
+
+Run = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +48,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m portal.devstack", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    plain = {
+    plain: dict[str, tuple[Run, str]] = {
         "up": (_up, "run everything"),
         "lint": (_lint, "run the checks that only read files"),
         "format": (_format, "format code and templates"),
@@ -56,10 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, (run, explanation) in plain.items():
         commands.add_parser(name, help=explanation).set_defaults(run=run)
-    for name, run, explanation in (
+    passing_on: tuple[tuple[str, Run, str], ...] = (
         ("test", _test, "run every check; arguments go to pytest"),
         ("bench", _bench, "run every benchmark; arguments go to `manage.py bench all`"),
-    ):
+    )
+    for name, run, explanation in passing_on:
         passing = commands.add_parser(name, help=explanation)
         passing.add_argument("arguments", nargs="*")
         passing.set_defaults(run=run)

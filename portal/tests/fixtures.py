@@ -37,10 +37,9 @@ def django_db_setup(
     pytestconfig.stash[scratch_key].create_database()
     with django_db_blocker.unblock():
         _Cleaner.seeded = _filled_tables()
-    original = TransactionTestCase._fixture_teardown
-    TransactionTestCase._fixture_teardown = _truncate_as_owner  # type: ignore[method-assign]
-    yield
-    TransactionTestCase._fixture_teardown = original  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", _truncate_as_owner)
+        yield
     with django_db_blocker.unblock():
         for connection in connections.all(initialized_only=True):
             connection.close()

@@ -11,6 +11,7 @@ Fixtures: `servers` (the addresses), `private_servers` (servers that a test may 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Generator
 
@@ -21,10 +22,14 @@ from portal.devstack.scratch import open_scratch
 from portal.devstack.servers import open_session
 from portal.tests import fixtures
 
+_ADDRESSES = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_INGEST_URL", "REDIS_URL")
+_OUTER = "WATTLINE_TEST_OUTER_ADDRESSES"
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Starts the servers before pytest-django reads the settings."""
+    _restore_addresses()
     try:
         scratch = open_scratch(open_session(fixtures.say))
     except SetupError as error:
@@ -33,6 +38,17 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     early_config.add_cleanup(scratch.close)
     os.environ.update(scratch.environment())
     return (yield)
+
+
+def _restore_addresses() -> None:
+    """Undoes in a worker of xdist what its controller, whose environment it has, did to its own."""
+    if _OUTER in os.environ:
+        for name in _ADDRESSES:
+            os.environ.pop(name, None)
+        os.environ.update(json.loads(os.environ[_OUTER]))
+    else:
+        outer = {name: os.environ[name] for name in _ADDRESSES if name in os.environ}
+        os.environ[_OUTER] = json.dumps(outer)
 
 
 def pytest_configure(config: pytest.Config) -> None:
