@@ -2,7 +2,8 @@
 
 Most columns are proven harmless from their heads alone: the length of the unary part bounds the
 sum of the quotients, and with it how far any value can be from the first. Only a column whose
-bound leaves the limits is unpacked.
+bound leaves the limits is unpacked. Limits with a margin keep that rare: a meter that rests at 0 W
+with a minimum of 0 sits on its limit, and every column of it must be unpacked.
 """
 
 from collections.abc import Mapping
