@@ -93,7 +93,6 @@ def open_scratch(session: Session) -> Scratch:
     folder = home.path / "tests" / f"slot-{slot}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (home.path / "static").mkdir(exist_ok=True)  # WhiteNoise warns without one
     program = packages.find(home, print).redis_server
     redis = Redis(
         program, folder / "redis", folder / "redis.log", process.free_port(), home.secret("redis")
