@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from django.conf import settings
 from redis import Redis
 from redis.exceptions import RedisError
 
-from devices.ingest import heartbeat
+from devices.ingest import heartbeat, queue
 from devices.protocol import Block, decode_data
 from devices.simulator.buffer import Buffer
 from devices.simulator.client import Address, DeviceClient, client_tls
@@ -151,7 +151,22 @@ class Spine:
         await asyncio.to_thread(self._commit_without_acknowledgement)
 
     def _commit_without_acknowledgement(self) -> None:
-        committed = "SELECT sum(committed) FROM device_cursor"
+        with self._holding_a_commit() as (redis, committed):
+            redis.client_pause(60_000, all=False)
+        _wait(lambda: self._committed() > committed, "the writer did not commit")
+
+    async def lose_the_queue(self) -> None:
+        """Redis forgets messages that the writer has not read, and nobody is told."""
+        await asyncio.to_thread(self._lose_the_queue)
+
+    def _lose_the_queue(self) -> None:
+        with self._holding_a_commit() as (redis, _):
+            _wait(lambda: _unread(redis) > 0, "nothing came into the queue")
+            redis.flushall()
+
+    @contextlib.contextmanager
+    def _holding_a_commit(self) -> Iterator[tuple[Redis, int]]:
+        """Within the block the writer has a batch in hand and cannot commit it."""
         waiting = (
             "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
             " WHERE NOT granted AND application_name = 'wattline-writer'"
@@ -163,10 +178,13 @@ class Spine:
         ):
             holding.execute("SELECT FROM device_cursor FOR UPDATE")
             _wait(lambda: rows(watching, waiting) != [(0,)], "the writer came to no commit")
-            before = rows(watching, committed)
-            redis.client_pause(60_000, all=False)
+            yield redis, self._committed()
             holding.rollback()
-            _wait(lambda: rows(watching, committed) > before, "the writer did not commit")
+
+    def _committed(self) -> int:
+        with psycopg.connect(self.endpoints.database_url) as owner:
+            ((committed,),) = rows(owner, "SELECT sum(committed)::bigint FROM device_cursor")
+        return int(committed)
 
     async def kill_writer_and_forget_its_words(self) -> None:
         """kill -9 of the writer while Redis waits, and on with Redis once it has noticed."""
@@ -285,6 +303,15 @@ def _wait(condition: Callable[[], bool], complaint: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, complaint
         time.sleep(0.005)
+
+
+def _unread(redis: Redis) -> int:
+    """Entries that were appended and not yet read by a writer."""
+    lag = 0
+    for partition in range(queue.PARTITIONS):
+        groups: Any = redis.xinfo_groups(queue.stream_key(partition))
+        lag += sum(group["lag"] or 0 for group in groups)
+    return lag
 
 
 def _parent(folder: Path) -> int:

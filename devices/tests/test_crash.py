@@ -61,6 +61,10 @@ async def kill_and_wipe_redis(spine: Spine) -> None:
     spine.servers.wipe_redis()
 
 
+async def lose_the_queue(spine: Spine) -> None:
+    await spine.lose_the_queue()
+
+
 async def kill_postgres(spine: Spine) -> None:
     await asyncio.to_thread(spine.kill_postgres)
 
@@ -95,6 +99,7 @@ def bring_back(spine: Spine) -> None:
         kill_redis,
         kill_redis_before_it_hears_of_a_commit,
         kill_and_wipe_redis,
+        lose_the_queue,
         kill_postgres,
         kill_everything,
     ],
