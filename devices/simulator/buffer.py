@@ -28,6 +28,7 @@ import os
 import struct
 from array import array
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -97,11 +98,14 @@ class _Segment:
         """The sequence after the last message."""
         return self.first + len(self.offsets)
 
-    def read(self, sequence: int) -> bytes:
-        offset = self.offsets[sequence - self.first]
-        length, _ = _HEAD.unpack(os.pread(self.descriptor, _HEAD.size, offset))
-        body = offset + _HEAD.size + _SEQUENCE.size
-        return os.pread(self.descriptor, length - _SEQUENCE.size, body)
+    def read(self, sequence: int) -> bytes | None:
+        """The message of a record, None when the medium has damaged it."""
+        index = sequence - self.first
+        offset = self.offsets[index]
+        # Records of state may follow the message: the next offset is a bound, not its end.
+        following = self.offsets[index + 1] if index + 1 < len(self.offsets) else self.size
+        record = _record_at(os.pread(self.descriptor, following - offset, offset), 0)
+        return record[1][_SEQUENCE.size :] if record else None
 
     def erase(self) -> None:
         os.close(self.descriptor)
@@ -129,6 +133,7 @@ class Buffer:
         self._segment_bytes: Final = capacity // _SEGMENTS
         self._segments: deque[_Segment] = deque()
         self._discarded: set[int] = set()
+        self._damaged: set[int] = set()
         self._size = 0
         self._state = State()
         self._lock: int | None = None
@@ -201,18 +206,21 @@ class Buffer:
 
     def read(self, sequence: int) -> bytes | None:
         """The message with this number; None when it is not kept (freed, dropped or damaged)."""
-        if sequence in self._discarded:
+        if sequence in self._discarded or sequence in self._damaged:
             return None
         for segment in reversed(self._segments):
             if segment.first <= sequence:
-                return segment.read(sequence) if sequence < segment.end else None
+                message = segment.read(sequence) if sequence < segment.end else None
+                if message is None:
+                    self._damaged.add(sequence)
+                return message
         return None
 
     def first_kept(self, sequence: int) -> int:
         """The smallest number ≥ `sequence` whose message is kept; `next_sequence` without one."""
         for segment in self._segments:
             sequence = max(sequence, segment.first)
-            while sequence in self._discarded:
+            while sequence in self._discarded or sequence in self._damaged:
                 sequence += 1
             if sequence < segment.end:
                 return sequence
@@ -241,28 +249,45 @@ class Buffer:
             raise ValueError(f"message {committed} was never produced: use `jump` after lost state")
         self._state = replace(self._state, committed=committed)
         self._discarded = {number for number in self._discarded if number > committed}
+        self._damaged = {number for number in self._damaged if number > committed}
         while len(self._segments) > 1 and self._segments[0].end <= committed + 1:
             self._erase_oldest()
 
-    def jump(self, *, committed: int, next_sequence: int) -> None:
+    def jump(
+        self, *, committed: int, next_sequence: int, renumber: Callable[[bytes, int], bytes]
+    ) -> None:
         """Take the server's word after lost state: it has messages that this device forgot.
 
-        Everything kept is released, and numbering goes on at `next_sequence`.
+        Numbering goes on at `next_sequence`, where `renumber(message, sequence)` puts the messages
+        that are kept; the numbers after `committed` and before them are given up.
         """
         if not committed < next_sequence:
             raise ValueError(f"numbering cannot go on at {next_sequence} after {committed}")
         if next_sequence < self._state.next_sequence:
             raise ValueError(f"numbering cannot go back to {next_sequence}")
+        kept = list(self._messages())
+        self._discarded.clear()
+        self._damaged.clear()
         self._state = replace(
             self._state,
             committed=committed,
             next_sequence=next_sequence,
             forgotten=next_sequence - 1,
         )
-        self._discarded.clear()
         self._begin_segment()
-        while len(self._segments) > 1:
+        for message in kept:
+            self.append(renumber(message, self._state.next_sequence))
+        while self._segments[0].first <= committed and len(self._segments) > 1:
             self._erase_oldest()
+
+    def _messages(self) -> Iterator[bytes]:
+        """The messages that are kept and not committed, in order."""
+        sequence = self.oldest
+        while sequence < self._state.next_sequence:
+            message = self.read(sequence)
+            if message is not None:
+                yield message
+            sequence = self.first_kept(sequence + 1)
 
     def set_clock_offset(self, offset_ms: int) -> None:
         """Remember the correction of the clock (server minus device, ms) over a reboot."""
@@ -351,28 +376,46 @@ class Buffer:
         self.dropped = 0
 
     def _recover_segment(self, path: Path) -> _Segment | None:
-        """Read a file up to its first damaged record and cut it off there; None without a head."""
+        """Read a file; None when its head is damaged.
+
+        A damaged record costs itself alone while the one behind it is sound; what follows the last
+        sound record is a torn end and cut off.
+        """
         descriptor = os.open(path, os.O_RDWR)
         data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         segment: _Segment | None = None
         position = 0
-        while (record := _record_at(data, position)) is not None:
+        damaged: list[int] = []  # positions of damaged records since the last message
+        while True:
+            record = _record_at(data, position)
+            if record is None:
+                skipped = _record_end(data, position)
+                if segment is None or skipped is None or _record_at(data, skipped) is None:
+                    break
+                damaged.append(position)
+                position = skipped
+                continue
             kind, payload, end = record
             if kind == _STATE_KIND:
                 # A segment is never older than what was read before it.
                 boots, following, committed, forgotten, offset, known = _STATE.unpack(payload)
+                following = max(following, self._state.next_sequence)
                 self._state = State(
                     boots, following, committed, forgotten, offset if known else None
                 )
-                segment = segment or _Segment(path, descriptor, self._state.next_sequence)
+                segment = segment or _Segment(path, descriptor, following)
             elif segment is None:
                 break
             elif kind == _DISCARD_KIND:
                 self._discarded.update(_SEQUENCE.unpack(payload))
             else:
                 (sequence,) = _SEQUENCE.unpack_from(payload)
-                if sequence != segment.end:
+                missing = sequence - segment.end
+                if not 0 <= missing <= len(damaged):
                     break
+                segment.offsets.extend(damaged[:missing])
+                self._damaged.update(range(sequence - missing, sequence))
+                damaged.clear()
                 segment.offsets.append(position)
                 self._state = replace(self._state, next_sequence=sequence + 1)
             position = end
@@ -400,15 +443,22 @@ def _lock(folder: Path) -> int:
 
 def _record_at(data: bytes, position: int) -> tuple[int, bytes, int] | None:
     """Kind, payload and end of the record at `position`; None when it is torn or damaged."""
-    if len(data) - position < _HEAD.size:
+    end = _record_end(data, position)
+    if end is None:
         return None
     length, kind = _HEAD.unpack_from(data, position)
-    end = position + _HEAD.size + length + _CRC_BYTES
-    if length > _MAX_PAYLOAD or end > len(data):
-        return None
     checked = data[position : end - _CRC_BYTES]
     if int(_crc32c(checked)) != int.from_bytes(data[end - _CRC_BYTES : end], "little"):
         return None
     payload = checked[_HEAD.size :]
     sound = length == _SIZES[kind] if kind in _SIZES else kind == _MESSAGE_KIND
     return (kind, payload, end) if sound and length >= _SEQUENCE.size else None
+
+
+def _record_end(data: bytes, position: int) -> int | None:
+    """Where the record at `position` says that it ends; None when that cannot be."""
+    if len(data) - position < _HEAD.size:
+        return None
+    length, _ = _HEAD.unpack_from(data, position)
+    end = position + _HEAD.size + int(length) + _CRC_BYTES
+    return end if length <= _MAX_PAYLOAD and end <= len(data) else None

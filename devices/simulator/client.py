@@ -18,20 +18,17 @@ import random
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from devices.protocol import (
     MAX_BODY,
     Block,
     Command,
     Event,
-    Live,
     Log,
     LogLevel,
     LogLine,
     MessageType,
-    ProtocolError,
     Refuse,
     RefuseCode,
     Result,
@@ -45,7 +42,11 @@ from devices.protocol import (
 from devices.simulator.buffer import Buffer
 from devices.simulator.clock import Clock
 from devices.simulator.faults import NO_FAULTS, Faults, FaultyLink
-from devices.simulator.session import Identity, Session, refusal
+from devices.simulator.link import Counters, Link
+from devices.simulator.session import REFUSED_FOR_GOOD, Identity
+from devices.simulator.tls import ResumableContext, client_tls
+
+__all__ = ["Address", "Counters", "DeviceClient", "client_tls"]
 
 log = logging.getLogger("wattline.device")
 
@@ -54,15 +55,8 @@ log = logging.getLogger("wattline.device")
 BACKOFF_BASE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 300.0
 CONNECT_TIMEOUT_S: Final = 20.0
-GREETING_TIMEOUT_S: Final = 20.0
-PONG_TIMEOUT_S: Final = 15.0
-# With messages waiting and no acknowledgement for this long, the device asks whether the server is
-# still there. An answer means that it is slow, which is no reason to reconnect.
-ACK_TIMEOUT_S: Final = 15.0
-WATCH_S: Final = 5.0
-USEFUL_S: Final = 60.0  # a connection that lasted so long starts the back-off afresh
 NOT_ACCEPTED_RETRY_S: Final = 3_600.0
-WRITE_BUFFER_BYTES: Final = 65_536
+BLIND_REFUSALS: Final = 3  # refusals in a row that do not name a message cost the oldest one
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,89 +67,18 @@ class Address:
     port: int
 
 
-class TlsContext(Protocol):
-    """What asyncio needs of a client's TLS context."""
-
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | bytes | None = None,
-        session: ssl.SSLSession | None = None,
-    ) -> ssl.SSLObject: ...
-
-
-def client_tls(ca_file: Path, certificate: Path | None = None) -> ssl.SSLContext:
-    """A context that trusts nobody but the pinned authority; shared by all devices of a process.
-
-    `certificate` is a PEM file with the device's own certificate and key, for servers that ask.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=ca_file)
-    if certificate is not None:
-        context.load_cert_chain(certificate)
-    return context
-
-
-class _Resumable:
-    """A context that offers the last TLS session again: asyncio has no parameter for it."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        self.session: ssl.SSLSession | None = None
-
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | bytes | None = None,
-        session: ssl.SSLSession | None = None,
-    ) -> ssl.SSLObject:
-        return self._context.wrap_bio(
-            incoming,
-            outgoing,
-            server_side=server_side,
-            server_hostname=server_hostname,
-            session=session or self.session,
-        )
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._context, name)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a device did since it was started."""
-
-    connections: int = 0
-    resumed: int = 0
-    refused: int = 0
-    sent_messages: int = 0
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    unrecorded: int = 0  # messages that found no room on a full medium
-
-    def add(self, other: Counters) -> None:
-        """Sum up over several devices."""
-        for name in Counters.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
 def backoff_s(attempt: int, chance: random.Random) -> float:
-    """How long to wait before connection attempt number `attempt` (0 = the first retry)."""
+    """How long to wait before connection attempt `attempt`, 0 being the first of all."""
     ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(attempt, 16))
     return chance.uniform(0, ceiling)
 
 
-def retry_after_s(refused: Refuse, attempt: int, chance: random.Random) -> float:
-    """How long to stay away after a REFUSE: what the server asks, spread against stampedes."""
+def retry_after_s(refused: Refuse) -> float:
+    """How long to stay away after a REFUSE, besides the back-off."""
     wait = float(refused.retry_after_s)
     if RefuseCode.CREDENTIALS <= refused.code < RefuseCode.MALFORMED:
         wait = max(wait, NOT_ACCEPTED_RETRY_S)
-    return wait + backoff_s(attempt, chance)
+    return wait
 
 
 class DeviceClient:
@@ -187,14 +110,15 @@ class DeviceClient:
         self.live = False
         self.connected = asyncio.Event()  # set while a WELCOME is in force
         self._address = address
-        self._tls = _Resumable(tls)
+        self._tls = ResumableContext(tls)
         self._faults = faults
         self._chance = chance or random.Random()  # noqa: S311 (spreads load, keeps no secret)
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._lease: asyncio.TimerHandle | None = None
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
         self._complained = False
+        self._refused_blindly = 0  # in a row, without a word of which message
 
     @property
     def max_body(self) -> int:
@@ -255,32 +179,45 @@ class DeviceClient:
     async def run(self) -> None:
         """Keep a connection until `stop`; returns then."""
         attempt = 0
-        while not self._stopping.is_set():
-            link = await self._connect_once()
-            refused = link.session.refused if link else None
-            if link is not None and link.useful:
-                attempt = 0
-            wait = (
-                retry_after_s(refused, attempt, self._chance)
-                if refused
-                else backoff_s(attempt, self._chance)
-            )
-            if refused:
-                self.counters.refused += 1
-                log.info(
-                    "%s was refused (%s: %s), back in %.0f s",
-                    self.identity.serial,
-                    refused.name,
-                    refused.text,
-                    wait,
-                )
+        retry_s = 0.0
+        while not await self._stopped_within(retry_s + backoff_s(attempt, self._chance)):
             attempt += 1
-            try:
-                await asyncio.wait_for(self._stopping.wait(), wait)
-            except TimeoutError:
+            retry_s = 0.0
+            link = await self._connect_once()
+            if link is None:
                 continue
+            if link.useful:
+                attempt = 0
+                self._refused_blindly = 0
+            refused = link.session.refused
+            if refused is not None:
+                retry_s = retry_after_s(refused)
+                self._take_refusal(refused, retry_s)
 
-    async def drain(self, timeout_s: float) -> bool:
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _take_refusal(self, refused: Refuse, retry_s: float) -> None:
+        self.counters.refused += 1
+        log.info(
+            "%s was refused (%s: %s), back in %.0f s",
+            self.identity.serial,
+            refused.name,
+            refused.text,
+            retry_s,
+        )
+        if refused.code in REFUSED_FOR_GOOD and not refused.sequence:
+            # The server could not tell which message; sent first, the oldest is the likeliest.
+            self._refused_blindly += 1
+            if self._refused_blindly >= BLIND_REFUSALS and len(self.buffer):
+                self.buffer.discard(self.buffer.oldest)
+                self._refused_blindly = 0
+
+    async def drain(self, timeout_s: float | None) -> bool:
         """Wait until everything kept is committed; False when it took longer than `timeout_s`."""
         if len(self.buffer):
             self._drained.clear()
@@ -291,10 +228,10 @@ class DeviceClient:
         return True
 
     def stop(self) -> None:
-        """Close the connection and let `run` return; what is not committed stays in the buffer."""
+        """Say goodbye and let `run` return; what is not committed stays in the buffer."""
         self._stopping.set()
         if self._link is not None:
-            self._link.close()
+            self._link.say_goodbye()
 
     def kill(self) -> None:
         """Break off as a power failure does: no goodbye, nothing more is written."""
@@ -330,10 +267,10 @@ class DeviceClient:
         if session is not None:
             self._tls.session = session
 
-    async def _connect_once(self) -> _Link | None:
+    async def _connect_once(self) -> Link | None:
         loop = asyncio.get_running_loop()
         tls: Any = self._tls  # asyncio asks for SSLContext, but only calls wrap_bio
-        link = _Link(self, FaultyLink(self._faults, self._chance))
+        link = Link(self, FaultyLink(self._faults, self._chance))
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await loop.create_connection(
@@ -355,189 +292,10 @@ class DeviceClient:
         finally:
             self._link = None
             self.connected.clear()
+            self.set_lease(0)
         return link
 
     def _reject(self, command: Command) -> None:
         self.append_result(
             command.command_id, ResultStatus.REJECTED, f"unknown command {command.kind}"
         )
-
-
-class _Link(asyncio.Protocol):
-    """One TLS connection: moves bytes between transport and session, and watches its health."""
-
-    def __init__(self, client: DeviceClient, wire: FaultyLink) -> None:
-        self.session = Session(identity=client.identity, buffer=client.buffer, clock=client.clock)
-        self.useful = False  # something was committed over this connection, or it lasted
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._client = client
-        self._wire = wire
-        self._transport: asyncio.Transport | None = None
-        self._paused = False
-        self._timers: list[asyncio.TimerHandle] = []
-        self._loop = asyncio.get_running_loop()
-        self._made_at = self._loop.time()
-        self._last_received = self._made_at
-        self._last_progress = self._last_received
-        self._pinged_at: float | None = None
-        self._committed = client.buffer.committed
-        self._free_at = 0.0  # when a slow link has carried everything given to it
-
-    # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None and tls.session_reused:
-            self._client.counters.resumed += 1
-        self._send(self.session.greeting())
-        self._later(GREETING_TIMEOUT_S, self._expect_welcome)
-        life_s = self._wire.life_s()
-        if life_s is not None:
-            self._later(life_s, self.abort)
-
-    def data_received(self, data: bytes) -> None:
-        self._last_received = self._loop.time()
-        self._client.counters.received_bytes += len(data)
-        try:
-            for message in self.session.receive(data):
-                if isinstance(message, Welcome):
-                    self._welcomed(message)
-                elif isinstance(message, Live):
-                    self._client.set_lease(message.lease_s)
-                else:
-                    self._client.on_command(message)
-        except ProtocolError as error:
-            log.warning(
-                "%s: the server broke the protocol: %s", self._client.identity.serial, error
-            )
-            self._send(refusal(error))
-            self.close()
-            return
-        if self.session.refused is not None:
-            self.close()
-            return
-        if not self.session.unanswered_pings:
-            self._pinged_at = None
-        if self._client.buffer.committed > self._committed:
-            self._committed = self._client.buffer.committed
-            self._last_progress = self._last_received
-            self.useful = True
-            self._client.committed()
-        replies = self.session.replies()
-        if replies:
-            self._send(replies)
-        self.pump()
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self.pump()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None:
-            log.debug("%s lost its link: %s", self._client.identity.serial, exc)
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-    # For the client
-
-    def pump(self) -> None:
-        """Send what the window and the transport allow."""
-        if self._paused or self._transport is None or self._transport.is_closing():
-            return
-        if self._free_at > self._loop.time() + 1:  # a slow link is busy for a second and more
-            return
-        counters = self._client.counters
-        for message in self.session.outgoing():
-            counters.sent_messages += 1
-            self._send(message)
-            if self._paused or self._transport.is_closing():
-                return
-
-    def close(self) -> None:
-        """Close in order: what was given to the transport is still sent."""
-        if self._transport is not None:
-            self._remember_session()
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Break off at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    # Inside
-
-    def _send(self, message: bytes) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        faults = self._wire.faults
-        data, cut = self._wire.pass_on(message)
-        self._client.counters.sent_bytes += len(data)
-        if faults.bytes_per_s:
-            now = self._loop.time()
-            self._free_at = max(now, self._free_at) + len(data) / faults.bytes_per_s
-            self._later(self._free_at - now, self._carry, data, cut)
-        else:
-            self._carry(data, cut)
-
-    def _carry(self, data: bytes, cut: bool) -> None:
-        assert self._transport is not None
-        if self._transport.is_closing():
-            return
-        if data:
-            self._transport.write(data)
-        if cut:
-            # Closing flushes what the cut let through; the peer sees a message end in its middle.
-            self._transport.close()
-        elif self._wire.faults.bytes_per_s:
-            self.pump()
-
-    def _welcomed(self, welcome: Welcome) -> None:
-        self._remember_session()
-        self._later(WATCH_S, self._watch, float(welcome.ping_s))
-        self._client.welcomed(welcome)
-
-    def _remember_session(self) -> None:
-        assert self._transport is not None
-        tls = self._transport.get_extra_info("ssl_object")
-        if tls is not None:
-            self._client.remember_session(tls.session)
-
-    def _expect_welcome(self) -> None:
-        if self.session.welcome is None:
-            log.debug("%s got no WELCOME", self._client.identity.serial)
-            self.abort()
-
-    def _watch(self, ping_s: float) -> None:
-        """Now and then: is the server silent, or are acknowledgements overdue?"""
-        now = self._loop.time()
-        if self._pinged_at is not None and now - self._pinged_at > PONG_TIMEOUT_S:
-            log.info("%s: no answer, the link is dead", self._client.identity.serial)
-            self.abort()
-            return
-        silent = now - self._last_received >= ping_s
-        overdue = self.session.in_flight > 0 and now - self._last_progress > ACK_TIMEOUT_S
-        if (silent or overdue) and self._pinged_at is None:
-            self._pinged_at = now
-            self._send(self.session.ping())
-        if not self.session.in_flight:
-            self._last_progress = now
-        self.useful |= now - self._made_at > USEFUL_S
-        self._later(WATCH_S, self._watch, ping_s)
-
-    def _later(self, delay_s: float, call: Callable[..., None], *arguments: object) -> None:
-        if len(self._timers) > 8:
-            now = self._loop.time()
-            self._timers = [
-                timer for timer in self._timers if timer.when() > now and not timer.cancelled()
-            ]
-        self._timers.append(self._loop.call_later(delay_s, call, *arguments))

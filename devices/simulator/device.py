@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -22,6 +23,7 @@ from devices.simulator.session import Identity
 log = logging.getLogger("wattline.device")
 
 DRAIN_S: Final = 10.0
+GOODBYE_S: Final = 1.0  # for the last message to leave
 _STARTED = "firmware {firmware} started, boot {boots}"
 
 
@@ -74,6 +76,7 @@ class SimulatedDevice:
         self._reporter: Reporter | None = None
         self._journal: CommandJournal | None = None
         self._power = asyncio.Event()  # set to cut the power
+        self._off = asyncio.Event()  # set while the device is switched off
         self._stopping = False
 
     async def run(self) -> None:
@@ -93,35 +96,34 @@ class SimulatedDevice:
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Send what has been gathered, wait a little for its acknowledgement, switch off."""
         self._stopping = True
-        client, reporter = self.client, self._reporter
-        if client is not None and reporter is not None and not self._power.is_set():
-            reporter.flush()
-            if client.connected.is_set():
-                await client.drain(drain_s)
+        if self._reporter is not None:
+            self._reporter.finish()
+        if self.client is not None and self.client.connected.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._off.wait(), drain_s)
         self._power.set()
 
     async def _run_once(self) -> bool:
         """From power-up to power-down; returns whether the source is exhausted."""
         options = self._options
+        loop = asyncio.get_running_loop()
+        self._off.clear()
         self._announced = False
         with Buffer(self._folder, capacity=options.capacity) as buffer:
             client, reporter = self._power_up(buffer)
-            loop = asyncio.get_running_loop()
             failure = None
             if options.reboot_every_s:
                 life_s = self._chance.expovariate(1 / options.reboot_every_s)
                 failure = loop.call_later(life_s, self.reboot)
-            reporting = loop.create_task(reporter.run())
             power = loop.create_task(self._power.wait())
+            reporting = loop.create_task(reporter.run())
             connecting = loop.create_task(client.run())
-            tasks = {reporting, power, connecting}
+            tasks = (power, reporting, connecting)
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 exhausted = reporting.done() and not power.done()
-                if exhausted:
-                    reporting.result()
-                    while not power.done() and not await client.drain(DRAIN_S):
-                        continue
+                if exhausted and not reporting.exception():
+                    await _leave(client, power, connecting)
             finally:
                 if failure is not None:
                     failure.cancel()
@@ -132,6 +134,7 @@ class SimulatedDevice:
                 self.counters.add(client.counters)
                 self.buffered = len(buffer)
                 self.client = self._reporter = None
+                self._off.set()
         for task in tasks:
             # A bug in reporting or in the link must not look like a power failure.
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -222,3 +225,14 @@ class SimulatedDevice:
             return ResultStatus.REJECTED, f"samples {samples} is outside 1 … {MAX_SAMPLES}"
         self._reporter.set_reporting(step_ms=step_ms, samples=samples)
         return ResultStatus.DONE, f"{samples} samples every {step_ms} ms"
+
+
+async def _leave(
+    client: DeviceClient, power: asyncio.Task[bool], connecting: asyncio.Task[None]
+) -> None:
+    """Nothing more will come: wait until all is committed, and say goodbye."""
+    draining = asyncio.create_task(client.drain(None))
+    await asyncio.wait({draining, power}, return_when=asyncio.FIRST_COMPLETED)
+    draining.cancel()
+    client.stop()
+    await asyncio.wait({connecting}, timeout=GOODBYE_S)

@@ -81,6 +81,7 @@ class Reporter:
         self._started_device_ms = client.clock.device_ms()
         # With `begin_ms` the first sample is the one there, however late the device starts.
         self._last_ms: int | None = None if begin_ms is None else begin_ms - 1
+        self._finished = False
         client.on_live = lambda _: self._wake.set()
 
     def take_welcome(self, welcome: Welcome) -> None:
@@ -97,13 +98,13 @@ class Reporter:
             self._wake.set()
 
     async def run(self) -> None:
-        """Report until cancelled or until the source has no more samples."""
+        """Report until `finish` or until the source has no more samples."""
         clock = self._client.clock
-        while not clock.known:
+        while not clock.known and not self._finished:
             await self._sleep(_LONGEST_SLEEP_S)
         if self._last_ms is None:
             self._last_ms = self._pace.at(self._started_device_ms + (clock.offset_ms or 0))
-        while True:
+        while not self._finished:
             axis_ms = self._pace.at(clock.now_ms())
             if self._last_ms - axis_ms > BACK_STEP_MS:
                 self._last_ms = axis_ms
@@ -119,6 +120,12 @@ class Reporter:
                     await self._client.drain(1)
             elif await self._sleep((due_ms - axis_ms) / self._pace.speed / 1_000):
                 self.flush()
+
+    def finish(self) -> None:
+        """Make a last frame of what has been gathered, and end `run`."""
+        self.flush()
+        self._finished = True
+        self._wake.set()
 
     def flush(self) -> None:
         """Make a frame of what has been gathered so far."""

@@ -25,13 +25,17 @@ from devices.protocol import (
     Ping,
     Pong,
     ProtocolError,
+    RawMessage,
     Refuse,
     RefuseCode,
     Rewind,
     Welcome,
     decode_message,
     encode_message,
+    read_sequence,
+    seal,
 )
+from devices.protocol.varint import uvarint
 from devices.simulator.buffer import Buffer, Loss
 from devices.simulator.clock import Clock
 
@@ -42,7 +46,10 @@ _GAP_REASONS = {
     Loss.FORGOTTEN: GapReason.STATE_LOST,
 }
 # Refusals of one message for what it is: sending it again would be refused again, for ever.
-_REFUSED_FOR_GOOD = frozenset({RefuseCode.MALFORMED, RefuseCode.TOO_LONG, RefuseCode.UNSUPPORTED})
+REFUSED_FOR_GOOD = frozenset({RefuseCode.MALFORMED, RefuseCode.TOO_LONG, RefuseCode.UNSUPPORTED})
+
+
+MIN_UNCERTAINTY_MS = 20  # corrections below are noise, and stamps must not wander
 
 
 class UnexpectedMessageError(ProtocolError):
@@ -180,14 +187,18 @@ class Session:
         if self.welcome is not None:
             raise UnexpectedMessageError("a second WELCOME on one connection")
         self.welcome = welcome
-        round_trip = self._clock.device_ms() - self._greeted_ms
-        self._correct_clock(welcome.clock_offset_ms, round_trip)
+        # HELLO may have taken all of the round trip to arrive, or nothing of it.
+        self._correct_clock(welcome.clock_offset_ms, self._clock.device_ms() - self._greeted_ms)
         buffer = self._buffer
         resume_from = welcome.resume_from
         if resume_from > buffer.next_sequence:
             # The server has messages that this device forgot. Up to a window more may still be
             # under way to the database: their numbers must not be used for something else.
-            buffer.jump(committed=resume_from - 1, next_sequence=resume_from + welcome.window)
+            buffer.jump(
+                committed=resume_from - 1,
+                next_sequence=resume_from + welcome.window,
+                renumber=renumbered,
+            )
         else:
             buffer.free(resume_from - 1)
         self.cursor = resume_from
@@ -209,8 +220,10 @@ class Session:
 
     def _take_refusal(self, refusal: Refuse) -> None:
         self.refused = refusal
+        if refusal.code not in REFUSED_FOR_GOOD:
+            return
         waiting = self._buffer.committed < refusal.sequence < self._buffer.next_sequence
-        if refusal.code in _REFUSED_FOR_GOOD and waiting:
+        if waiting:
             self._buffer.discard(refusal.sequence)
 
     def _take_pong(self, pong: Pong) -> None:
@@ -218,19 +231,33 @@ class Session:
         if sent_ms is None:
             return
         now_ms = self._clock.device_ms()
-        self._correct_clock(pong.clock_ms - (sent_ms + now_ms) // 2, now_ms - sent_ms)
+        half_ms = (now_ms - sent_ms) // 2
+        self._correct_clock(pong.clock_ms - (sent_ms + half_ms), half_ms)
 
-    def _correct_clock(self, offset_ms: int, round_trip_ms: int) -> None:
-        # The server's clock was read somewhere within the round trip.
-        moved = self._clock.correct(offset_ms, uncertainty_ms=max(20, round_trip_ms))
+    def _correct_clock(self, offset_ms: int, uncertainty_ms: int) -> None:
+        uncertainty_ms = max(MIN_UNCERTAINTY_MS, uncertainty_ms)
+        moved = self._clock.correct(offset_ms, uncertainty_ms=uncertainty_ms)
         remembered = self._buffer.state.clock_offset_ms
         # A second is near enough for the first samples after a reboot, and spares the medium.
         if moved and (remembered is None or abs(remembered - offset_ms) > 1_000):
             self._buffer.set_clock_offset(offset_ms)
 
 
+def renumbered(message: bytes, sequence: int) -> bytes:
+    """A sealed message with another sequence number."""
+    (raw,) = _messages_in(message)
+    _, rest = read_sequence(raw.body)
+    return seal(raw.type, uvarint(sequence) + raw.body[rest:])
+
+
+def _messages_in(data: bytes) -> list[RawMessage]:
+    reader = MessageReader()
+    reader.feed(data)
+    return list(reader)
+
+
 def refusal(error: ProtocolError) -> bytes:
     """The last message to a server that broke the protocol."""
     codes = {"unexpected": RefuseCode.UNEXPECTED, "checksum": RefuseCode.CHECKSUM}
     code = codes.get(error.code, RefuseCode.MALFORMED)
-    return encode_message(Refuse(code, text=str(error)))
+    return encode_message(Refuse(code, text=f"{error.code}: {error}"))

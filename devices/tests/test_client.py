@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uvloop
 
 from devices.protocol import (
     Block,
@@ -28,6 +29,7 @@ from devices.protocol import (
 )
 from devices.simulator.buffer import Buffer
 from devices.simulator.client import (
+    BACKOFF_BASE_S,
     BACKOFF_CAP_S,
     Address,
     DeviceClient,
@@ -41,6 +43,13 @@ from devices.simulator.session import Identity
 from devices.tests.device_server import DeviceServer, running
 
 IDENTITY = Identity(serial="T-1", secret=bytes(32), device_type="test")
+
+
+@pytest.fixture(autouse=True)
+def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connection attempts follow each other quickly; the bounds have a test of their own."""
+    monkeypatch.setattr("devices.simulator.client.BACKOFF_BASE_S", 0.02)
+    monkeypatch.setattr("devices.simulator.client.BACKOFF_CAP_S", 0.1)
 
 
 def frame(number: int, samples: int = 5) -> Block:
@@ -161,9 +170,8 @@ async def test_client_records_while_the_link_is_down_and_goes_on_after_a_restart
     ids=["cut", "corrupt", "duplicate", "bytes", "seconds", "all"],
 )
 async def test_client_delivers_exactly_once_over_a_faulty_link(
-    tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, faults: Faults
 ) -> None:
-    monkeypatch.setattr("devices.simulator.client.BACKOFF_CAP_S", 0.02)
     server = DeviceServer(window=16)
     async with (
         running(server, tmp_path) as ca,
@@ -234,8 +242,7 @@ async def test_client_resumes_its_tls_session(tmp_path: Path) -> None:
             client.append_data(frame(number))
             assert await client.drain(10)
             server.writers["T-1"].transport.abort()
-            await until(lambda: not client.connected.is_set())
-            await asyncio.wait_for(client.connected.wait(), 10)
+            await until(lambda: len(server.hellos) == number + 2)  # noqa: B023 (awaited at once)
         assert server.resumed == client.counters.resumed == 3
 
 
@@ -336,7 +343,10 @@ async def test_client_closes_on_nonsense_from_the_server(tmp_path: Path) -> None
         await until(lambda: len(server.hellos) == 2)
 
 
-def test_backoff_has_full_jitter_within_its_bounds() -> None:
+def test_backoff_has_full_jitter_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devices.simulator.client.BACKOFF_BASE_S", BACKOFF_BASE_S)
+    monkeypatch.setattr("devices.simulator.client.BACKOFF_CAP_S", BACKOFF_CAP_S)
+    assert (BACKOFF_BASE_S, BACKOFF_CAP_S) == (1, 300)  # docs/protocol.md, section 8.4
     chance = random.Random(1)
     for attempt in range(30):
         ceiling = min(BACKOFF_CAP_S, 2**attempt)
@@ -347,12 +357,98 @@ def test_backoff_has_full_jitter_within_its_bounds() -> None:
         assert 0.4 * ceiling < sum(waits) / 400 < 0.6 * ceiling
 
 
-def test_retry_after_is_obeyed_and_a_device_that_is_not_accepted_stays_away() -> None:
-    chance = random.Random(1)
-    again = [retry_after_s(Refuse(RefuseCode.AGAIN, 30), 0, chance) for _ in range(100)]
-    assert 30 <= min(again) < max(again) <= 31
-    revoked = retry_after_s(Refuse(RefuseCode.REVOKED, 5), 0, chance)
-    assert revoked >= 3_600
+@pytest.mark.parametrize(
+    ("code", "asked", "expected_s"),
+    [
+        (RefuseCode.AGAIN, 30, 30),
+        (RefuseCode.CLOSING, 0, 0),
+        (RefuseCode.REVOKED, 5, 3_600),  # not accepted as it is: an hour at the earliest
+        (RefuseCode.CREDENTIALS, 7_200, 7_200),
+        (RefuseCode.MALFORMED, 3, 3),
+        (0x2A, 9, 9),  # codes that are not known yet go by their range
+        (0x7E, 9, 3_600),
+    ],
+)
+def test_retry_after_goes_by_the_range_of_the_code(
+    code: int, asked: int, expected_s: float
+) -> None:
+    assert retry_after_s(Refuse(code, asked)) == expected_s
+
+
+async def test_client_stays_away_as_long_as_it_is_told(tmp_path: Path) -> None:
+    server = DeviceServer(answer=lambda _: Refuse(RefuseCode.OVERLOADED, 1))
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        await until(lambda: len(server.hellos) == 1)
+        await asyncio.sleep(0.5)
+        assert len(server.hellos) == 1
+        await until(lambda: len(server.hellos) == 2)
+        assert client.counters.refused >= 1
+
+
+async def test_client_gives_up_its_oldest_message_after_blind_refusals(tmp_path: Path) -> None:
+    server = DeviceServer()
+    server.answer = lambda _: Refuse(RefuseCode.MALFORMED) if len(server.hellos) < 4 else None
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        for number in range(2):
+            client.append_data(frame(number))
+        assert await client.drain(10)
+        gap, data = server.messages("T-1")
+        assert gap == Gap(1, 1, GapReason.REFUSED)
+        assert flat([data] if isinstance(data, Data) else []) == expected(range(1, 2))
+
+
+async def test_client_that_lost_its_buffer_keeps_what_it_measured_since(tmp_path: Path) -> None:
+    server = DeviceServer(window=16, committed={"T-1": 500})
+    async with running(server, tmp_path) as ca:
+        pass
+    async with device(server, ca, tmp_path) as client:  # nobody listens
+        for number in range(40):
+            client.append_data(frame(number))
+        client.append_log(LogLevel.INFO, "measured before the first contact")
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        assert await client.drain(10)
+    gap, *rest = server.messages("T-1")
+    assert gap == Gap(501, 516, GapReason.STATE_LOST)
+    assert flat(server.frames("T-1")) == expected(range(40))
+    assert isinstance(rest[-1], Log)
+    assert rest[-1].sequence == 517 + 40
+
+
+async def test_client_ends_its_lease_with_the_connection(tmp_path: Path) -> None:
+    server = DeviceServer(live_lease_s=30)
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        await asyncio.wait_for(client.connected.wait(), 10)
+        changes: list[bool] = []
+        client.on_live = changes.append
+        server.live_lease_s = 0
+        server.writers["T-1"].transport.abort()
+        await until(lambda: len(server.hellos) == 2)
+        assert changes == [False]
+
+
+async def test_client_says_goodbye(tmp_path: Path) -> None:
+    server = DeviceServer()
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        await asyncio.wait_for(client.connected.wait(), 10)
+        client.stop()
+        await until(lambda: [refuse.code for refuse in server.refusals] == [RefuseCode.CLOSING])
+
+
+def test_client_runs_on_uvloop(tmp_path: Path) -> None:
+    async def deliver() -> tuple[DeviceServer, int]:
+        server = DeviceServer()
+        async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+            for number in range(30):
+                client.append_data(frame(number))
+                if number == 15:
+                    assert await client.drain(10)
+                    server.writers["T-1"].transport.abort()
+            assert await client.drain(10)
+            return server, client.counters.resumed
+
+    server, resumed = uvloop.run(deliver())
+    assert flat(server.frames("T-1")) == expected(range(30))
+    assert resumed == server.resumed == 1
 
 
 def test_client_says_hello_without_showing_its_secret() -> None:

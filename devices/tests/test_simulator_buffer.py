@@ -68,17 +68,21 @@ def test_buffer_drops_the_oldest_when_full_and_stays_bounded(tmp_path: Path) -> 
 
 
 def test_buffer_goes_on_after_lost_state(tmp_path: Path) -> None:
+    def renumber(message: bytes, sequence: int) -> bytes:
+        return message + b" as %d" % sequence
+
     with Buffer(tmp_path / "b") as buffer:
-        buffer.append(b"forgotten numbering")
-        buffer.jump(committed=500, next_sequence=565)
-        assert (len(buffer), buffer.oldest, buffer.append(b"new")) == (0, 565, 565)
+        buffer.append(b"one")
+        buffer.append(b"two")
+        buffer.jump(committed=500, next_sequence=565, renumber=renumber)
+        assert (len(buffer), buffer.oldest, buffer.append(b"new")) == (2, 565, 567)
     with Buffer(tmp_path / "b") as buffer:
-        assert contents(buffer) == {565: b"new"}
+        assert contents(buffer) == {565: b"one as 565", 566: b"two as 566", 567: b"new"}
         assert buffer.committed == 500
         assert buffer.first_kept(501) == 565
         assert buffer.loss(501) is Loss.FORGOTTEN
         with pytest.raises(ValueError, match="go back"):
-            buffer.jump(committed=3, next_sequence=4)
+            buffer.jump(committed=3, next_sequence=4, renumber=renumber)
 
 
 def test_buffer_discards_one_message_for_good(tmp_path: Path) -> None:
@@ -139,23 +143,40 @@ def test_buffer_torn_at_any_byte_is_a_prefix(
         assert contents(buffer) == {**kept, number: b"after"}
 
 
-def test_buffer_damaged_in_the_middle_keeps_what_other_segments_hold(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["payload", "length"])
+def test_buffer_damage_costs_as_little_as_can_be(tmp_path: Path, place: str) -> None:
     with Buffer(tmp_path / "b", capacity=16_000) as buffer:
-        for _ in range(60):
-            buffer.append(b"y" * 100)
-    first, second, *_ = sorted((tmp_path / "b").glob("*.log"))
-    data = bytearray(first.read_bytes())
-    data[len(data) // 2] ^= 0x40
-    first.write_bytes(data)
+        for number in range(1, 61):
+            buffer.append(b"%04d" % number * 25)
+    segments = sorted((tmp_path / "b").glob("*.log"))
+    data = bytearray(segments[1].read_bytes())
+    at = data.index(b"0025" * 25)
+    # A record begins with its length (4 bytes), kind (1) and sequence (8).
+    data[at + 50 if place == "payload" else at - 13 + 1] ^= 0x40
+    segments[1].write_bytes(data)
     with Buffer(tmp_path / "b", capacity=16_000) as buffer:
-        kept = list(contents(buffer))
-        hole = next(number for number in range(1, 61) if number not in kept)
-        assert buffer.read(hole) is None
-        assert buffer.loss(hole) is Loss.DAMAGED
-        assert buffer.first_kept(hole) in kept
+        kept = contents(buffer)
+        lost = [number for number in range(1, 61) if number not in kept]
+        # With its length gone, the records behind it in its segment cannot be found.
+        behind = [number for number in lost if number > 25]
+        assert lost == [25, *behind]
+        assert bool(behind) == (place == "length")
+        assert kept == {number: b"%04d" % number * 25 for number in kept}
+        assert buffer.loss(25) is Loss.DAMAGED
         assert buffer.next_sequence == 61
-        assert kept[-1] == 60
-    assert second.exists()
+
+
+def test_buffer_notices_damage_while_it_is_open(tmp_path: Path) -> None:
+    with Buffer(tmp_path / "b") as buffer:
+        for number in range(1, 4):
+            buffer.append(b"%04d" % number * 25)
+        (file,) = (tmp_path / "b").glob("*.log")
+        data = bytearray(file.read_bytes())
+        data[data.index(b"0002" * 25) + 9] ^= 1
+        file.write_bytes(data)
+        assert buffer.read(2) is None
+        assert buffer.loss(2) is Loss.DAMAGED
+        assert buffer.first_kept(2) == 3
 
 
 WRITER = """
