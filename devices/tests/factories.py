@@ -81,7 +81,7 @@ def facility(of: Tenant, parent: Facility | None = None) -> Facility:
     """A facility in Berlin's time zone."""
     return operations.create_facility(
         tenant_id=of.pk,
-        name=f"Facility {number()}",
+        name=f"Facility {number():06}",
         time_zone="Europe/Berlin",
         parent_id=parent.pk if parent else None,
         actor_id=None,
@@ -113,7 +113,7 @@ def device(
         facility_id=at.pk,
         device_type_id=(kind or device_type(at.tenant)).pk,
         serial=f"WL-{n:06}",
-        name=f"Device {n}",
+        name=f"Device {n:06}",
         placement=placement,
         state=state,
         actor_id=None,
@@ -170,7 +170,7 @@ def branch(of: Tenant, kind: DeviceType) -> Branch:
     made = device(at, kind).device
     channel = made.channels.get(number=0)
     load = operations.create_load(
-        tenant_id=of.pk, facility_id=at.pk, name=f"Load {number()}", actor_id=None
+        tenant_id=of.pk, facility_id=at.pk, name=f"Load {number():06}", actor_id=None
     )
     allocation = operations.allocate_channel(
         channel_id=channel.pk, load_id=load.pk, starts_at=START, actor_id=None

@@ -23,7 +23,7 @@ def operator() -> Tenant:
     """A root of the tenant tree."""
     n = number()
     return operations.create_tenant(
-        name=f"Operator {n}",
+        name=f"Operator {n:06}",
         slug=f"operator-{n}",
         kind=TenantKind.OPERATOR,
         parent_id=None,
@@ -35,7 +35,7 @@ def tenant(parent: Tenant | None = None, kind: TenantKind = TenantKind.CLIENT) -
     """A client below `parent`, or below an operator of its own."""
     n = number()
     return operations.create_tenant(
-        name=f"Tenant {n}",
+        name=f"Tenant {n:06}",
         slug=f"tenant-{n}",
         kind=kind,
         parent_id=(parent or operator()).pk,
