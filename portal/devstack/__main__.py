@@ -14,6 +14,7 @@ from types import FrameType
 
 from portal.devstack import checks
 from portal.devstack.errors import SetupError
+from portal.devstack.frontend import copy_vendor_files
 from portal.devstack.home import Home, current, explain_os_error
 from portal.devstack.keeper import keep
 from portal.devstack.lease import running, set_persistent, stop
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "up": (_up, "run everything"),
         "lint": (_lint, "run the checks that only read files"),
         "format": (_format, "format code and templates"),
+        "vendor": (_vendor, "copy the front-end files that pages use to static/vendor"),
         "servers": (_servers, "bring PostgreSQL and Redis up and leave them running"),
         "stop": (_stop, "stop PostgreSQL and Redis"),
         "status": (_status, "say what runs"),
@@ -92,6 +94,11 @@ def _lint(_options: argparse.Namespace) -> int:
 
 def _format(_options: argparse.Namespace) -> int:
     return checks.format_files()
+
+
+def _vendor(_options: argparse.Namespace) -> int:
+    copy_vendor_files()
+    return 0
 
 
 def _bench(options: argparse.Namespace) -> int:

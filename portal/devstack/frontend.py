@@ -54,7 +54,6 @@ def find_node() -> Node:
 
 def ensure(home: Home, say: Say) -> None:
     """Brings packages and copied files to what package.json and its lock file say."""
-    manifest = json.loads((env.CHECKOUT / "package.json").read_text(encoding="utf-8"))
     wanted = _fingerprint()
     stamp = env.CHECKOUT / "node_modules" / ".wattline"
     with home.lock("frontend"):
@@ -62,7 +61,7 @@ def ensure(home: Home, say: Say) -> None:
             say("installing front-end packages")
             _install(home)
             write_atomic(stamp, wanted, 0o644)
-        _copy(manifest["wattline"]["vendor"])
+        copy_vendor_files()
 
 
 def _fingerprint() -> str:
@@ -101,8 +100,12 @@ def _install(home: Home) -> None:
         )
 
 
-def _copy(files: dict[str, str]) -> None:
-    """Copies each package file to its place under static/vendor; removes what is listed no more."""
+def copy_vendor_files() -> None:
+    """Copies each file that package.json lists from its package to its place under static/vendor;
+    removes what is listed no more. Raises SetupError when a package is not installed.
+    """
+    manifest = json.loads((env.CHECKOUT / "package.json").read_text(encoding="utf-8"))
+    files: dict[str, str] = manifest["wattline"]["vendor"]
     vendor = env.CHECKOUT / "static" / "vendor"
     vendor.mkdir(parents=True, exist_ok=True)
     for target, source in files.items():

@@ -20,7 +20,8 @@ from portal import env
 from portal.devstack import lease, packages
 from portal.devstack.errors import SetupError
 from portal.devstack.home import Home, current, require_space
-from portal.devstack.servers import Session, make_private, open_session
+from portal.devstack.scratch import migrate
+from portal.devstack.servers import Endpoints, Session, make_private, open_session
 
 pytestmark = pytest.mark.crash
 
@@ -198,12 +199,8 @@ def test_database_of_ones_own_gets_the_roles(home: Home, monkeypatch: pytest.Mon
     try:
         with own.postgres.connect_admin(own.credentials.admin, "postgres") as connection:
             connection.execute("CREATE ROLE theirs SUPERUSER LOGIN PASSWORD 'theirs'")
-            connection.execute("DROP DATABASE wattline")
-            connection.execute("ALTER DATABASE wattline_template IS_TEMPLATE false")
-            connection.execute("DROP DATABASE wattline_template")
+            remove_ours(connection)
             connection.execute("CREATE DATABASE theirs OWNER theirs")
-            for role in ("wattline_owner", "wattline_app", "wattline_ingest"):
-                connection.execute(f"DROP ROLE {role}")
         url = f"postgresql://theirs:theirs@127.0.0.1:{own.postgres.port}/theirs"
         monkeypatch.setenv("DATABASE_URL", url)
         with open_session(print, home) as session:
@@ -213,6 +210,32 @@ def test_database_of_ones_own_gets_the_roles(home: Home, monkeypatch: pytest.Mon
                 connection.execute("SELECT create_hypertable('made_by_owner', 'at')")
         with open_session(print, home) as again:
             assert again.endpoints == session.endpoints
+    finally:
+        own.stop()
+
+
+def test_deployment_script_makes_what_the_product_needs(home: Home) -> None:
+    own = make_private(home.path / "theirs", home)
+    own.start()
+    try:
+        with own.postgres.connect_admin(own.credentials.admin, "postgres") as connection:
+            remove_ours(connection)
+        port = own.postgres.port
+        names = ("owner", "app", "ingest")
+        subprocess.run(
+            [
+                str(packages.find(home, print).postgres_bin / "psql"),
+                *("--no-psqlrc", "--quiet", "--file", str(env.CHECKOUT / "deploy/roles.sql")),
+                f"postgresql://wattline_admin:{own.credentials.admin}@127.0.0.1:{port}/postgres",
+            ],
+            env={**os.environ, **{f"WATTLINE_{name.upper()}_PASSWORD": name for name in names}},
+            check=True,
+        )
+        urls = [f"postgresql://wattline_{name}:{name}@127.0.0.1:{port}/wattline" for name in names]
+        migrate(Endpoints(*urls, "redis://127.0.0.1:1"), home)
+        with psycopg.connect(urls[1]) as connection:
+            row = connection.execute("SELECT current_user::text").fetchone()
+            assert row == ("wattline_app",)
     finally:
         own.stop()
 
@@ -253,6 +276,15 @@ def test_command_line_failures_are_one_sentence(
     assert done.stderr.startswith("wattline: ")
     assert done.stderr.splitlines()[-1].endswith(sentence)
     assert "Traceback" not in done.stderr
+
+
+def remove_ours(connection: psycopg.Connection) -> None:
+    """Makes a private server one that knows nothing of the product."""
+    connection.execute("ALTER DATABASE wattline_template IS_TEMPLATE false")
+    for database in ("wattline", "wattline_template"):
+        connection.execute(f"DROP DATABASE {database}")
+    for role in ("wattline_owner", "wattline_app", "wattline_ingest"):
+        connection.execute(f"DROP ROLE {role}")
 
 
 def answers(session: Session) -> list[str]:
