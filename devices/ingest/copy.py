@@ -3,7 +3,8 @@
 Sources of the formats: PostgreSQL manual, COPY, "Binary Format"; `array_send` and
 `timestamptz_send` in the server's source. A timestamp is µs since 2000-01-01 UTC, everything is
 big-endian.
-Measured: psycopg's `write_row` takes 6.5 µs a frame row, this 0.5 µs.
+Measured for a frame row, server included: 1.9 µs by psycopg's `write_row` and the Python objects
+that it takes, 0.8 µs so.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from devices.ingest.queue import (
     BRIDGE_EVENT,
     COMMITTED,
     EVICT_CHANNEL,
+    MAX_ENTRY_BYTES,
     MAX_POISON_ENTRIES,
     POISON_KEY,
     REWIND_FLAG,
@@ -53,9 +54,12 @@ log = logging.getLogger("devices.ingest.writer")
 
 # How long a read waits for something to come; bounds how late a lease or a stop is noticed.
 READ_BLOCK_MS: Final = 500
-# Entries taken from each partition at once. An entry is at most MAX_ENTRY_BYTES and usually a few
-# KiB, so a batch is a few MiB; the worst case (16 partitions of full entries) is 256 MiB.
-READ_COUNT: Final = 64
+# A batch is about so large at most: COPY gains nothing from more, and it stands in memory a few
+# times over. Redis counts entries and not bytes, hence the number of entries to ask for follows
+# from the size of the last ones; an unknown size is taken as the largest.
+BATCH_BYTES: Final = 16 * 1024 * 1024
+READ_COUNT: Final = 256
+MIN_ENTRY_BYTES: Final = 256
 # At most this often a transaction when there is little to do: messages gather meanwhile. Under
 # load the transaction itself takes longer, and batches grow by themselves.
 GATHER_S: Final = 0.02
@@ -140,6 +144,7 @@ class Writer:
         self._leases = Leases(self._redis, options.instance)
         self._reading = _Reading()
         self._stop = threading.Event()
+        self._entry_bytes = float(MAX_ENTRY_BYTES)
         self._beat_at = float("-inf")
         self._committed_at = float("-inf")
         self.counters = Counters()
@@ -238,12 +243,13 @@ class Writer:
         self, partitions: Iterable[int], start: bytes, block_ms: int | None
     ) -> list[Entry]:
         keys = [stream_key(partition) for partition in sorted(partitions)]
+        count = min(READ_COUNT, max(1, int(BATCH_BYTES / self._entry_bytes / len(keys))))
         block = () if block_ms is None else ("BLOCK", block_ms)
         answer: Any = self._redis.execute_command(  # type: ignore[no-untyped-call]
-            *("XREADGROUP", "GROUP", WRITER_GROUP, WRITER_CONSUMER, "COUNT", READ_COUNT, *block),
+            *("XREADGROUP", "GROUP", WRITER_GROUP, WRITER_CONSUMER, "COUNT", count, *block),
             *("STREAMS", *keys, *[start] * len(keys)),
         )
-        return [
+        entries = [
             Entry(
                 int(key.rpartition(b":")[2]),
                 entry_id,
@@ -252,6 +258,10 @@ class Writer:
             for key, rows in answer or ()
             for entry_id, pairs in rows
         ]
+        if entries:
+            size = sum(entry.size for entry in entries)
+            self._entry_bytes = max(size / len(entries), MIN_ENTRY_BYTES)
+        return entries
 
     # --- Storing ----------------------------------------------------------------------------
 

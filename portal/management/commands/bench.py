@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import pkgutil
 import subprocess
 import sys
@@ -22,10 +23,12 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 
 from devices.benchmarks.stack import StackError
+from portal import env
 from portal.devstack.errors import SetupError
-from portal.devstack.servers import open_session
+from portal.devstack.servers import Endpoints, open_session
 
 ALL = "all"
 
@@ -66,6 +69,7 @@ class Command(BaseCommand):
             session = open_session(self._progress)
         except SetupError as error:
             raise CommandError(str(error)) from error
+        _follow(session.endpoints)
         try:
             if name == ALL:
                 result = self._run_all(options)
@@ -104,6 +108,20 @@ class Command(BaseCommand):
             line = done.stdout.strip().splitlines()[-1:] or ["null"]
             results[name] = json.loads(line[0])
         return {"ok": good, "results": results}
+
+
+def _follow(endpoints: Endpoints) -> None:
+    """Servers that were just started may listen elsewhere than when the settings were read."""
+    os.environ.update(endpoints.variables())
+    for alias, variable in (
+        ("owner", "DATABASE_URL"),
+        ("default", "DATABASE_APP_URL"),
+        ("ingest", "DATABASE_INGEST_URL"),
+    ):
+        address = env.database(variable)
+        settings.DATABASES[alias].update(address)
+        connections[alias].settings_dict.update(address)
+    settings.REDIS_URL = endpoints.redis_url
 
 
 def _add_json(parser: ArgumentParser) -> None:
