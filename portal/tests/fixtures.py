@@ -101,7 +101,7 @@ def _truncate_as_owner(case: TransactionTestCase) -> None:
 def _filled_tables() -> frozenset[str]:
     """Tables with at least one page, hypertables with at least one chunk.
 
-    Sizes rather than rows: without an open scope a tenant-owned table raises for its owner too.
+    Sizes rather than rows: one question, however many tables there are.
     """
     with connections["owner"].cursor() as cursor:
         cursor.execute(
