@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.types.datetime import TimestamptzLoader
 
 from devices.protocol.data import Block, decode_many
 from devices.telemetry.schema import CLOCK_TOLERANCE
@@ -29,8 +30,7 @@ Int64s = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One stored frame: `body` is a DATA body of the protocol, as the device sent it.
 
     `started_at` and `ended_at` are its first and last sample, UTC, both included.
@@ -116,8 +116,11 @@ def _frames(
     connection: BaseDatabaseWrapper, query: sql.Composed, parameters: list[Any]
 ) -> list[Frame]:
     with connection.cursor() as cursor:
+        # psycopg's own loader, in C, instead of Django's: 28 800 frames in 50 ms instead of 270 ms.
+        # Both give UTC, because Django sets the session's time zone to it.
+        cursor.cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         cursor.execute(query, parameters)
-        return [Frame(*row) for row in cursor.fetchall()]
+        return list(map(Frame._make, cursor.fetchall()))
 
 
 def read_columns(
@@ -150,22 +153,23 @@ def _milliseconds(moment: datetime) -> int:
 def _column(
     number: int, resolution: Decimal, blocks: Sequence[Block], window: tuple[int, int]
 ) -> Column:
-    times: list[Int64s] = [np.empty(0, np.int64)]
-    values: list[Floats] = [np.empty(0, np.float64)]
+    carriers = [
+        (block, block.channels.index(number)) for block in blocks if number in block.channels
+    ]
+    nothing = np.empty(0, np.int64)
+    times = np.concatenate([nothing, *(block.times for block, _ in carriers)])
+    raw = np.concatenate([nothing, *(block.values[row] for block, row in carriers)])
     # As a fraction: 2301 / 10 is the double nearest to 230.1, while 2301 * 0.1 is not.
     numerator, denominator = resolution.as_integer_ratio()
-    for block in blocks:
-        if number not in block.channels:
-            continue
-        row = block.channels.index(number)
-        scaled = block.values[row].astype(np.float64) * numerator / denominator
-        if block.present is not None:
-            scaled[~block.present[row]] = np.nan
-        times.append(block.times)
-        values.append(scaled)
-    all_times, all_values = np.concatenate(times), np.concatenate(values)
-    inside = (all_times >= window[0]) & (all_times < window[1])
-    all_times, all_values = all_times[inside], all_values[inside]
+    values = raw.astype(np.float64) * numerator / denominator
+    if any(block.present is not None for block, _ in carriers):
+        missing = [
+            np.zeros(len(block.times), np.bool_) if block.present is None else ~block.present[row]
+            for block, row in carriers
+        ]
+        values[np.concatenate(missing)] = np.nan
+    inside = (times >= window[0]) & (times < window[1])
+    times, values = times[inside], values[inside]
     # Frames come in the order of sequence; a corrected clock may have stepped back between two.
-    order = np.argsort(all_times, kind="stable")
-    return Column(all_times[order], all_values[order])
+    order = np.argsort(times, kind="stable")
+    return Column(times[order], values[order])
