@@ -20,8 +20,6 @@ from psycopg.pq import Format
 
 # µs from the Unix epoch to PostgreSQL's.
 _EPOCH_US: Final = 946_684_800_000_000
-# Timestamps that a message claims may lie anywhere in 63 bits; PostgreSQL's range ends in 294276.
-_MAX_PG_US: Final = 9_223_371_331_199_999_999
 # `timestamptz '-infinity'`, here "no time".
 NO_TIME: Final = -(1 << 63)
 
@@ -29,8 +27,12 @@ Int64 = NDArray[np.int64]
 
 
 def timestamps(us: Int64) -> Int64:
-    """Unix µs as PostgreSQL's µs; `NO_TIME` stays what it is (minus infinity)."""
-    return np.where(us == NO_TIME, NO_TIME, np.clip(us, 0, _MAX_PG_US) - _EPOCH_US)
+    """Unix µs as PostgreSQL's µs; `NO_TIME` stays what it is (minus infinity).
+
+    Nothing is refused: PostgreSQL's range ends after that of 63 bits, and what lies before 1970
+    (no sane clock says so) is put there.
+    """
+    return np.where(us == NO_TIME, NO_TIME, np.maximum(us, 0) - _EPOCH_US)
 
 
 # --- COPY -----------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ class Writer:
         self._stop = threading.Event()
         self._entry_bytes = float(MAX_ENTRY_BYTES)
         self._beat_at = float("-inf")
-        self._committed_at = float("-inf")
+        self._gathered_at = float("-inf")
         self.counters = Counters()
 
     def stop(self) -> None:
@@ -236,8 +236,12 @@ class Writer:
             entries = self._read_from(reading.history, b"0", None)
             reading.history &= {entry.partition for entry in entries}
             return entries
-        self._stop.wait(max(0.0, self._committed_at + GATHER_S - time.monotonic()))
-        return self._read_from(reading.partitions, b">", READ_BLOCK_MS)
+        early_s = self._gathered_at + GATHER_S - time.monotonic()
+        if early_s > 0:
+            self._stop.wait(early_s)
+        entries = self._read_from(reading.partitions, b">", READ_BLOCK_MS)
+        self._gathered_at = time.monotonic()
+        return entries
 
     def _read_from(
         self, partitions: Iterable[int], start: bytes, block_ms: int | None
@@ -270,7 +274,6 @@ class Writer:
         for entry, reason in unreadable:
             self._bury_entry(entry, reason)
         stored = self._commit(messages) if len(messages) else []
-        self._committed_at = time.monotonic()
         for batch in stored:
             self.counters.add(batch)
         self._acknowledge(entries, stored)

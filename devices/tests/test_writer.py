@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.conf import settings
 from redis import Redis
 
 from devices.ingest import heartbeat, queue
@@ -184,6 +188,12 @@ def settled(redis: Redis) -> bool:
         if not groups or groups[0]["pending"] or groups[0]["lag"]:
             return False
     return True
+
+
+def pending(redis: Redis, key: str) -> int:
+    """Entries of a stream that were read and not acknowledged."""
+    groups: Any = redis.xinfo_groups(key)
+    return sum(int(group["pending"]) for group in groups)
 
 
 def test_frames_are_stored_as_they_came(
@@ -466,6 +476,43 @@ def test_a_missing_table_loses_nothing(
     bridge.committed(device, 3)
     assert [row.stored for row in totals(owner)] == [3, 0, 0]
     assert rows(owner, "SELECT count(*) FROM telemetry_quarantine") == [(0,)]
+
+
+def test_a_writer_whose_database_is_away_can_be_stopped(
+    redis: Redis, park: list[ParkDevice], running: Callable[..., Writer]
+) -> None:
+    bridge, device = Bridge(redis), park[0]
+    writer = running(database_url="postgresql://nobody@127.0.0.1:1/nowhere")
+    bridge.send(device, frame(1))
+    key = queue.stream_key(queue.partition_of(device.device_id))
+    wait_until(lambda: pending(redis, key) == 1, "nothing was read")
+    writer.stop()
+    wait_until(lambda: heartbeat.alive(redis) == [], "it did not stop")
+    assert redis.exists(*(queue.lease_key(n) for n in range(queue.PARTITIONS))) == 0
+    assert pending(redis, key) == 1
+    running("another")
+    bridge.committed(device, 1)
+
+
+def test_the_command_ends_well_on_sigterm(
+    redis: Redis, owner: Owner, park: list[ParkDevice]
+) -> None:
+    bridge = Bridge(redis)
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "run_writer", "--instance", "process"],
+        cwd=settings.BASE_DIR,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        bridge.send(park[0], *frames(1, 5))
+        bridge.committed(park[0], 5)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, said
+    assert redis.exists(*(queue.lease_key(n) for n in range(queue.PARTITIONS))) == 0
+    assert redis.zcard(queue.WRITERS_KEY) == 0
+    assert rows(owner, "SELECT count(*) FROM telemetry_frame") == [(5,)]
+    assert settled(redis)
 
 
 def test_a_wiped_queue_leaves_a_hole_that_the_device_fills(
