@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import resource
 import secrets
@@ -53,6 +54,7 @@ QUERY_S: Final = 5.0
 GATHER_S: Final = 0.005
 MAX_ERRANDS: Final = 1_000
 RETRY_S: Final = 1.0
+_M_MMAP_THRESHOLD: Final = -3
 
 
 class BridgeError(Exception):
@@ -112,6 +114,7 @@ class Bridge:
         whatever ended a service that must not end.
         """
         _raise_file_limit()
+        _return_memory_at_once()
         try:
             tag = await self._connect()
             await self._serve(tag, ready)
@@ -356,6 +359,15 @@ def _redis(url: str, *, timeout_s: float | None) -> Redis:
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def _return_memory_at_once() -> None:
+    """uvloop holds a buffer of 256 KiB for each TLS connection. By default glibc moves such sizes
+    onto the heap once some were freed (mallopt(3), M_MMAP_THRESHOLD), where they leave holes: a
+    fleet that came and went would leave its memory behind."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # musl has none, and no such heap
+        mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
 
 
 def _raise_file_limit() -> None:

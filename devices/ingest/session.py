@@ -61,6 +61,11 @@ REWIND_PATIENCE: Final = 2
 # What a device may send before it is welcomed: two reads of the transport.
 MAX_EARLY_BYTES: Final = 128 * 1024
 
+# PINGs a device may send at once, and then one every second: answering costs us more than asking
+# costs it. A device has a reason for one in a ping interval.
+PINGS_AT_ONCE: Final = 20
+PING_EVERY_US: Final = 1_000_000
+
 _DEFINED = frozenset(MessageType)
 _CONTENT = {UNKNOWN_CHANNEL: Verdict.UNKNOWN_CHANNEL, LIMIT: Verdict.LIMIT}
 _REFUSE_CODES: Mapping[type[ProtocolError], RefuseCode] = {
@@ -129,9 +134,10 @@ class Session:
     """One connection of a device. `number` orders the connections of a device in time."""
 
     __slots__ = (
-        "_builder", "_expected", "_limits", "_policy", "_reader", "_rewound", "_skipped",
-        "_waiting", "ack_due", "admission", "closing", "committed", "hello", "messages", "number",
-        "outgoing", "phase", "produced", "seen_due", "taken_bytes", "taken_messages", "under_way",
+        "_builder", "_expected", "_limits", "_ping_due_us", "_policy", "_reader", "_rewound",
+        "_skipped", "_waiting", "ack_due", "admission", "closing", "committed", "hello", "messages",
+        "number", "outgoing", "phase", "produced", "seen_due", "taken_bytes", "taken_messages",
+        "under_way",
     )  # fmt: skip
 
     def __init__(self, number: int, policy: Policy) -> None:
@@ -159,6 +165,7 @@ class Session:
         self._waiting = False
         self._skipped = 0
         self._rewound = (0, 0.0)
+        self._ping_due_us = 0
 
     # --- What the device sends --------------------------------------------------------------
 
@@ -274,6 +281,12 @@ class Session:
         if kind in SEQUENCED:
             self._take_sequenced(kind, body, message, now_us)
         elif isinstance(message, Ping):
+            # Generic cell rate algorithm (ITU-T I.371): when the last PING was due, had all come
+            # evenly.
+            self._ping_due_us = max(self._ping_due_us, now_us) + PING_EVERY_US
+            if self._ping_due_us - now_us > PINGS_AT_ONCE * PING_EVERY_US:
+                self.refuse(RefuseCode.RATE, "too many PINGs", retry_after_s=PINGS_AT_ONCE)
+                return
             self._send(Pong(message.token, now_us // 1000))
             if message.next_sequence:
                 self.produced = max(self.produced, message.next_sequence - 1)

@@ -19,7 +19,7 @@ from devices.ingest.authentication import _NOBODY
 from devices.ingest.bridge import Bridge, BridgeError
 from devices.ingest.limits import FAILURES_PER_ADDRESS, FAILURES_PER_SERIAL
 from devices.ingest.queue import BRIDGE_EVENT, BridgeEvent, Verdict
-from devices.ingest.session import Policy
+from devices.ingest.session import PINGS_AT_ONCE, Policy
 from devices.ingest.tls import CertificateError
 from devices.ingest.writer import Writer
 from devices.protocol import (
@@ -509,8 +509,9 @@ def test_content_that_cannot_be_true_is_marked_and_consumes_its_sequence(
 @pytest.mark.parametrize(
     ("hostile", "code", "name"),
     [
-        (RawMessage(MessageType.DATA, b"\x01\x80\x80"), RefuseCode.MALFORMED, "truncated"),
-        (RawMessage(MessageType.LOG, b"\x01\x00"), RefuseCode.MALFORMED, "count"),
+        (RawMessage(MessageType.DATA, b"\x07\x80\x80"), RefuseCode.MALFORMED, "truncated"),
+        (RawMessage(MessageType.LOG, b"\x07\x00"), RefuseCode.MALFORMED, "count"),
+        (RawMessage(MessageType.LOG, b"\x00\x00"), RefuseCode.MALFORMED, "range"),
         (RawMessage(MessageType.PING, b"\x80\x00\x00\x00"), RefuseCode.MALFORMED, "varint"),
         (encode_message(frame(1))[:-1] + b"x", RefuseCode.CHECKSUM, "checksum"),
         (b"\x01\x10\xff\xff", RefuseCode.TOO_LONG, "length"),
@@ -532,6 +533,8 @@ def test_malformed_bytes_are_kept_as_evidence_and_end_the_connection(
         refuse = raw.refused()
     assert refuse.code == code
     assert refuse.text.startswith(f"{name}: ")
+    # The device learns which message to replace by GAP, when that can be told.
+    assert refuse.sequence == (7 if name in {"truncated", "count"} else 0)
     (evidence,) = ingest.uplink(device, 1)
     assert (evidence["sequence"], evidence["verdict"]) == (0, Verdict.MALFORMED)
     assert evidence["detail"].startswith(f"{name}: ")
@@ -882,20 +885,27 @@ def test_a_device_that_does_not_read_ends_and_harms_nobody(
 
 
 def test_a_device_is_read_no_faster_than_it_may_send(
-    bridges: Bridges, certificate: Certificate, device: ParkDevice
+    bridges: Bridges, certificate: Certificate, device: ParkDevice, ingest: Queue
 ) -> None:
     with RawDevice(bridges(max_bytes_per_s=400).port, certificate[0]) as raw:
         raw.join(device)
-        burst = [Ping(token) for token in range(120)]
-        raw.send(*burst)
-        assert {type(raw.receive()) for _ in burst} == {Pong}
-        # The burst was read at once and used up the allowance of some seconds.
-        raw.send(Ping(1_000))
+        # Read at once, it uses up the allowance of some seconds.
+        raw.send(*(frame(sequence) for sequence in range(1, 41)))
+        ingest.uplink(device, 40)
+        raw.send(Ping(1))
         with pytest.raises(TimeoutError):
             raw.receive(0.5)
-        pong = raw.receive()
-        assert isinstance(pong, Pong)
-        assert pong.token == 1_000
+        assert isinstance(raw.receive(), Pong)
+
+
+def test_a_flood_of_pings_ends_the_connection(
+    bridges: Bridges, certificate: Certificate, device: ParkDevice
+) -> None:
+    with RawDevice(bridges().port, certificate[0]) as raw:
+        raw.join(device)
+        raw.send(*(Ping(token) for token in range(PINGS_AT_ONCE + 1)))
+        assert {type(raw.receive()) for _ in range(PINGS_AT_ONCE)} == {Pong}
+        assert raw.refused().code == RefuseCode.RATE
 
 
 def test_too_much_under_way_stops_reading_until_half_of_it_is_committed(
