@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ async def redis() -> AsyncIterator[Redis]:
         yield client
 
 
-def entry(*messages: tuple[int, int, bytes, int, int]) -> dict[str, bytes]:
+def entry(*messages: tuple[int, int, bytes, int, int]) -> dict[Any, Any]:
     """A stream entry of (device, sequence, body, kind, verdict)."""
     envelopes = np.zeros(len(messages), queue.ENVELOPE)
     for index, (device_id, sequence, body, kind, verdict) in enumerate(messages):
@@ -35,7 +36,8 @@ def entry(*messages: tuple[int, int, bytes, int, int]) -> dict[str, bytes]:
         envelopes[index]["length"] = len(body)
         envelopes[index]["kind"] = kind
         envelopes[index]["verdict"] = verdict
-    return queue.encode_batch("bridge-1", envelopes, [message[2] for message in messages])
+    fields = queue.encode_batch("bridge-1", envelopes, [message[2] for message in messages])
+    return {**fields}
 
 
 def data(device_id: int, sequence: int, body: bytes = b"frame") -> tuple[int, int, bytes, int, int]:
@@ -82,7 +84,8 @@ async def test_a_lease_opens_for_the_bridges_and_in_the_interest(redis: Redis) -
     async with listening(redis, queue.LIVE_CHANNEL) as notices:
         await Leases(redis, "web-a").renew([7, 1 << 40])
         assert queue.decode_live((await take(notices))[1]) == (queue.LIVE_LEASE_S, [7, 1 << 40])
-    scores = dict(await redis.zrange(queue.INTEREST_KEY, 0, -1, withscores=True))
+    members: Any = await redis.zrange(queue.INTEREST_KEY, 0, -1, withscores=True)
+    scores = dict(members)
     assert sorted(scores) == [str(1 << 40).encode(), b"7"]
     assert all(25 < score - time.time() <= queue.LIVE_LEASE_S for score in scores.values())
 
