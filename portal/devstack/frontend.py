@@ -92,10 +92,11 @@ def _install(home: Home) -> None:
             f"npm did not end within {_NPM_SECONDS} s: check the network, then try again"
         ) from None
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = next((line for line in lines if "code" not in line), "no reason given")
+        lines = [line.removeprefix("npm error ") for line in done.stderr.splitlines()]
+        telling = [line for line in lines if "failed" in line or "reason" in line]
+        reason = (telling or [line for line in lines if line.strip()] or ["no reason given"])[0]
         raise SetupError(
-            f"npm could not install the front-end packages ({reason.removeprefix('npm error ')}): "
+            f"npm could not install the front-end packages ({reason}): "
             "check the network and npm's configuration, then try again"
         )
 

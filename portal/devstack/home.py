@@ -10,7 +10,7 @@ import os
 import pwd
 import secrets
 import shutil
-import subprocess
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,17 +164,18 @@ def service_user() -> ServiceUser | None:
 
 def reachable(folder: Path, user: ServiceUser) -> bool:
     """Whether `user` can enter `folder` (or, while it does not exist, its nearest parent)."""
+    folder = folder.absolute()
     while not folder.exists():
         folder = folder.parent
-    test = subprocess.run(
-        ["test", "-x", str(folder)],
-        user=user.uid,
-        group=user.gid,
-        extra_groups=[],
-        cwd="/",
-        check=False,
-    )
-    return test.returncode == 0
+    return all(_may_enter(parent.stat(), user) for parent in (folder, *folder.parents))
+
+
+def _may_enter(folder: os.stat_result, user: ServiceUser) -> bool:
+    if folder.st_uid == user.uid:
+        return bool(folder.st_mode & stat.S_IXUSR)
+    if folder.st_gid == user.gid:
+        return bool(folder.st_mode & stat.S_IXGRP)
+    return bool(folder.st_mode & stat.S_IXOTH)
 
 
 def give_to_service_user(path: Path, mode: int) -> None:
@@ -221,6 +222,8 @@ def explain_os_error(error: OSError, path: Path) -> str:
             "larger disk"
         )
     name = error.filename or path
+    if error.errno == errno.ENOENT and os.sep not in str(name):
+        return f"the program {name} is missing: install it, then try again"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return (
             f"{name} cannot be written ({error.strerror}): correct its owner, or set WATTLINE_HOME"

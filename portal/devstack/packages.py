@@ -143,24 +143,24 @@ def _download(home: Home) -> list[Path]:
     (apt / "status").touch()
     config = apt / "apt.conf"
     write_atomic(config, _apt_configuration(apt), 0o644)
-    problem = "no mirror of Debian is configured"
+    problems: list[str] = []
     for mirror in _mirrors():
-        write_atomic(
-            apt / "sources.list", f"deb [signed-by={KEYRING}] {mirror} {SUITE} main\n", 0o644
-        )
+        source = f"deb [signed-by={KEYRING}] {mirror} {SUITE} main\n"
+        write_atomic(apt / "sources.list", source, 0o644)
         try:
             _apt(config, "update", "-o", "APT::Update::Error-Mode=any")
             _apt(
                 config, "install", "--yes", "--no-install-recommends", "--download-only", *PACKAGES
             )
         except SetupError as error:
-            problem = str(error)
-            continue
-        return sorted((apt / "archives").glob("*.deb"))
+            problems.append(str(error))
+        else:
+            return sorted((apt / "archives").glob("*.deb"))
+    problem = problems[0] if problems else "apt has no source"
     raise SetupError(
         f"PostgreSQL and Redis could not be fetched from Debian's archive ({problem}): check the "
-        "network and the "
-        "mirror in /etc/apt, or set DATABASE_URL and REDIS_URL to servers of your own"
+        "network and the mirror in /etc/apt, or set DATABASE_URL and REDIS_URL to servers of your "
+        "own"
     )
 
 
@@ -213,13 +213,18 @@ def _run(command: list[str], what: str, environment: dict[str, str] | None = Non
         check=False,
     )
     if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith(("E:", "Err"))] or lines[-1:]
-        raise SetupError(
-            f"{what}: "
-            f"{errors[-1].removeprefix('E: ') if errors else f'exit code {done.returncode}'}"
-        )
+        reason = _reason((done.stderr + done.stdout).splitlines())
+        raise SetupError(f"{what}: {reason or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def _reason(lines: list[str]) -> str:
+    """The line of a program's messages that says why it failed, most telling first."""
+    said = [line.strip() for line in lines if line.strip()]
+    for mark in (r"Could not|Temporary failure|No space|expired|NO_PUBKEY", r"^E: ", r""):
+        if found := [line for line in said if re.search(mark, line)]:
+            return found[-1].removeprefix("E: ").removeprefix("W: ")
+    return ""
 
 
 def _drop_documentation(root: Path) -> None:
