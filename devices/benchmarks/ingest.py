@@ -1,9 +1,8 @@
 """Durable frames a second, from devices over TLS, bridge, queue and writer to TimescaleDB.
 
-All of it on this machine.
-Real TLS, real authentication of devices that were registered by the domain's operation, every check
-of the bridge, and a generator on the same cores. What counts is what the database holds at the end,
-divided by the time from the first frame sent to the last acknowledgement.
+All of it on this machine: real TLS, authentication of devices that the domain's operation has
+registered, every check of the bridge, and a generator on the same cores. What counts is what the
+database holds at the end, divided by the time from the first frame sent to the last acknowledgement.
 """
 
 from __future__ import annotations
@@ -42,6 +41,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--window", type=int, default=64, help="messages of a device without ACK")
     parser.add_argument("--bridges", type=int, default=1, help="bridges that share the port")
     parser.add_argument("--writers", type=int, default=1, help="writers that share the queue")
+    parser.add_argument(
+        "--interval",
+        type=float,
+        metavar="SECONDS",
+        help="one frame of each device every so many seconds, instead of as many as can be",
+    )
     parser.add_argument("--seed", type=int, default=1)
 
 
@@ -56,6 +61,7 @@ def run(options: Namespace) -> dict[str, object]:
             samples=options.samples,
             seconds=options.seconds,
             window=options.window,
+            interval_s=options.interval,
             seed=options.seed,
         )
         for number in range(options.writers):
