@@ -18,6 +18,10 @@ app.conf.beat_schedule = {
         "task": "devices.audit_ledger",
         "schedule": timedelta(minutes=15),
     },
+    "close the links of lost bridges": {
+        "task": "devices.close_lost_links",
+        "schedule": timedelta(seconds=30),
+    },
     "expire the quarantine": {
         "task": "devices.expire_quarantine",
         "schedule": timedelta(days=1),

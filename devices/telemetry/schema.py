@@ -181,6 +181,8 @@ _GRANTS = (
     f"REVOKE INSERT, UPDATE, DELETE ON {', '.join(TABLES)} FROM {{app}}",
     "GRANT INSERT ON device_event, device_cursor, device_link TO {app}",
     "GRANT DELETE ON telemetry_quarantine TO {app}",
+    # A bridge that was killed says nothing about its devices: the application closes their links.
+    "GRANT UPDATE (connected, changed_at) ON device_link TO {app}",
     "REVOKE ALL ON devices_credential FROM {app}",
     "GRANT INSERT ON telemetry_frame, telemetry_quarantine, device_log, device_event TO {ingest}",
     "GRANT SELECT, INSERT, UPDATE ON device_cursor, device_link, ledger_hour TO {ingest}",

@@ -22,7 +22,7 @@ MAX_LINES: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A device's connection, as the bridge last told it."""
+    """A device's connection, as the bridge last told it; `last_seen_at` counts frames too."""
 
     device_id: int
     connected: bool
@@ -93,11 +93,37 @@ def links(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> dict[in
     """The links of some devices by id."""
     rows = _rows(
         connection,
-        "SELECT device_id, connected, changed_at, last_seen_at, firmware_version, clock_offset_ms"
-        " FROM device_link WHERE device_id = ANY(%s)",
+        "SELECT device_id, l.connected, l.changed_at,"
+        " greatest(l.last_seen_at, c.last_received_at), l.firmware_version, l.clock_offset_ms"
+        " FROM device_link l LEFT JOIN device_cursor c USING (device_id)"
+        " WHERE device_id = ANY(%s)",
         [list(device_ids)],
     )
     return {row[0]: Link(*row) for row in rows}
+
+
+def linked_bridges(connection: BaseDatabaseWrapper) -> frozenset[str]:
+    """The bridges that connected devices of the scope are linked to."""
+    rows = _rows(connection, "SELECT DISTINCT bridge FROM device_link WHERE connected", [])
+    return frozenset(row[0] for row in rows)
+
+
+def close_links(
+    connection: BaseDatabaseWrapper, bridges: Sequence[str], at: datetime
+) -> list[tuple[int, int, str]]:
+    """Mark the scope's links over these bridges as disconnected.
+
+    Returns (device, tenant, bridge) of each link that was open.
+    """
+    return [
+        (row[0], row[1], row[2])
+        for row in _rows(
+            connection,
+            "UPDATE device_link SET connected = false, changed_at = %s"
+            " WHERE connected AND bridge = ANY(%s) RETURNING device_id, tenant_id, bridge",
+            [at, list(bridges)],
+        )
+    ]
 
 
 def cursors(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> dict[int, Cursor]:
