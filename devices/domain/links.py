@@ -31,6 +31,6 @@ def close_links_of(lost: Collection[str], *, now: datetime) -> int:
             device_id=device_id,
             occurred_at=now,
             kind="disconnected",
-            data={"reason": BRIDGE_LOST, "bridge": bridge},
+            data={"reason": BRIDGE_LOST, "bridge": bridge, "text": "the bridge was lost"},
         )
     return len(closed)

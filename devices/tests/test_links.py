@@ -61,7 +61,7 @@ def test_devices_of_a_lost_bridge_are_disconnected_at_the_second_look(redis: Red
         assert status.recent_events(connection, kept.pk, 10) == []
     assert (event.kind, event.data) == (
         "disconnected",
-        {"reason": links.BRIDGE_LOST, "bridge": "gone"},
+        {"reason": links.BRIDGE_LOST, "bridge": "gone", "text": "the bridge was lost"},
     )
 
 
