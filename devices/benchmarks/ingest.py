@@ -2,7 +2,7 @@
 
 All of it on this machine: real TLS, authentication of devices that the domain's operation has
 registered, every check of the bridge, and a generator on the same cores. What counts is what the
-database holds at the end, divided by the time from the first frame sent to the last acknowledgement.
+database holds at the end, divided by the time from the first frame sent to the last ACK.
 """
 
 from __future__ import annotations

@@ -141,7 +141,8 @@ def open_stack() -> Iterator[Stack]:
         if not (settings.TLS_DIR / file).exists():
             raise StackError(f"{settings.TLS_DIR / file} is missing: run `make up` once")
     with ExitStack() as cleanup:
-        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir=settings.HOME)))
+        scratch = tempfile.TemporaryDirectory(prefix="bench-", dir=settings.HOME)
+        folder = Path(cleanup.enter_context(scratch))
         database = f"wattline_bench_{os.getpid()}"
         cleanup.enter_context(_database(database))
         redis, redis_url, redis_process = cleanup.enter_context(_redis_server(folder))

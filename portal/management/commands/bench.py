@@ -27,6 +27,7 @@ from django.db import connections
 
 from devices.benchmarks.stack import StackError
 from portal import env
+from portal.devstack import certificates
 from portal.devstack.errors import SetupError
 from portal.devstack.servers import Endpoints, open_session
 
@@ -69,8 +70,9 @@ class Command(BaseCommand):
             session = open_session(self._progress)
         except SetupError as error:
             raise CommandError(str(error)) from error
-        _follow(session.endpoints)
         try:
+            _follow(session.endpoints)
+            certificates.ensure(session.home, self._progress)
             if name == ALL:
                 result = self._run_all(options)
             else:

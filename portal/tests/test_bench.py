@@ -1,0 +1,65 @@
+"""`manage.py bench`: finds the benchmarks, measures, leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+
+from portal.devstack.servers import Endpoints
+from portal.management.commands.bench import benchmarks
+
+
+def test_benchmarks_are_found_by_their_functions() -> None:
+    found = benchmarks()
+    assert found["ingest"].__name__ == "devices.benchmarks.ingest"
+    assert found["wire"].__name__ == "devices.benchmarks.wire"
+    assert {"stack", "fleet"}.isdisjoint(found)
+    assert all(module.__doc__ for module in found.values())
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person would: its servers are those of the copy, not the test's."""
+    own = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_INGEST_URL", "REDIS_URL")
+    return subprocess.run(
+        [sys.executable, "manage.py", "bench", *arguments],
+        cwd=settings.BASE_DIR,
+        env={name: value for name, value in os.environ.items() if name not in own},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_bench_ingest_stores_what_was_acknowledged(servers: Endpoints) -> None:
+    done = bench("ingest", "--json", "--devices", "3", "--seconds", "1", "--bridges", "2")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["ok"] is True
+    assert result["acked"] == result["stored"] == result["sent"] > 0
+    assert result["values_per_s"] == pytest.approx(result["frames_per_s"] * 8 * 30, rel=0.01)
+    assert result["duplicates"] == result["quarantined"] == result["imbalances"] == 0
+    assert set(result["cpu_s"]) == {
+        "bridge",
+        "bridge2",
+        "generator",
+        "postgres",
+        "redis",
+        "writer",
+    }
+    with psycopg.connect(servers.database_url) as connection:
+        query = "SELECT count(*) FROM pg_database WHERE datname LIKE 'wattline_bench_%'"
+        assert connection.execute(query).fetchone() == (0,)
+    assert list(Path(settings.HOME).glob("bench-*")) == []
+
+
+def test_bench_names_what_it_does_not_know() -> None:
+    done = bench("nonsense")
+    assert done.returncode != 0
+    assert "invalid choice: 'nonsense'" in done.stderr
