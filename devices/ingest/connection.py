@@ -141,6 +141,12 @@ class Connection(asyncio.BufferedProtocol):
             self.session.acknowledge()
             self.attend()
 
+    def send_down(self, message: bytes) -> bool:
+        """Send a sealed message; False when the device does not understand such messages."""
+        understood = self.session.send_down(message)
+        self.attend()
+        return understood
+
     def _write(self) -> None:
         session, transport = self.session, self._transport
         if transport is None or transport.is_closing():
@@ -187,7 +193,7 @@ class Connection(asyncio.BufferedProtocol):
         """What is due once a second: time-outs, and the allowance of bytes."""
         session = self.session
         if session.phase is Phase.GREETING:
-            if now - self.opened_at > HELLO_S:
+            if not self._pauses and now - self.opened_at > HELLO_S:
                 self.refuse(RefuseCode.HELLO_TIMEOUT, f"no HELLO within {HELLO_S:.0f} s")
         elif self._slow_since and now - self._slow_since > SLOW_S:
             self.refuse(RefuseCode.SLOW, "the device does not read what is sent to it")

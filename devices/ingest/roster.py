@@ -39,6 +39,7 @@ from devices.ingest.queue import (
 )
 from devices.ingest.session import Policy, release
 from devices.protocol.codes import RefuseCode
+from devices.protocol.messages import Live, encode_message
 
 if TYPE_CHECKING:
     from devices.ingest.admission import Gate
@@ -258,8 +259,13 @@ class Roster:
             device_id,
             tenant_id,
             connection,
-            BridgeEvent.DISCONNECTED if closing.refuse is None else BridgeEvent.REFUSED,
-            {"code": closing.code, "text": closing.text, "messages": session.messages},
+            BridgeEvent.DISCONNECTED,
+            {
+                "code": closing.code,
+                "text": closing.text,
+                "refused": closing.refuse is not None,
+                "messages": session.messages,
+            },
         )
 
     def disconnected(self, connection: Connection) -> None:
@@ -351,9 +357,8 @@ class Roster:
         """A message for a device, which may be connected here."""
         device_id, message = decode_downlink(payload)
         connection = self._by_device.get(device_id)
-        if connection is not None:
-            connection.session.outgoing.append(message)
-            connection.attend()
+        if connection is not None and not connection.send_down(message):
+            self.say("downlink.unsupported", f"device={device_id} type={message[1:2].hex()}")
 
     def on_live(self, payload: bytes) -> None:
         """Live leases of devices, some of which may be connected here."""
@@ -361,8 +366,7 @@ class Roster:
         for device_id in device_ids:
             connection = self._by_device.get(device_id)
             if connection is not None:
-                connection.session.lease(lease_s)
-                connection.attend()
+                connection.send_down(encode_message(Live(lease_s)))
 
     def _replace(self, connection: Connection, device_id: int) -> None:
         self.counters.replaced += 1

@@ -18,6 +18,7 @@ from devices.protocol.codes import (
     DEVICE_MAY_SEND,
     FIRMWARE_FAMILY,
     SEQUENCED,
+    Capability,
     MessageType,
     RefuseCode,
 )
@@ -33,7 +34,6 @@ from devices.protocol.layout import read_sequence
 from devices.protocol.messages import (
     Gap,
     Hello,
-    Live,
     Log,
     Message,
     Ping,
@@ -67,6 +67,12 @@ PINGS_AT_ONCE: Final = 20
 PING_EVERY_US: Final = 1_000_000
 
 _DEFINED = frozenset(MessageType)
+_LIVE = Capability.LIVE
+# What a device must have said in HELLO to be sent a message of these types.
+_CAPABILITY: Mapping[int, Capability] = {
+    MessageType.LIVE: Capability.LIVE,
+    MessageType.COMMAND: Capability.COMMANDS,
+}
 _CONTENT = {UNKNOWN_CHANNEL: Verdict.UNKNOWN_CHANNEL, LIMIT: Verdict.LIMIT}
 _REFUSE_CODES: Mapping[type[ProtocolError], RefuseCode] = {
     VersionError: RefuseCode.VERSION,
@@ -221,7 +227,7 @@ class Session:
                 window=policy.window,
                 max_body=policy.max_body,
                 ping_s=policy.ping_s,
-                live_lease_s=admission.live_lease_s,
+                live_lease_s=admission.live_lease_s if hello.capabilities & _LIVE else 0,
                 step_ms=admission.step_ms,
                 samples=admission.samples,
             )
@@ -399,9 +405,14 @@ class Session:
             self.ack_due = False
             self.outgoing.append(seal(MessageType.ACK, uvarint(self.committed)))
 
-    def lease(self, lease_s: int) -> None:
-        """Open, renew or (0) end the live lease."""
-        self._send(Live(lease_s))
+    def send_down(self, message: bytes) -> bool:
+        """Send a sealed message (COMMAND, LIVE) to the device; False when it has not said that it
+        understands such messages."""
+        wanted = _CAPABILITY.get(message[1])
+        if self.hello is None or (wanted is not None and not self.hello.capabilities & wanted):
+            return False
+        self.outgoing.append(message)
+        return True
 
     # --- The end ------------------------------------------------------------------------------
 

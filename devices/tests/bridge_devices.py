@@ -20,6 +20,7 @@ from devices.ingest.bridge import Bridge, BridgeOptions
 from devices.ingest.tls import TlsOptions
 from devices.protocol import (
     Block,
+    Capability,
     Data,
     Hello,
     Message,
@@ -211,6 +212,7 @@ def hello(device: ParkDevice, **changes: Any) -> Hello:
         "clock_ms": round(time.time() * 1000),
         "next_sequence": 1,
         "oldest_sequence": 1,
+        "capabilities": Capability.LIVE | Capability.COMMANDS,
     }
     return Hello(**(values | changes))
 

@@ -24,6 +24,7 @@ from devices.ingest.tls import CertificateError
 from devices.ingest.writer import Writer
 from devices.protocol import (
     Ack,
+    Capability,
     Command,
     Event,
     Gap,
@@ -540,7 +541,8 @@ def test_malformed_bytes_are_kept_as_evidence_and_end_the_connection(
     assert evidence["detail"].startswith(f"{name}: ")
     sent = hostile if isinstance(hostile, bytes) else hostile.body
     assert evidence["body"] == sent
-    assert ingest.events(device, 2)[1][0] == BridgeEvent.REFUSED
+    kind, data = ingest.events(device, 2)[1]
+    assert (kind, data["code"], data["refused"]) == (BridgeEvent.DISCONNECTED, name, True)
 
 
 @pytest.mark.parametrize(
@@ -631,6 +633,20 @@ def test_downlink_and_leases_reach_the_device_at_whichever_bridge(
         )
         assert one.receive() == Live(30)
         assert two.receive() == Live(30)
+
+
+def test_a_device_is_sent_only_what_it_understands(
+    bridges: Bridges, certificate: Certificate, redis: Redis, device: ParkDevice
+) -> None:
+    redis.zadd(queue.INTEREST_KEY, {str(device.device_id): time.time() + 25})
+    with RawDevice(bridges().port, certificate[0]) as raw:
+        assert raw.join(device, capabilities=Capability.COMMANDS).live_lease_s == 0
+        redis.publish(queue.LIVE_CHANNEL, queue.encode_live(30, [device.device_id]))
+        command = Command(bytes(16), "identify")
+        redis.publish(
+            queue.DOWNLINK_CHANNEL, queue.encode_downlink(device.device_id, encode_message(command))
+        )
+        assert raw.receive() == command
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -881,7 +897,7 @@ def test_a_device_that_does_not_read_ends_and_harms_nobody(
         assert isinstance(other.receive(), Pong)
         bridge.wait(lambda now: now["connections"] == 1)
     kind, data = next(event for event in ingest.events(park[0], 2) if "code" in event[1])
-    assert (kind, data["code"]) == (BridgeEvent.REFUSED, "slow")
+    assert (kind, data["code"]) == (BridgeEvent.DISCONNECTED, "slow")
 
 
 def test_a_device_is_read_no_faster_than_it_may_send(

@@ -166,7 +166,7 @@ def test_events_of_the_bridge_survive_an_outage_of_redis(
     until(
         lambda: (
             queued(own)
-            == [(0, BridgeEvent.CONNECTED), (0, BridgeEvent.SEEN), (0, BridgeEvent.REFUSED)]
+            == [(0, BridgeEvent.CONNECTED), (0, BridgeEvent.SEEN), (0, BridgeEvent.DISCONNECTED)]
         )
     )
 
