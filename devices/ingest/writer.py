@@ -13,18 +13,19 @@ there already: nothing is lost, nothing is doubled.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import numpy as np
 import psycopg
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
 from devices.ingest import heartbeat
@@ -145,20 +146,32 @@ class Writer:
         self._store = Store(options.database_url)
         self._leases = Leases(self._redis, options.instance)
         self._reading = _Reading()
-        self._stop = threading.Event()
+        self._stopping = False
+        self._wakeup: SimpleQueue[None] = SimpleQueue()
         self._entry_bytes = float(MAX_ENTRY_BYTES)
         self._beat_at = float("-inf")
         self._gathered_at = float("-inf")
         self.counters = Counters()
 
     def stop(self) -> None:
-        """Finish the batch in hand, give the leases back, return from `run`."""
-        self._stop.set()
+        """Finish the batch in hand, give the leases back, return from `run`.
+
+        A signal may interrupt any instruction: a SimpleQueue is made for that, an Event is not.
+        """
+        self._stopping = True
+        self._wakeup.put(None)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait so long or until `stop`; returns whether to stop."""
+        if not self._stopping:
+            with contextlib.suppress(Empty):
+                self._wakeup.get(timeout=seconds)
+        return self._stopping
 
     def run(self) -> None:
         """Serve until `stop`."""
         backoff = BACKOFF_FIRST_S
-        while not self._stop.is_set():
+        while not self._stopping:
             try:
                 self._serve_once()
                 backoff = BACKOFF_FIRST_S
@@ -168,7 +181,7 @@ class Writer:
                 log.warning("redis_unavailable error=%r retry_in_s=%.1f", str(error), backoff)
                 self._reading = _Reading()
                 self._redis.connection_pool.disconnect()
-                self._stop.wait(backoff)
+                self._wait(backoff)
                 backoff = min(2 * backoff, BACKOFF_LAST_S)
         self._close()
 
@@ -194,28 +207,26 @@ class Writer:
         now = time.monotonic()
         if now - self._beat_at >= heartbeat.INTERVAL_S:
             self._beat_at = now
-            heartbeat.beat(self._redis, "writer", self._instance, _numbers(self.counters))
-        if now - self._reading.renewed_at < RENEW_S:
+            self._beat()
+        reading = self._reading
+        if now - reading.renewed_at < RENEW_S:
             return
-        held = self._leases.renew()
-        self._reading.renewed_at = now
-        gained = held.partitions - self._reading.partitions
-        if held.partitions != self._reading.partitions:
+        held = self._leases.renew(make_groups=not reading.partitions)
+        reading.renewed_at = now
+        gained = held.partitions - reading.partitions
+        if held.partitions != reading.partitions:
             log.info("partitions held=%s", ",".join(map(str, sorted(held.partitions))) or "none")
-        for partition in gained:
-            self._make_group(partition)
-        self._reading.partitions = held.partitions
-        self._reading.history = (self._reading.history | gained) & held.partitions
+        reading.partitions = held.partitions
+        reading.history = (reading.history | gained) & held.partitions
         self.counters.partitions = len(held.partitions)
         self._trim(held.now_ms)
 
-    def _make_group(self, partition: int) -> None:
+    def _beat(self) -> None:
         try:
-            # From the beginning: what was appended before there was a group is not lost.
-            self._redis.xgroup_create(stream_key(partition), WRITER_GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
+            heartbeat.beat(self._redis, "writer", self._instance, _numbers(self.counters))
+        except OutOfMemoryError as error:
+            # Missing in the health check is what a person should see; reading on is what helps.
+            log.warning("heartbeat_refused error=%r", str(error))
 
     def _trim(self, now_ms: int) -> None:
         """Drop what is acknowledged and older than the live reader needs."""
@@ -232,7 +243,7 @@ class Writer:
     def _read(self) -> list[Entry]:
         reading = self._reading
         if not reading.partitions:
-            self._stop.wait(RENEW_S / 4)
+            self._wait(RENEW_S / 4)
             return []
         if reading.history:
             entries = self._read_from(reading.history, b"0", None)
@@ -240,7 +251,7 @@ class Writer:
             return entries
         early_s = self._gathered_at + GATHER_S - time.monotonic()
         if early_s > 0:
-            self._stop.wait(early_s)
+            self._wait(early_s)
         entries = self._read_from(reading.partitions, b">", READ_BLOCK_MS)
         self._gathered_at = time.monotonic()
         return entries
@@ -294,7 +305,7 @@ class Writer:
                     return self._isolate(messages, str(error))
                 log.warning("database_unavailable error=%r retry_in_s=%.1f", str(error), backoff)
                 self._store.close()
-            if self._stop.wait(backoff):
+            if self._wait(backoff):
                 raise StoppedError
             backoff = min(2 * backoff, BACKOFF_LAST_S)
             self._keep_alive()
@@ -334,7 +345,7 @@ class Writer:
             if time.monotonic() - self._reading.renewed_at >= RENEW_S:
                 self._leases.renew()
                 self._reading.renewed_at = time.monotonic()
-            heartbeat.beat(self._redis, "writer", self._instance, _numbers(self.counters))
+            self._beat()
         except RedisError as error:
             log.warning("redis_unavailable error=%r", str(error))
 

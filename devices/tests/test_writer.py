@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from django.conf import settings
 from redis import Redis
+from redis.exceptions import OutOfMemoryError
 
 from devices.ingest import heartbeat, queue
 from devices.ingest.queue import BRIDGE_EVENT, BatchBuilder, Verdict, encode_event
@@ -533,6 +534,42 @@ def test_a_wiped_queue_leaves_a_hole_that_the_device_fills(
     bridge.send(device, *frames(3, 6))
     bridge.committed(device, 6)
     assert [row.stored for row in totals(owner)] == [6, 0, 0]
+    assert imbalances(owner) == []
+
+
+def send_until_full(bridge: Bridge, device: ParkDevice) -> int:
+    """Send until Redis refuses; returns the last sequence number that it took."""
+    sent = 0
+    while True:
+        try:
+            bridge.send(device, *frames(sent + 1, sent + 100))
+        except OutOfMemoryError:
+            return sent
+        sent += 100
+
+
+def test_a_full_redis_is_emptied(
+    redis: Redis,
+    owner: Owner,
+    park: list[ParkDevice],
+    running: Callable[..., Writer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Redis takes nothing new, not even the lease of a writer; but the writer gets it going."""
+    monkeypatch.setattr("devices.ingest.writer.TRIM_AFTER_MS", 0)
+    bridge, device = Bridge(redis), park[0]
+    information: Any = redis.info("memory")
+    redis.config_set("maxmemory", information["used_memory"] + 3_000_000)
+    try:
+        sent = send_until_full(bridge, device)
+        running()
+        bridge.committed(device, sent)
+        wait_until(lambda: len(heartbeat.alive(redis)) == 1, "Redis stays full")
+        bridge.send(device, frame(sent + 1))
+        bridge.committed(device, sent + 1)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert rows(owner, "SELECT count(*) FROM telemetry_frame") == [(sent + 1,)]
     assert imbalances(owner) == []
 
 
