@@ -20,7 +20,8 @@ from devices.simulator.session import Identity
 log = logging.getLogger("wattline.simulate")
 
 PROGRESS_S: Final = 30.0
-START_SPREAD_S: Final = 3.0  # devices are switched on over this time, not all at once
+START_INTERVAL_S: Final = 0.05  # devices are switched on one after the other …
+START_SPREAD_S: Final = 5.0  # … within this time at most
 _AHEAD_S: Final = 120.0  # the next hour of a site is computed so long before it begins
 
 
@@ -71,7 +72,7 @@ class Fleet:
         *,
         seed: int = 1,
         sites: Sequence[Site] = (),
-        spread_s: float = START_SPREAD_S,
+        spread_s: float | None = None,
     ) -> None:
         chance = random.Random(seed)  # noqa: S311 (faults and jitter that can be repeated)
         self.devices = [
@@ -86,6 +87,8 @@ class Fleet:
             for member in members
         ]
         self._sites = sites
+        if spread_s is None:
+            spread_s = min(START_SPREAD_S, START_INTERVAL_S * len(self.devices))
         self._spread_s = spread_s
         self._stop = asyncio.Event()
 

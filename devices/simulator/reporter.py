@@ -81,13 +81,14 @@ class Reporter:
         self._started_device_ms = client.clock.device_ms()
         # With `begin_ms` the first sample is the one there, however late the device starts.
         self._last_ms: int | None = None if begin_ms is None else begin_ms - 1
+        self._waiting_for_time = True
         self._finished = False
         client.on_live = lambda _: self._wake.set()
 
     def take_welcome(self, welcome: Welcome) -> None:
         """Report as the server asks."""
         self.set_reporting(step_ms=welcome.step_ms, samples=welcome.samples)
-        if self._last_ms is None:
+        if self._waiting_for_time:
             self._wake.set()
 
     def set_reporting(self, *, step_ms: int, samples: int) -> None:
@@ -102,11 +103,12 @@ class Reporter:
         clock = self._client.clock
         while not clock.known and not self._finished:
             await self._sleep(_LONGEST_SLEEP_S)
+        self._waiting_for_time = False
         if self._last_ms is None:
             self._last_ms = self._pace.at(self._started_device_ms + (clock.offset_ms or 0))
         while not self._finished:
             axis_ms = self._pace.at(clock.now_ms())
-            if self._last_ms - axis_ms > BACK_STEP_MS:
+            if (self._last_ms - axis_ms) / self._pace.speed > BACK_STEP_MS:
                 self._last_ms = axis_ms
             due_ms = self._source.due(self._last_ms, self._samples_wanted(), self.step_ms)
             if due_ms is None:
