@@ -155,7 +155,7 @@ class LiveReader:
     async def _look_up(self) -> None:
         now = time.time()
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.zremrangebyscore(queue.INTEREST_KEY, "-inf", now - queue.LIVE_LEASE_S)
+            pipe.zremrangebyscore(queue.INTEREST_KEY, "-inf", now)
             pipe.zrangebyscore(queue.INTEREST_KEY, now, "+inf")
             _, members = await pipe.execute()
         self._set_watched(np.array(sorted(map(int, members)), np.int64))

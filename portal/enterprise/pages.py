@@ -175,10 +175,14 @@ def _lines(devices: Sequence[DeviceFacts]) -> Iterator[tuple[str, str, charts.Li
     for facts in devices:
         for channel in facts.channels:
             alike = [other for other in facts.channels if other.quantity == channel.quantity]
-            summed = channel.in_total or not any(other.in_total for other in alike)
             part = _part(channel) if len(alike) > 1 else ""
             name = f"{facts.name} · {part}" if part else facts.name
-            yield channel.quantity, channel.unit, _line(facts, channel, name, secondary=not summed)
+            secondary = _is_phase(channel) and any(other.in_total for other in alike)
+            yield channel.quantity, channel.unit, _line(facts, channel, name, secondary=secondary)
+
+
+def _is_phase(channel: ChannelFacts) -> bool:
+    return channel.key.endswith(("_l1", "_l2", "_l3")) and not channel.in_total
 
 
 def _part(channel: ChannelFacts) -> str:
