@@ -231,9 +231,11 @@ def test_deployment_script_makes_what_the_product_needs(home: Home) -> None:
             env={**os.environ, **{f"WATTLINE_{name.upper()}_PASSWORD": name for name in names}},
             check=True,
         )
-        urls = [f"postgresql://wattline_{name}:{name}@127.0.0.1:{port}/wattline" for name in names]
-        migrate(Endpoints(*urls, "redis://127.0.0.1:1"), home)
-        with psycopg.connect(urls[1]) as connection:
+        owner, app, ingest = (
+            f"postgresql://wattline_{name}:{name}@127.0.0.1:{port}/wattline" for name in names
+        )
+        migrate(Endpoints(owner, app, ingest, "redis://127.0.0.1:1"), home)
+        with psycopg.connect(app) as connection:
             row = connection.execute("SELECT current_user::text").fetchone()
             assert row == ("wattline_app",)
     finally:
