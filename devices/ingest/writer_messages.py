@@ -72,7 +72,7 @@ class Messages:
     def condemn(self, index: int, verdict: Verdict, detail: str) -> None:
         """Send a message to quarantine."""
         self.envelopes["verdict"][index] = verdict
-        self.details[index] = detail[:MAX_DETAIL]
+        self.details[index] = _storable(detail[:MAX_DETAIL])
 
     def part(self, start: int, stop: int) -> Messages:
         """Messages `start` up to, not including, `stop`, with a copy of their envelopes."""
@@ -129,7 +129,7 @@ def _flatten(entries: Sequence[Entry]) -> Messages | None:
                 own = decode_batch(values).details
             except EntryError:
                 return None
-            details |= {index + count: text[:MAX_DETAIL] for index, text in own.items()}
+            details |= {index + count: _storable(text[:MAX_DETAIL]) for index, text in own.items()}
         metadata.append(envelopes)
         bodies.append(values[b"f"])
         bridges.append(values[b"b"])
@@ -233,8 +233,21 @@ def _read_result(messages: Messages, index: int, contents: Contents) -> None:
     contents.events.append(EventRow(index, result.time_ms, RESULT_KIND, json.dumps(data)))
 
 
+# Numbers in a bridge's event that become columns of 64 bits, and the least that they can be.
+_EVENT_MINIMA: Final = {"produced": 0, "clock_offset_ms": -(1 << 63)}
+_I64_MAX: Final = (1 << 63) - 1
+
+
 def _read_bridge_event(messages: Messages, index: int, contents: Contents) -> None:
     kind, data = decode_event(messages.body(index))
+    for name, minimum in _EVENT_MINIMA.items():
+        value = data.get(name, 0)
+        if type(value) is not int or not minimum <= value <= _I64_MAX:
+            raise EntryError(f"{name} of a bridge's event is {value!r}")
+    if not isinstance(data.get("firmware_version", ""), str):
+        raise EntryError(
+            f"the firmware version of a bridge's event is {data['firmware_version']!r}"
+        )
     contents.links.append(LinkRow(index, _storable(kind), data))
 
 
@@ -253,5 +266,5 @@ _READERS: Final[dict[int, Callable[[Messages, int, Contents], None]]] = {
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL stores every character but U+0000, neither as text nor in JSON."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    """PostgreSQL stores every character but U+0000, and no halves of surrogate pairs."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

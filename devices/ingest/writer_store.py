@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg import sql
 
 from devices.ingest import copy, ledger
+from devices.ingest import writer_statements as statements
 from devices.ingest.copy import NO_TIME, BigintArray, TimestampArray
 from devices.ingest.queue import BRIDGE_EVENT, BridgeEvent, Verdict
 from devices.ingest.writer_classify import Classified, Cursors, Outcome, classify
@@ -21,87 +21,6 @@ from devices.ingest.writer_messages import Contents, LinkRow, Messages, read_con
 Int64 = NDArray[np.int64]
 
 log = logging.getLogger("devices.ingest.writer")
-
-# Ascending order of the locks: two writers with devices in common wait, they never deadlock.
-_LOCK_CURSORS: Final = """
-SELECT device_id, tenant_id, committed,
-       coalesce((extract(epoch FROM last_received_at) * 1000000)::bigint, 0)
-FROM device_cursor WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE
-"""
-
-_COPY_FRAMES: Final = sql.SQL("COPY telemetry_frame ({}) FROM STDIN (FORMAT BINARY)").format(
-    sql.SQL(", ").join(map(sql.Identifier, copy.FRAME_COLUMNS))
-)
-
-_MOVE_CURSORS: Final = """
-UPDATE device_cursor AS cursor
-SET committed = new.committed,
-    produced = greatest(cursor.produced, new.produced),
-    last_received_at = greatest(cursor.last_received_at, nullif(new.received_at, '-infinity')),
-    last_sample_at = greatest(cursor.last_sample_at, nullif(new.sample_at, '-infinity'))
-FROM unnest(%s, %s, %s, %s, %s)
-     AS new (device_id, committed, produced, received_at, sample_at)
-WHERE cursor.device_id = new.device_id
-"""
-
-_ADD_TO_LEDGER: Final = """
-INSERT INTO ledger_hour AS ledger (device_id, hour, tenant_id, stored, duplicate, quarantined,
-                                   skipped, other, stored_values)
-SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (device_id, hour) DO UPDATE
-SET stored = ledger.stored + excluded.stored,
-    duplicate = ledger.duplicate + excluded.duplicate,
-    quarantined = ledger.quarantined + excluded.quarantined,
-    skipped = ledger.skipped + excluded.skipped,
-    other = ledger.other + excluded.other,
-    stored_values = ledger.stored_values + excluded.stored_values
-"""
-
-_QUARANTINE: Final = """
-INSERT INTO telemetry_quarantine (received_at, tenant_id, device_id, sequence, reason, detail,
-                                  message)
-SELECT received_at, tenant_id, device_id, nullif(sequence, 0), reason, detail, message
-FROM unnest(%s, %s, %s, %s, %s::text[], %s::text[], %s::bytea[])
-     AS new (received_at, tenant_id, device_id, sequence, reason, detail, message)
-"""
-
-_ADD_LOG: Final = """
-INSERT INTO device_log (received_at, tenant_id, device_id, sequence, logged_at, level, line)
-SELECT * FROM unnest(%s, %s, %s, %s, %s, %s::smallint[], %s::text[])
-"""
-
-# A bridge's own event has no sequence number that would tell a second arrival from the first:
-# the unique index on such events does.
-_ADD_EVENTS: Final = """
-INSERT INTO device_event (received_at, tenant_id, device_id, sequence, occurred_at, kind, data)
-SELECT received_at, tenant_id, device_id, nullif(sequence, 0), occurred_at, kind, data::jsonb
-FROM unnest(%s, %s, %s, %s, %s, %s::text[], %s::text[])
-     AS new (received_at, tenant_id, device_id, sequence, occurred_at, kind, data)
-ON CONFLICT DO NOTHING
-"""
-
-# `connected` NULL: the device was heard of, its state is as it was. An older connection's news do
-# not touch what a newer one has said.
-_UPDATE_LINKS: Final = """
-INSERT INTO device_link AS link (device_id, tenant_id, connected, connection, bridge, changed_at,
-                                 last_seen_at, firmware_version, clock_offset_ms)
-SELECT device_id, tenant_id, coalesce(connected, true), connection, bridge, seen_at, seen_at,
-       coalesce(firmware_version, ''), clock_offset_ms
-FROM unnest(%s, %s, %s::boolean[], %s, %s::text[], %s, %s::text[], %s::bigint[])
-     AS new (device_id, tenant_id, connected, connection, bridge, seen_at, firmware_version,
-             clock_offset_ms)
-ON CONFLICT (device_id) DO UPDATE
-SET connected = excluded.connected,
-    connection = excluded.connection,
-    bridge = excluded.bridge,
-    changed_at = CASE WHEN link.connected = excluded.connected
-                       AND link.connection = excluded.connection
-                      THEN link.changed_at ELSE excluded.changed_at END,
-    last_seen_at = greatest(link.last_seen_at, excluded.last_seen_at),
-    firmware_version = coalesce(nullif(excluded.firmware_version, ''), link.firmware_version),
-    clock_offset_ms = coalesce(excluded.clock_offset_ms, link.clock_offset_ms)
-WHERE excluded.connection >= link.connection
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +75,7 @@ class Store:
 
 def _lock_cursors(cursor: psycopg.Cursor[Any], messages: Messages) -> Cursors:
     device_ids = np.unique(messages.envelopes["device_id"])
-    rows = cursor.execute(_LOCK_CURSORS, [BigintArray(device_ids)]).fetchall()
+    rows = cursor.execute(statements.LOCK_CURSORS, [BigintArray(device_ids)]).fetchall()
     return Cursors(*np.array(rows, np.int64).reshape(-1, 4).T)
 
 
@@ -216,7 +135,7 @@ class _Transaction:
             rows["values"],
             [bodies[start:end] for start, end in spans],
         )
-        with self._cursor.copy(_COPY_FRAMES) as stream:
+        with self._cursor.copy(statements.COPY_FRAMES) as stream:
             stream.write(payload)
 
     def _heads(self, at: Int64) -> list[object]:
@@ -233,18 +152,20 @@ class _Transaction:
         details = self._messages.details
         reasons, sentences = [], []
         for index in at.tolist():
-            verdict = Verdict(int(self._envelopes["verdict"][index]))
+            code = int(self._envelopes["verdict"][index])
+            # A newer bridge may know more verdicts.
+            reason = _REASONS.get(code, f"verdict_{code}")
             sentence = details.get(index, "")
             if self._classified.outcome[index] == Outcome.UNKNOWN:
-                verdict = Verdict.UNKNOWN_DEVICE
+                reason = Verdict.UNKNOWN_DEVICE.reason
                 sentence = sentence or "the device has no cursor: it was deleted meanwhile"
-            elif verdict == Verdict.SOUND:
-                verdict = Verdict.MALFORMED
+            elif code == Verdict.SOUND:
+                reason = Verdict.MALFORMED.reason
                 sentence = "a message without a sequence number"
-            reasons.append(verdict.reason)
+            reasons.append(reason)
             sentences.append(sentence)
         bodies = [self._messages.body(index) for index in at.tolist()]
-        self._cursor.execute(_QUARANTINE, [*self._heads(at), reasons, sentences, bodies])
+        self._cursor.execute(statements.QUARANTINE, [*self._heads(at), reasons, sentences, bodies])
 
     def _kept(self, indices: list[int], wanted: Outcome) -> NDArray[np.bool_]:
         kept: NDArray[np.bool_] = self._classified.outcome[np.array(indices, np.int64)] == wanted
@@ -264,7 +185,7 @@ class _Transaction:
             [row.line for row in rows],
         ]
         heads = self._heads(np.array([row.message for row in rows]))
-        self._cursor.execute(_ADD_LOG, [*heads, *parameters])
+        self._cursor.execute(statements.ADD_LOG, [*heads, *parameters])
 
     def _add_events(self) -> None:
         """Events of the devices, and what the bridges report of their connections."""
@@ -292,7 +213,7 @@ class _Transaction:
         index, occurred_us, kinds, data = zip(*rows, strict=True)
         heads = self._heads(np.array(index))
         parameters = [TimestampArray(occurred_us), list(kinds), list(data)]
-        self._cursor.execute(_ADD_EVENTS, [*heads, *parameters])
+        self._cursor.execute(statements.ADD_EVENTS, [*heads, *parameters])
 
     def _links(self) -> list[LinkRow]:
         rows = self._contents.links
@@ -331,17 +252,15 @@ class _Transaction:
             [state["data"].get("firmware_version") for state in states],
             [state["data"].get("clock_offset_ms") for state in states],
         ]
-        self._cursor.execute(_UPDATE_LINKS, parameters)
+        self._cursor.execute(statements.UPDATE_LINKS, parameters)
 
     def _move_cursors(self) -> None:
         m = len(self._cursors.device_id)
         outcome, device = self._classified.outcome, self._classified.device
         produced = self._classified.committed.copy()
         for row in self._links():
-            claimed = row.data.get("produced")
-            if isinstance(claimed, int):
-                at = device[row.message]
-                produced[at] = max(int(produced[at]), claimed)
+            at = device[row.message]
+            produced[at] = max(int(produced[at]), row.data.get("produced", 0))
         received_us = np.full(m, NO_TIME, np.int64)
         durable = outcome <= Outcome.HOLE
         np.maximum.at(received_us, device[durable], self._envelopes["received_us"][durable])
@@ -356,7 +275,7 @@ class _Transaction:
             TimestampArray(received_us),
             TimestampArray(sample_us),
         ]
-        self._cursor.execute(_MOVE_CURSORS, parameters)
+        self._cursor.execute(statements.MOVE_CURSORS, parameters)
 
     def _add_to_ledger(self) -> None:
         added = ledger.increments(self._envelopes, self._classified)
@@ -373,9 +292,10 @@ class _Transaction:
             BigintArray(added.other),
             BigintArray(added.stored_values),
         ]
-        self._cursor.execute(_ADD_TO_LEDGER, parameters)
+        self._cursor.execute(statements.ADD_TO_LEDGER, parameters)
 
 
+_REASONS: Final = {int(verdict): verdict.reason for verdict in Verdict}
 _CONNECTED: Final[dict[str, bool | None]] = {
     BridgeEvent.CONNECTED: True,
     BridgeEvent.SEEN: None,

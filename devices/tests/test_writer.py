@@ -443,13 +443,15 @@ def test_a_row_that_the_database_refuses_is_found_among_many(
 ) -> None:
     bridge, device = Bridge(redis), park[0]
     running()
-    bad_event = {"kind": BRIDGE_EVENT, "body": encode_event("connected", {"clock_offset_ms": "no"})}
+    bad_event = {"kind": BRIDGE_EVENT, "body": encode_event("odd", {})}
     owner.execute("ALTER TABLE telemetry_frame ADD CONSTRAINT odd CHECK (sequence <> 11)")
+    owner.execute("ALTER TABLE device_event ADD CONSTRAINT odd CHECK (kind <> 'odd')")
     try:
         bridge.send(device, *frames(1, 10), bad_event, *frames(11, 20))
         bridge.committed(device, 20)
     finally:
         owner.execute("ALTER TABLE telemetry_frame DROP CONSTRAINT odd")
+        owner.execute("ALTER TABLE device_event DROP CONSTRAINT odd")
     (quarantined,) = rows(owner, "SELECT sequence, reason, detail FROM telemetry_quarantine")
     assert quarantined[:2] == (11, "refused")
     assert "violates check constraint" in quarantined[2]
@@ -556,7 +558,7 @@ def test_a_full_redis_is_emptied(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Redis takes nothing new, not even the lease of a writer; but the writer gets it going."""
-    monkeypatch.setattr("devices.ingest.writer.TRIM_AFTER_MS", 0)
+    monkeypatch.setattr("devices.ingest.writer_source.TRIM_AFTER_MS", 0)
     bridge, device = Bridge(redis), park[0]
     information: Any = redis.info("memory")
     redis.config_set("maxmemory", information["used_memory"] + 3_000_000)
@@ -636,7 +638,7 @@ def test_acknowledged_entries_are_trimmed_when_they_are_old(
     running: Callable[..., Writer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("devices.ingest.writer.TRIM_AFTER_MS", 0)
+    monkeypatch.setattr("devices.ingest.writer_source.TRIM_AFTER_MS", 0)
     bridge, device = Bridge(redis), park[0]
     key = queue.stream_key(queue.partition_of(device.device_id))
     running()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from devices.ingest.queue import BRIDGE_EVENT, BatchBuilder, Verdict, encode_event
-from devices.ingest.writer_messages import Entry, gather, read_contents
+from devices.ingest.writer_messages import MAX_DETAIL, Entry, gather, read_contents
 from devices.protocol import Event, Gap, Log, LogLine, MessageType, Result
 
 
@@ -58,6 +58,11 @@ def test_an_unreadable_entry_does_not_take_its_neighbours_along(
     assert [messages.body(i) for i in range(len(messages))] == [b"one", b"three"]
     assert [found for found, _ in unreadable] == [bad]
     assert reason in unreadable[0][1]
+
+
+def test_details_are_made_storable_and_short() -> None:
+    messages, _ = gather([entry(1, (0x10, b""), detail="\0\ud800" + "x" * 2_000)])
+    assert messages.details == {0: "\N{REPLACEMENT CHARACTER}?" + "x" * (MAX_DETAIL - 2)}
 
 
 def test_only_unreadable_entries_leave_no_message() -> None:
@@ -117,6 +122,11 @@ def test_contents_are_read_by_kind() -> None:
         (MessageType.EVENT, b"\x04"),
         (MessageType.RESULT, b"\x04"),
         (BRIDGE_EVENT, b"[]"),
+        (BRIDGE_EVENT, encode_event("seen", {"produced": "many"})),
+        (BRIDGE_EVENT, encode_event("seen", {"produced": -1})),
+        (BRIDGE_EVENT, encode_event("seen", {"produced": 1 << 63})),
+        (BRIDGE_EVENT, encode_event("connected", {"clock_offset_ms": True})),
+        (BRIDGE_EVENT, encode_event("connected", {"firmware_version": 1})),
         (0x41, b""),
     ],
 )
