@@ -174,21 +174,6 @@ def test_the_total_is_the_sum_of_the_mains(visit: Visit) -> None:
     )
 
 
-def test_the_page_comes_back_after_the_web_process_was_restarted(visit: Visit) -> None:
-    visit.open_facility()
-    eventually(lambda: visit.count("chart-total") >= 5, "five points")
-    visit.copy.stop("web")
-    visit.expect_state("Reconnecting")
-    time.sleep(3)
-    visit.copy.start_web()
-    visit.expect_state("Live", seconds=40)
-    before = visit.count("chart-total")
-    eventually(lambda: visit.count("chart-total") >= before + 3, "new points after the restart")
-    assert assert_seamless(visit) >= 15
-    # That the server was away is said by the browser itself; nothing else may be.
-    assert [text for text in visit.troubles if "ERR_CONNECTION_REFUSED" not in text] == []
-
-
 def test_the_device_is_live_while_a_page_is_open_and_batches_again_after(visit: Visit) -> None:
     device = the_device(visit.copy)
     visit.open_facility()
@@ -251,3 +236,18 @@ def test_no_page_is_wider_than_the_screen(visit: Visit, width: int) -> None:
             visit.page.goto(f"{visit.copy.url}{path}")
         over = visit.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert (path, over) == (path, 0)
+
+
+def test_the_page_comes_back_after_the_web_process_was_restarted(visit: Visit) -> None:
+    visit.open_facility()
+    eventually(lambda: visit.count("chart-total") >= 5, "five points")
+    visit.copy.stop("web")
+    visit.expect_state("Reconnecting")
+    time.sleep(3)
+    visit.copy.start_web()
+    visit.expect_state("Live", seconds=40)
+    before = visit.count("chart-total")
+    eventually(lambda: visit.count("chart-total") >= before + 3, "new points after the restart")
+    assert assert_seamless(visit) >= 15
+    # That the server was away is said by the browser itself; nothing else may be.
+    assert [text for text in visit.troubles if "ERR_CONNECTION_REFUSED" not in text] == []
