@@ -18,7 +18,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from devices.benchmarks.fleet import FleetDevice, encode_pool
+from devices.benchmarks.fleet import FleetDevice
+from devices.benchmarks.series import encode_pool
 from devices.protocol import (
     Event,
     Gap,

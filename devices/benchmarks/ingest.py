@@ -18,7 +18,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 
-from devices.benchmarks.fleet import CHANNELS, FleetDevice, FleetOptions
+from devices.benchmarks.fleet import FleetDevice, FleetOptions
+from devices.benchmarks.series import CHANNELS
 from devices.benchmarks.stack import Stack, StackError, open_stack
 from devices.domain.operations import (
     ChannelSpec,

@@ -27,8 +27,9 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from redis import Redis
 
-from devices.benchmarks.fleet import CHANNELS, FleetDevice, FleetOptions
+from devices.benchmarks.fleet import FleetDevice, FleetOptions
 from devices.benchmarks.ingest import send
+from devices.benchmarks.series import CHANNELS
 from devices.benchmarks.stack import Stack, open_stack
 from devices.domain.operations import (
     ChannelSpec,
