@@ -297,7 +297,10 @@ class Roster:
                 connection.session.number,
                 time.time_ns() // 1000,
                 kind,
-                {**data, "address": connection.address},
+                {
+                    **{name: _storable(value) for name, value in data.items()},
+                    "address": connection.address,
+                },
             )
         )
 
@@ -446,3 +449,8 @@ class Roster:
         spread_s = self.spread_s()
         for connection in list(self.connections):
             connection.refuse(RefuseCode.CLOSING, "the bridge stops", spread_s=spread_s)
+
+
+def _storable(value: Any) -> Any:
+    """What a device says of itself may hold U+0000, which PostgreSQL stores in no text."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
