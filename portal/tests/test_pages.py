@@ -16,8 +16,10 @@ from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
 from devices.domain import operations
+from devices.domain.queries import FacilityFacts, FacilitySummary
 from devices.models import Placement
 from devices.protocol.codes import LogLevel
+from devices.telemetry.status import Event, LogLine
 from devices.tests import factories
 from devices.tests.factories import Park
 from portal.charts import live as charts
@@ -121,8 +123,8 @@ def test_the_overview_of_a_newcomer_is_empty() -> None:
     [(0, 0, "none"), (0, 2, "offline"), (1, 2, "partly"), (2, 2, "online")],
 )
 def test_a_facility_is_as_online_as_its_devices(connected: int, devices: int, state: str) -> None:
-    summary = pages.FacilitySummary(
-        facility=pages.FacilityFacts(1, 1, None, "Shop", "shop", "", "UTC", None, None),
+    summary = FacilitySummary(
+        facility=FacilityFacts(1, 1, None, "Shop", "shop", "", "UTC", None, None),
         devices=devices,
         connected=connected,
         last_seen_at=None,
@@ -144,8 +146,8 @@ def test_a_facility_is_as_online_as_its_devices(connected: int, devices: int, st
 )
 def test_ages_are_told_as_a_person_would(age: timedelta, text: str) -> None:
     now = datetime.now(UTC)
-    facts = pages.FacilityFacts(1, 1, None, "Shop", "shop", "", "UTC", None, None)
-    summary = pages.FacilitySummary(facts, 1, 1, now - age)
+    facts = FacilityFacts(1, 1, None, "Shop", "shop", "", "UTC", None, None)
+    summary = FacilitySummary(facts, 1, 1, now - age)
     assert pages.overview([summary], now=now)["facilities"][0]["last_seen"] == text
 
 
@@ -279,7 +281,7 @@ def test_events_are_told_in_words(park: Park) -> None:
     at = datetime(2026, 3, 1, tzinfo=UTC)
 
     def told(kind: str, data: dict[str, Any]) -> tuple[str, str]:
-        shown = pages._event(pages.Event(at, at, None, kind, data))
+        shown = pages._event(Event(at, at, None, kind, data))
         return shown["title"], shown["text"]
 
     assert told("connected", {"firmware_version": "2.4.1"}) == ("Connected", "Firmware 2.4.1")
@@ -296,8 +298,8 @@ def test_events_are_told_in_words(park: Park) -> None:
 
 def test_a_level_of_a_newer_firmware_is_shown_as_its_number() -> None:
     at = datetime(2026, 3, 1, tzinfo=UTC)
-    assert pages._log_line(pages.LogLine(at, at, 99, "text"))["level"] == 99
-    assert pages._log_line(pages.LogLine(at, at, LogLevel.ERROR, "text"))["level"] == "Error"
+    assert pages._log_line(LogLine(at, at, 99, "text"))["level"] == 99
+    assert pages._log_line(LogLine(at, at, LogLevel.ERROR, "text"))["level"] == "Error"
 
 
 def test_times_on_the_page_of_a_device_are_those_of_the_facility(

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -223,6 +224,29 @@ def test_a_visitor_chooses_the_theme_and_it_stays(visit: Visit) -> None:
     visit.page.reload()
     expect(html).to_have_attribute("data-bs-theme", "dark")
     assert visit.troubles == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_are_accessible(visit: Visit, theme: Literal["light", "dark"]) -> None:
+    axe = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
+    visit.page.emulate_media(color_scheme=theme)
+    visit.page.goto(f"{visit.copy.url}/accounts/login/")
+    found = {"login": violations(visit.page, axe)}
+    visit.open_facility()
+    eventually(lambda: visit.count("chart-total") >= 1, "the first point")
+    found["facility"] = violations(visit.page, axe)
+    for name, path in (("device", f"/devices/{the_device(visit.copy).device_id}/"), ("home", "/")):
+        visit.page.goto(f"{visit.copy.url}{path}")
+        found[name] = violations(visit.page, axe)
+    assert {name: broken for name, broken in found.items() if broken} == {}
+
+
+def violations(page: Page, axe: Path) -> list[str]:
+    """What axe-core finds against WCAG 2.2 AA."""
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    found = page.evaluate("tags => axe.run({runOnly: tags})", rules)["violations"]
+    return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280, 1920])
