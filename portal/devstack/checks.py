@@ -25,8 +25,8 @@ _DEPLOYED = {
     "ALLOWED_HOSTS": "portal.example.org",
     "CSRF_TRUSTED_ORIGINS": "https://portal.example.org",
 }
-# These need a whole machine: real browsers, or servers that are killed under load.
-_ALONE = "serial or crash or browser"
+# Run apart: real browsers, servers that are killed under load, and what needs the whole machine.
+_APART = "serial or crash or browser"
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,17 @@ def test_steps(pytest_arguments: Sequence[str]) -> list[Step]:
             environment=_DEPLOYED,
         ),
         Step("JavaScript", [*frontend.find_node().node, "--test", *_javascript_tests()]),
-        Step("pytest, side by side", [*pytest, "-n", "2", "-m", f"not ({_ALONE})"], live=True),
-        Step("pytest, alone", [*pytest, "-m", _ALONE], live=True, good_codes=none_is_fine),
+        Step("pytest, side by side", [*pytest, "-n", "2", "-m", f"not ({_APART})"], live=True),
+        Step(
+            "pytest, crashes",
+            [*pytest, "-n", "2", "--dist", "loadfile", "-m", "crash and not serial"],
+            live=True,
+            good_codes=none_is_fine,
+        ),
+        *(
+            Step(f"pytest, {mark}", [*pytest, "-m", mark], live=True, good_codes=none_is_fine)
+            for mark in ("serial", "browser")
+        ),
     ]
 
 

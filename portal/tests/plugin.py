@@ -54,3 +54,10 @@ def _restore_addresses() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the fixtures after those of pytest-django, so that ours win."""
     config.pluginmanager.register(fixtures, "wattline-fixtures")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: Playwright leaves an event loop running in the main thread, in
+    which no later test could run one of its own."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
