@@ -530,7 +530,7 @@ def test_content_that_cannot_be_true_is_marked_and_consumes_its_sequence(
         (RawMessage(MessageType.LOG, b"\x07\x00"), RefuseCode.MALFORMED, "count"),
         (RawMessage(MessageType.LOG, b"\x00\x00"), RefuseCode.MALFORMED, "range"),
         (RawMessage(MessageType.PING, b"\x80\x00\x00\x00"), RefuseCode.MALFORMED, "varint"),
-        # Named, because the frame carries the time, and every test process must find the same tests.
+        # Named: the frame carries the time, and every test process must find the same tests.
         pytest.param(
             encode_message(frame(1))[:-1] + b"x", RefuseCode.CHECKSUM, "checksum", id="checksum"
         ),
