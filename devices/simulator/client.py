@@ -114,6 +114,7 @@ class DeviceClient:
         self._faults = faults
         self._chance = chance or random.Random()  # noqa: S311 (spreads load, keeps no secret)
         self._link: Link | None = None
+        self._patience: asyncio.Timeout | None = None  # while it connects
         self._lease: asyncio.TimerHandle | None = None
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
@@ -230,14 +231,20 @@ class DeviceClient:
     def stop(self) -> None:
         """Say goodbye and let `run` return; what is not committed stays in the buffer."""
         self._stopping.set()
+        self._give_up_connecting()
         if self._link is not None:
             self._link.say_goodbye()
 
     def kill(self) -> None:
         """Break off as a power failure does: no goodbye, nothing more is written."""
         self._stopping.set()
+        self._give_up_connecting()
         if self._link is not None:
             self._link.abort()
+
+    def _give_up_connecting(self) -> None:
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(0)
 
     def committed(self) -> None:
         """Called by the link when the buffer was freed further."""
@@ -272,7 +279,7 @@ class DeviceClient:
         tls: Any = self._tls  # asyncio asks for SSLContext, but only calls wrap_bio
         link = Link(self, FaultyLink(self._faults, self._chance))
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S) as self._patience:
                 await loop.create_connection(
                     lambda: link,
                     self._address.host,
@@ -285,6 +292,8 @@ class DeviceClient:
             self._tls.session = None
             log.debug("%s cannot connect: %s", self.identity.serial, error)
             return None
+        finally:
+            self._patience = None
         self.counters.connections += 1
         self._link = link
         try:

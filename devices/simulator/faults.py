@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from devices.protocol import SEQUENCED
+
 
 @dataclass(frozen=True, slots=True)
 class Faults:
@@ -12,7 +14,8 @@ class Faults:
 
     `cut_rate`: the link breaks somewhere within the message. `cut_after_s`: mean life of a
     connection. `cut_after_bytes`: the link breaks at exactly this number of bytes.
-    `duplicate_rate`: the message is sent twice. `corrupt_rate`: one bit of it is flipped.
+    `duplicate_rate`: the message is sent twice, if it is a sequenced one. `corrupt_rate`: one bit
+    of it is flipped.
     `bytes_per_s`: how much the up-link carries (0 = no limit).
     """
 
@@ -52,7 +55,8 @@ class FaultyLink:
     def pass_on(self, message: bytes) -> tuple[bytes, bool]:
         """The bytes that leave in place of `message`, and whether the link breaks after them."""
         faults, chance = self.faults, self.random.random
-        if faults.duplicate_rate and chance() < faults.duplicate_rate:
+        sequenced = message[1] in SEQUENCED  # a second HELLO would be no repetition but an error
+        if faults.duplicate_rate and sequenced and chance() < faults.duplicate_rate:
             message += message
         if faults.corrupt_rate and chance() < faults.corrupt_rate:
             at = self.random.randrange(len(message))

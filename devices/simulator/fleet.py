@@ -48,14 +48,18 @@ class Summary:
     buffered: int
     counters: Counters
 
-    def __str__(self) -> str:
+    @property
+    def work(self) -> str:
+        """What the devices did, for a line of a log."""
         counters = self.counters
         return (
-            f"{self.connected} of {self.devices} devices connected, {self.live} live, "
-            f"{counters.sent_messages} messages and {counters.sent_bytes / 1e6:.2f} MB sent, "
-            f"{self.buffered} waiting, {counters.connections} connections "
-            f"({counters.resumed} resumed, {counters.refused} refused)"
+            f"{self.devices} devices sent {counters.sent_messages} messages "
+            f"({counters.sent_bytes / 1e6:.2f} MB) over {counters.connections} connections "
+            f"({counters.resumed} resumed, {counters.refused} refused), {self.buffered} waiting"
         )
+
+    def __str__(self) -> str:
+        return f"{self.connected} connected, {self.live} live; {self.work}"
 
 
 class Fleet:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -170,8 +171,12 @@ async def test_client_records_while_the_link_is_down_and_goes_on_after_a_restart
     ids=["cut", "corrupt", "duplicate", "bytes", "seconds", "all"],
 )
 async def test_client_delivers_exactly_once_over_a_faulty_link(
-    tmp_path: Path, faults: Faults
+    tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A flipped bit in a length makes the server wait for bytes that never come: the device has to
+    # find out by itself.
+    for name in ("WATCH_S", "ACK_TIMEOUT_S", "PONG_TIMEOUT_S"):
+        monkeypatch.setattr(f"devices.simulator.link.{name}", 0.3)
     server = DeviceServer(window=16)
     async with (
         running(server, tmp_path) as ca,
@@ -283,6 +288,23 @@ async def test_client_follows_a_drifting_clock_by_pings(tmp_path: Path) -> None:
         link._send(link.session.ping())
         await until(lambda: abs(clock.now_ms() - server.now_ms()) < 500)
         assert server.pings[0].next_sequence == client.buffer.next_sequence
+
+
+async def test_client_notices_a_server_that_hears_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WATCH_S", "ACK_TIMEOUT_S", "PONG_TIMEOUT_S"):
+        monkeypatch.setattr(f"devices.simulator.link.{name}", 0.2)
+    server = DeviceServer(committing=False)
+    async with running(server, tmp_path) as ca, device(server, ca, tmp_path) as client:
+        client.append_data(frame(0))
+        await until(lambda: len(server.pings) >= 3)
+        assert len(server.hellos) == 1  # it answers, so it is only slow: no reason to reconnect
+        link = client._link
+        assert link is not None
+        assert link._transport is not None
+        link._transport.write(b"\x01\x10\xff\xff")  # the server now waits for a long message
+        await until(lambda: len(server.hellos) == 2)
 
 
 async def test_client_reports_live_leases(tmp_path: Path) -> None:
@@ -432,6 +454,55 @@ async def test_client_says_goodbye(tmp_path: Path) -> None:
         await asyncio.wait_for(client.connected.wait(), 10)
         client.stop()
         await until(lambda: [refuse.code for refuse in server.refusals] == [RefuseCode.CLOSING])
+
+
+DEVICE = """
+import asyncio, sys
+from pathlib import Path
+from devices.simulator.buffer import Buffer
+from devices.simulator.client import Address, DeviceClient, client_tls
+from devices.tests import test_client
+import devices.simulator.client as module
+module.BACKOFF_BASE_S = 0.02
+
+async def main(port, ca, folder):
+    client = DeviceClient(address=Address("localhost", int(port)), tls=client_tls(Path(ca)),
+                          identity=test_client.IDENTITY, buffer=Buffer(Path(folder)))
+    running = asyncio.create_task(client.run())
+    while True:
+        number = client.append_data(test_client.frame(client.buffer.next_sequence))
+        print(number, flush=True)
+        await asyncio.sleep(0.002)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_client_survives_kill_9_of_its_process(tmp_path: Path) -> None:
+    server = DeviceServer(window=8)
+    last = 0
+    async with running(server, tmp_path) as ca:
+        for lines in (60, 1, 150, 90):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", DEVICE),
+                *(str(server.port), str(ca), str(tmp_path / "buffer")),
+                cwd=Path(__file__).resolve().parents[2],
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert process.stdout is not None
+            for _ in range(lines):
+                last = int(await process.stdout.readline())
+            process.kill()
+            rest = (await process.stdout.read()).decode().split("\n")
+            await process.wait()
+            last = int(rest[-2]) if len(rest) > 1 else last
+        async with device(server, ca, tmp_path) as client:
+            assert client.buffer.state.boot_count == 5
+            assert await client.drain(20)
+    numbers = range(1, server.committed["T-1"] + 1)
+    assert len(numbers) >= last
+    assert sorted(server.stored["T-1"]) == list(numbers)
+    assert flat(server.frames("T-1")) == expected(numbers)
 
 
 def test_client_runs_on_uvloop(tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ def test_site_can_be_asked_in_any_order_and_resumed() -> None:
     for hour, other in ((9, jumping), (2, jumping), (3, resumed)):
         for meter in straight.meters:
             assert (other.hour(FIRST + hour)[meter] == readings[hour][meter]).all()
+    longer = facility.site(EPOCH_S)
+    for hour in (9, 0, 5, 6, 1):
+        assert (longer.hour(FIRST + hour)["battery"] == readings[hour]["battery"]).all()
+    assert longer.snapshot == snapshot  # going back does not undo what was computed
     following = resumed.hour(FIRST + 10)
     assert (following["battery"] == straight.hour(FIRST + 10)["battery"]).all()
     with pytest.raises(ValueError, match="before the site's epoch"):

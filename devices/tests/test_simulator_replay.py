@@ -271,6 +271,40 @@ async def test_device_stamps_samples_in_corrected_time(tmp_path: Path) -> None:
     assert (np.abs(times - time.time() * 1_000) < 60_000).all()
 
 
+async def test_device_stamps_what_it_measured_before_it_knew_the_time(tmp_path: Path) -> None:
+    server = DeviceServer(step_ms=100, samples=10)
+    async with running(server, tmp_path) as ca:
+        pass
+    started_ms = time.time() * 1_000
+    device, task = await run_device(server, ca, tmp_path, skew_ms=86_400_000)
+    await asyncio.sleep(1.2)  # it measures, and nobody has told it the time
+    assert device.client is not None
+    assert len(device.client.buffer) == 0
+    async with running(server, tmp_path):
+        await until(lambda: len(server.frames("D-1")) >= 2, 30)
+        await device.stop()
+        await task
+    times = np.concatenate([data.blocks[0].times for data in server.frames("D-1")])
+    assert abs(times[0] - started_ms) < 700
+    assert (np.diff(times) == server.frames("D-1")[0].blocks[0].times[1] - times[0]).all()
+
+
+async def test_device_believes_a_clock_that_is_set_far_back(tmp_path: Path) -> None:
+    server = DeviceServer(step_ms=50, samples=4)
+    async with running(server, tmp_path) as ca:
+        device, task = await run_device(server, ca, tmp_path)
+        await until(lambda: len(server.frames("D-1")) >= 3)
+        server.clock_offset_ms = -3_000_000
+        assert device.client is not None
+        server.writers["D-1"].transport.abort()
+        before = len(server.frames("D-1"))
+        await until(lambda: len(server.frames("D-1")) > before + 3)
+        await device.stop()
+        await task
+    times = [int(data.blocks[0].times[-1]) for data in server.frames("D-1")]
+    assert abs(times[-1] - time.time() * 1_000 + 3_000_000) < 60_000
+
+
 async def test_device_survives_reboots_and_links_that_break(tmp_path: Path) -> None:
     server = DeviceServer(step_ms=20, samples=5)
     async with running(server, tmp_path) as ca:

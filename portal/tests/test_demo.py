@@ -254,7 +254,7 @@ def test_simulate_plays_the_demo_and_stops_when_asked(home: Path, server: Device
     said = simulate(home, server, "--demo", until=all_reported)
     assert f"{len(serials)} devices" in said
     assert f"{len(serials)} connections" in said
-    assert "0 waiting" in said
+    assert said.endswith(" 0 waiting\n")
     assert set(server.stored) == serials
     assert server.errors == []
     assert [refuse.name for refuse in server.refusals] == ["closing"] * len(serials)

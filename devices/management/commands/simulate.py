@@ -33,6 +33,7 @@ from tenants.scope import Scope, open_scope
 log = logging.getLogger("wattline.simulate")
 
 SNAPSHOTS = "snapshots.json"
+SNAPSHOTS_EVERY_S = 1_800
 
 
 class Command(BaseCommand):
@@ -90,7 +91,7 @@ class Command(BaseCommand):
             provision.ProvisionError,
         ) as error:
             raise CommandError(f"simulate: {error}") from error
-        self.stdout.write(f"simulate: {summary}")
+        self.stdout.write(f"simulate: switched off; {summary.work}")
 
     def _cast(self, options: dict[str, Any]) -> Cast:
         if options["demo"]:
@@ -144,12 +145,22 @@ async def _run(cast: Cast, device_options: DeviceOptions, options: dict[str, Any
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, fleet.stop)
+    snapshots = options["state"] / SNAPSHOTS if options["demo"] else None
     log.info("%d devices, to %s port %d", len(cast.members), options["host"], options["port"])
+    keeping = asyncio.create_task(_keep(cast, snapshots)) if snapshots else None
     try:
         return await fleet.run(seconds=options["seconds"])
     finally:
-        if options["demo"]:
-            keyring.save(options["state"] / SNAPSHOTS, casting.snapshots_of(cast))
+        if keeping and snapshots:
+            keeping.cancel()
+            keyring.save(snapshots, casting.snapshots_of(cast))
+
+
+async def _keep(cast: Cast, path: Path) -> None:
+    """Save the state of the sites now and then, so that a restart has little to compute."""
+    while True:
+        await asyncio.sleep(SNAPSHOTS_EVERY_S)
+        keyring.save(path, casting.snapshots_of(cast))
 
 
 def _tenant(slug: str) -> Tenant:

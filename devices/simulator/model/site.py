@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -43,6 +43,7 @@ from devices.simulator.model.weather import Place, weather
 HOUR_S: Final = 3_600
 STEPS: Final = HOUR_S // STEP_S
 _CACHED_HOURS: Final = 3
+_REMEMBERED_HOURS: Final = 240
 _SINGLE_PHASE_WATTS: Final = 4_600  # the most that one phase may feed in (VDE-AR-N 4105)
 
 MAINS: Final = "mains"
@@ -89,6 +90,8 @@ class Site:
         self._epoch = Snapshot(epoch_s // HOUR_S, {}, Chance(seed, "charge").between(0.3, 0.7))
         self._next = self._epoch  # where the computation stands
         self._kept: OrderedDict[int, dict[str, Int64s]] = OrderedDict()
+        # States of late hours: whoever slept for a while reads on without going back to the epoch.
+        self._passed: OrderedDict[int, Snapshot] = OrderedDict()
 
     @property
     def meters(self) -> tuple[str, ...]:
@@ -128,21 +131,24 @@ class Site:
     def hour(self, number: int) -> dict[str, Int64s]:
         """The integers (channels, 1800) of every meter in an hour, numbered from the Unix epoch.
 
-        Hours that were computed lately cost nothing; one before them is computed from the epoch.
+        Hours that were computed lately cost nothing; one before them is computed from the nearest
+        state that is remembered.
         """
         found = self._kept.get(number)
         if found is not None:
             return found
         if number < self._epoch.hour:
             raise ValueError(f"hour {number} lies before the site's epoch {self._epoch.hour}")
-        if number < self._next.hour:
-            self._next = self._epoch
-            self._kept.clear()
-        while self._next.hour <= number:
-            start = self._next
-            self._kept[start.hour], self._next = self._compute(start)
-            while len(self._kept) > _CACHED_HOURS:
-                self._kept.popitem(last=False)
+        state = self._next
+        if number < state.hour:
+            state = self._passed.get(number) or self._epoch
+        while state.hour <= number:
+            self._passed[state.hour] = state
+            self._kept[state.hour], state = self._compute(state)
+            _forget_oldest(self._kept, _CACHED_HOURS)
+            _forget_oldest(self._passed, _REMEMBERED_HOURS)
+            if state.hour > self._next.hour:
+                self._next = state
         return self._kept[number]
 
     def _compute(self, start: Snapshot) -> tuple[dict[str, Int64s], Snapshot]:
@@ -208,6 +214,11 @@ class _Registers:
 
     def energy_ws(self) -> dict[str, int]:
         return {name: register.energy_ws for name, register in self._registers.items()}
+
+
+def _forget_oldest(kept: OrderedDict[int, Any], count: int) -> None:
+    while len(kept) > count:
+        kept.popitem(last=False)
 
 
 def _spread(watts: Floats, limit_watts: float) -> Floats:
