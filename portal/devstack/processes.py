@@ -23,7 +23,7 @@ def product(home: Home, web_port: int) -> list[Process]:
         *("--host", "127.0.0.1", "--port", str(web_port)),
         *("--lifespan", "off", "--no-access-log", "--log-level", "warning"),
         *("--timeout-graceful-shutdown", "3"),
-        # Pages send short JSON; frames are packed already, and deflate would cost each socket memory.
+        # Pages send short JSON, and frames are packed already: deflate would only cost memory.
         *("--ws-max-size", "65536", "--ws-per-message-deflate", "false"),
     )
     return [
