@@ -204,7 +204,7 @@ def _key(column: str, number: int) -> str:
 
 _QUANTITIES: Final = (
     (r"volt|(^|_)u(_|\d|$)|(^|_)v(_|\d|$)", "voltage"),
-    (r"current|amp|(^|_)i(_|\d|$)|(^|_)a(_|$)", "current"),
+    (r"current|amp|(^|_)i(_|\d|$)|^a(_|\d|$)", "current"),
     (r"freq|hz", "frequency"),
     (r"power_?factor|cos", "power_factor"),
     (r"temp|degc|°c", "temperature"),
