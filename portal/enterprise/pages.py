@@ -126,7 +126,7 @@ def _facility(facts: FacilityFacts) -> dict[str, Any]:
 
 
 def _device(facts: DeviceFacts) -> dict[str, Any]:
-    power = next((c for c in facts.channels if c.quantity == "active_power" and c.in_total), None)
+    power = [c for c in facts.channels if c.quantity == "active_power" and c.in_total]
     return {
         "pk": facts.device_id,
         "name": facts.name,
@@ -134,7 +134,7 @@ def _device(facts: DeviceFacts) -> dict[str, Any]:
         "placement": Placement(facts.placement).label,
         "connected": facts.connected,
         "firmware_version": facts.link.firmware_version if facts.link else "",
-        "power": f"{facts.device_id}/{power.number}" if power else None,
+        "power": " ".join(f"{facts.device_id}/{channel.number}" for channel in power),
     }
 
 

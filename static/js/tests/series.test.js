@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Series, sumLine } from "../wattline/series.js";
+import { Series, newestSum, sumLine } from "../wattline/series.js";
 
 const WINDOW = 900_000;
 
@@ -123,4 +123,13 @@ test("the sum has a gap where one meter has one", () => {
   const one = series([0, 2000, 4000, 6000, 8000, 10_000], [1, 1, 1, 1, 1, 1]);
   const other = series([0, 2000, 4000, 10_000], [2, 2, 2, 2]);
   assert.deepEqual(sumLine([one, other], 0, 12_000, 500).y, [3, 3, 3, 3, null, 3]);
+});
+
+test("the newest values add up while all of them hold", () => {
+  const one = series([0, 2000], [10, 20]);
+  const other = series([0, 1000], [1, NaN]);
+  assert.equal(newestSum([one, other], 3000), 21);
+  assert.equal(newestSum([one, other], 60_500), null);
+  assert.equal(newestSum([one, undefined], 3000), null);
+  assert.equal(newestSum([], 3000), null);
 });

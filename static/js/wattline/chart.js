@@ -3,7 +3,7 @@
  * their channels, and keeps the legend next to it.
  */
 
-import { sumLine } from "./series.js";
+import { newestSum, sumLine } from "./series.js";
 import { decimalsOf, readable } from "./units.js";
 
 // plotly is a classic script that defines this global before any module runs.
@@ -72,13 +72,7 @@ export class LiveChart {
 
   /** The newest value of line `index` at `now`, null when there is none that still holds. */
   latest(index, now) {
-    let sum = 0;
-    for (const part of this.lines[index].parts) {
-      const last = part.last;
-      if (last === null || now - last.time > Math.max(60_000, 2 * part.gapMs)) return null;
-      sum += last.value;
-    }
-    return this.lines[index].parts.length ? sum : null;
+    return newestSum(this.lines[index].parts, now);
   }
 
   /**

@@ -10,7 +10,7 @@ import { Fills } from "./fills.js";
 import { decodeData } from "./protocol.js";
 import { BACKFILL, FILL, LINK, LIVE, parseRecords } from "./records.js";
 import { Sequences } from "./sequences.js";
-import { Series } from "./series.js";
+import { Series, newestSum } from "./series.js";
 import { decimalsOf, readable } from "./units.js";
 import { zoneOffsetMs } from "./zone.js";
 
@@ -167,10 +167,9 @@ function notice(text, reload) {
 
 function showNumbers(now) {
   for (const element of document.querySelectorAll("[data-latest]")) {
-    const { series, unit, decimals } = channels.get(element.dataset.latest);
-    const last = series.last;
-    const holds = last !== null && now - last.time <= Math.max(60_000, 2 * series.gapMs);
-    const text = holds ? readable(last.value, unit, decimals).join(" ") : "–";
+    const parts = element.dataset.latest.split(" ").map((key) => channels.get(key));
+    const value = newestSum(parts.map((part) => part?.series), now);
+    const text = value === null ? "–" : readable(value, parts[0].unit, parts[0].decimals).join(" ");
     if (element.textContent !== text) element.textContent = text;
   }
   for (const element of document.querySelectorAll("[data-sum]")) {

@@ -172,6 +172,20 @@ export class Series {
   }
 }
 
+// How long a newest value is shown as the current one: devices that nobody watched report in batches.
+const CURRENT_MS = 60_000;
+
+/** The sum of the newest values of some series, null when one of them has none that still holds. */
+export function newestSum(parts, now) {
+  let sum = 0;
+  for (const part of parts) {
+    const last = part?.last ?? null;
+    if (last === null || now - last.time > Math.max(CURRENT_MS, 2 * part.gapMs)) return null;
+    sum += last.value;
+  }
+  return parts.length > 0 ? sum : null;
+}
+
 /**
  * The sum of several series: a point wherever one of them has one, null where any of them has a
  * gap. Each value holds until the next reading of its channel.
