@@ -15,6 +15,7 @@ import json
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -76,13 +77,14 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if shared.sockets[user.pk] >= MAX_SOCKETS_PER_USER:
             await self.close(TOO_MANY)
             return
-        self._hub = shared
         self._user_id = user.pk
+        # The last thing that may fail; after it, `disconnect` gives everything back.
+        await self.channel_layer.group_add(user_group(self._user_id), self.channel_name)
+        self._hub = shared
         shared.sockets[self._user_id] += 1
         self._watcher = Watcher()
         self._ready = asyncio.Event()
         self._requests: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_WAITING)
-        await self.channel_layer.group_add(user_group(self._user_id), self.channel_name)
         self._tasks = [
             asyncio.create_task(self._work(), name="live-socket-work"),
             asyncio.create_task(self._send_live(), name="live-socket-send"),
@@ -101,8 +103,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._hub.unwatch(self._watcher)
         self._hub.sockets[self._user_id] -= 1
-        await self.channel_layer.group_discard(user_group(self._user_id), self.channel_name)
+        self._hub.sockets += Counter()  # drops who has none left
         self._hub = None
+        await self.channel_layer.group_discard(user_group(self._user_id), self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Take one message of the page; the answer to all but a ping is made by the worker."""

@@ -194,7 +194,7 @@ class Hub:
             record = records.encode(
                 kind,
                 device_id,
-                int(envelope["sequence"]),
+                int(envelope["connection" if is_link else "sequence"]),
                 int(envelope["received_us"]),
                 time.time_ns() // 1000,
                 payload[queue.ENVELOPE_BYTES :],
@@ -243,6 +243,10 @@ def hub() -> Hub:
 
 
 async def close_hub() -> None:
-    """Stop the hub of the running event loop, if there is one."""
+    """Stop the hub of the running event loop, if there is one, and end its leases.
+
+    Those of a process that is just ended run out by themselves: its pages come back within seconds,
+    and their devices shall not change their mode twice.
+    """
     if found := _hubs.pop(asyncio.get_running_loop(), None):
         await found.close()

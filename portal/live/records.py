@@ -19,7 +19,8 @@ HEAD: Final = struct.Struct("<B3xIqqqq")
 
 class Kind(IntEnum):
     """What a record holds: a DATA body that is live, of the backfill, or asked for; or the JSON of
-    a bridge's own event about the device's connection.
+    a bridge's own event about the device's connection, which has the number of that connection in
+    the place of the sequence.
     """
 
     LIVE = 1

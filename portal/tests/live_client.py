@@ -120,12 +120,18 @@ async def page(user: User | None) -> AsyncIterator[Page]:
 
 
 async def publish(
-    redis: Redis, device_id: int, sequence: int, body: bytes, kind: int = 0x10
+    redis: Redis,
+    device_id: int,
+    sequence: int,
+    body: bytes,
+    kind: int = 0x10,
+    connection: int = 1,
 ) -> None:
     """What the live reader publishes for one message."""
     envelope = np.zeros(1, queue.ENVELOPE)
     envelope["device_id"] = device_id
     envelope["sequence"] = sequence
+    envelope["connection"] = connection
     envelope["received_us"] = time.time_ns() // 1000
     envelope["length"] = len(body)
     envelope["kind"] = kind

@@ -427,9 +427,9 @@ async def test_links_are_passed_on(redis: Redis, park: Park) -> None:
         await socket.send({"watch": {"device": device_id}})
         await socket.until("backfilled")
         event = queue.encode_event("disconnected", {"code": "idle"})
-        await publish(redis, device_id, 0, event, kind=queue.BRIDGE_EVENT)
+        await publish(redis, device_id, 0, event, kind=queue.BRIDGE_EVENT, connection=1 << 60)
         (record,) = await socket.records(1)
-        assert (record.kind, record.body) == (Kind.LINK, event)
+        assert (record.kind, record.sequence, record.body) == (Kind.LINK, 1 << 60, event)
 
 
 # --- leases ---------------------------------------------------

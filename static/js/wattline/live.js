@@ -27,10 +27,15 @@ const clock = new ServerClock();
 const latency = new RunningMedian();
 const channels = new Map(); // "device/channel" → {series, unit, decimals, resolution}
 const sequences = new Map(); // device → Sequences
-const devices = new Map(); // device → {stepMs, liveAt, lastTime}
+const devices = new Map(); // device → {stepMs, liveAt, lastTime, connection}
 
 for (const device of page.devices) {
-  devices.set(device.id, { stepMs: device.step_ms, liveAt: -Infinity, lastTime: null });
+  devices.set(device.id, {
+    stepMs: device.step_ms,
+    liveAt: -Infinity,
+    lastTime: null,
+    connection: 0,
+  });
   sequences.set(device.id, new Sequences());
   for (const channel of device.channels) {
     channels.set(`${device.id}/${channel.number}`, {
@@ -83,6 +88,10 @@ function receive(message) {
     const known = sequences.get(device);
     if (!known) continue;
     if (kind === LINK) {
+      // The end of an older connection comes after the beginning of the one that replaced it.
+      const state = devices.get(device);
+      if (sequence < state.connection) continue;
+      state.connection = sequence;
       showLink(device, JSON.parse(new TextDecoder().decode(body)).kind);
       continue;
     }

@@ -10,7 +10,9 @@
 export const LIVE = 1; // a DATA frame that has just arrived at the bridge
 export const BACKFILL = 2; // a DATA frame from storage, before anything live
 export const FILL = 3; // a DATA frame from storage, asked for
-export const LINK = 4; // the bridge's own event about the device's connection, JSON
+// The bridge's own event about a connection of the device, JSON; the number of the connection, which
+// grows with time, stands in the place of the sequence.
+export const LINK = 4;
 
 export const HEAD_BYTES = 40;
 
@@ -21,7 +23,7 @@ export class RecordError extends Error {}
  * The records of a binary message, in order.
  *
  * Device and sequence are exact up to 2^53; a device that sends every millisecond reaches that
- * after 285 000 years.
+ * after 285 000 years. The number of a connection is exact to the millisecond.
  *
  * @param {ArrayBuffer} message
  * @returns {{kind: number, device: number, sequence: number, receivedMs: number, sentMs: number,
