@@ -178,7 +178,9 @@ def _database(name: str) -> Iterator[None]:
     former = str(settings.DATABASES["owner"]["NAME"])
     server = psycopg.connect(_database_url("owner", former), autocommit=True)
     identifier = sql.Identifier(name)
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier)
+    # Not by force: the owner may not end sessions of other roles. PostgreSQL waits for seconds
+    # for those of the processes that have just been stopped.
+    drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(identifier)
     with server:
         known = "SELECT 1 FROM pg_database WHERE datname = %s"
         template = TEMPLATE if server.execute(known, [TEMPLATE]).fetchone() else "template1"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,7 +30,8 @@ def as_read(fields: dict[str, bytes]) -> dict[bytes, bytes]:
 def test_batch_builder_and_decoder_agree(messages: list[tuple]) -> None:  # type: ignore[type-arg]
     builder = queue.BatchBuilder("bridge-ä")
     for head, values, kind, verdict, body, detail in messages:
-        builder.add(*head, values, kind, verdict, body, detail)
+        arguments: tuple[Any, ...] = (*head, values, kind, verdict, body, detail)
+        builder.add(*arguments)
     assert builder.count == len(messages)
     size = builder.size
     fields = builder.take()
