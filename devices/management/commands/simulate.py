@@ -6,6 +6,8 @@ import asyncio
 import logging
 import signal
 from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,10 @@ from devices.simulator import casting, keyring
 from devices.simulator.buffer import BufferUnusableError
 from devices.simulator.casting import Cast, Playback
 from devices.simulator.client import Address, client_tls
+from devices.simulator.clock import system_ms
 from devices.simulator.device import DeviceOptions
 from devices.simulator.faults import Faults
-from devices.simulator.fleet import Fleet, Summary
+from devices.simulator.fleet import Fleet, Member, Summary
 from devices.simulator.replay import ReplayError, load
 from tenants.domain.queries import all_tenant_ids
 from tenants.models import Tenant
@@ -32,7 +35,11 @@ from tenants.scope import Scope, open_scope
 
 log = logging.getLogger("wattline.simulate")
 
+BUFFERS = "buffers"
 SNAPSHOTS = "snapshots.json"
+# A device of the demo that starts for the first time has measured this long without a link, so
+# that the first page somebody opens shows a quarter of an hour and not an empty chart.
+PAST_MS = 20 * 60_000
 SNAPSHOTS_EVERY_S = 1_800
 
 
@@ -101,7 +108,7 @@ class Command(BaseCommand):
                 raise CommandError(f"simulate: {path} is not there: run `manage.py demo` first")
             cast = casting.demo(state)
             casting.restore(cast, keyring.load(options["state"] / SNAPSHOTS))
-            return cast
+            return replace(cast, members=_with_past(cast.members, options["state"] / BUFFERS))
         if options["fleet"] is not None:
             count, seed = options["fleet"], options["seed"]
             if not 1 <= count <= 100_000:
@@ -111,6 +118,17 @@ class Command(BaseCommand):
         playback = Playback(options["speed"], options["axis"], options["loop"], options["minutes"])
         path = options["replay"]
         return Cast(casting.replay(path, _replay_keys(options, path), playback), {})
+
+
+def _with_past(members: Sequence[Member], buffers: Path) -> list[Member]:
+    """Let members that have no buffer yet begin in the past."""
+    began_ms = int(system_ms()) - PAST_MS
+    return [
+        member
+        if member.begin_ms is not None or (buffers / member.identity.serial).exists()
+        else replace(member, begin_ms=member.pace.at(began_ms))
+        for member in members
+    ]
 
 
 def _device_options(options: dict[str, Any]) -> DeviceOptions:
@@ -130,7 +148,7 @@ def _device_options(options: dict[str, Any]) -> DeviceOptions:
     return DeviceOptions(
         address=Address(options["host"], options["port"]),
         tls=client_tls(ca),
-        state=options["state"] / "buffers",
+        state=options["state"] / BUFFERS,
         faults=faults,
         skew_ms=options["skew"] * 1_000,
         drift_ppm=options["drift"],
