@@ -6,7 +6,9 @@ stays as it is here; a later change is a new statement in a new migration.
 Chunks of the hypertables lie in a schema of their own, `telemetry_chunks`, which only the owner may
 use: TimescaleDB copies a hypertable's grants to its chunks but not its row-level security, so that
 in the default schema (usable by everybody) anybody who may read the hypertable could read any
-tenant's rows from a chunk directly.
+tenant's rows from a chunk directly. The statistics of a chunk (`pg_stats`: the most common log
+lines, the bounds of every column) ask for no schema, only for the right to read the chunk: hence
+the application reads hypertables by grants on their columns, which TimescaleDB does not copy.
 """
 
 from __future__ import annotations
@@ -29,16 +31,21 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Hypertable:
-    """A table that TimescaleDB splits into chunks by `received_at`."""
+    """A table that TimescaleDB splits into chunks by `received_at`.
+
+    `columns` are its further columns after `_KEY`; the application may read them all.
+    """
 
     name: str
     chunk: timedelta
+    columns: str
 
 
+_KEY: Final = "received_at, tenant_id, device_id, sequence"
 HYPERTABLES: Final = (
-    Hypertable("telemetry_frame", FRAME_CHUNK),
-    Hypertable("device_log", LOG_CHUNK),
-    Hypertable("device_event", EVENT_CHUNK),
+    Hypertable("telemetry_frame", FRAME_CHUNK, "started_at, ended_at, value_count, frame"),
+    Hypertable("device_log", LOG_CHUNK, "logged_at, level, line"),
+    Hypertable("device_event", EVENT_CHUNK, "occurred_at, kind, data"),
 )
 PLAIN_TABLES: Final = ("telemetry_quarantine", "device_cursor", "device_link", "ledger_hour")
 # All of them have tenant_id and device_id and stand behind the wall.
@@ -176,9 +183,17 @@ def _hypertable(table: Hypertable) -> str:
     )
 
 
+def _columns_readable(table: Hypertable) -> list[str]:
+    return [
+        f"REVOKE ALL ON {table.name} FROM {{app}}",
+        f"GRANT SELECT ({_KEY}, {table.columns}) ON {table.name} TO {{app}}",
+    ]
+
+
 # The default privileges of the schema gave the application everything; it keeps what it does.
 _GRANTS = (
     f"REVOKE INSERT, UPDATE, DELETE ON {', '.join(TABLES)} FROM {{app}}",
+    *(statement for table in HYPERTABLES for statement in _columns_readable(table)),
     "GRANT INSERT ON device_event, device_cursor, device_link TO {app}",
     "GRANT DELETE ON telemetry_quarantine TO {app}",
     # A bridge that was killed says nothing about its devices: the application closes their links.

@@ -189,7 +189,7 @@ def test_every_tenant_owned_table_has_the_policy_and_every_other_is_known(
         for row in owner.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
             " AND relkind IN ('r', 'p', 'v', 'm', 'f')"
-            " AND has_table_privilege('wattline_app', oid, 'SELECT')"
+            " AND has_any_column_privilege('wattline_app', oid, 'SELECT')"
         )
     }
     policies = owner.execute(
@@ -390,6 +390,22 @@ def test_chunks_of_hypertables_cannot_be_read_directly(
             query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(*chunk))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 _in_scope(connection, two.ours.scope, query)
+
+
+def test_statistics_of_chunks_tell_nothing(
+    app: psycopg.Connection, ingest: psycopg.Connection, owner: psycopg.Connection, two: Two
+) -> None:
+    """`pg_stats` has values of rows, and asks for the right to read a table but not its schema."""
+    query = sql.SQL(
+        "SELECT schemaname, tablename, attname FROM pg_stats WHERE schemaname = ANY(%s)"
+    )
+    schemas = ["public", CHUNK_SCHEMA]
+    owner.execute("ANALYZE telemetry_frame, device_log, device_event, devices_facility")
+    gathered = {row[:2] for row in owner.execute(query, [schemas])}
+    assert {schema for schema, _ in gathered} == set(schemas)
+    for connection in (app, ingest):
+        told = {row[1] for row in connection.execute(query, [schemas])}
+        assert told <= TENANTLESS
 
 
 def test_the_application_is_bound_and_owns_nothing(owner: psycopg.Connection) -> None:
