@@ -132,6 +132,47 @@ END $$""",
             "CREATE TRIGGER devices_channel_scaling_final BEFORE UPDATE ON devices_channel"
             " FOR EACH ROW EXECUTE FUNCTION devices_refuse_rescaling()"
         ),
+        # The scaling is final only as long as the channel cannot be deleted and made anew.
+        """CREATE FUNCTION devices_keep_channel() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM device_cursor c WHERE c.device_id = OLD.device_id AND c.produced + c.committed > 0) THEN
+    RAISE EXCEPTION 'channel % cannot be deleted: its device has reported, and stored readings rest on it', OLD.id
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'devices_channel_kept',
+            TABLE = TG_TABLE_NAME, SCHEMA = TG_TABLE_SCHEMA;
+  END IF;
+  RETURN OLD;
+END $$""",
+        "REVOKE EXECUTE ON FUNCTION devices_keep_channel() FROM PUBLIC",
+        (
+            "CREATE TRIGGER devices_channel_kept BEFORE DELETE ON devices_channel"
+            " FOR EACH ROW EXECUTE FUNCTION devices_keep_channel()"
+        ),
+        # Readings carry their device alone: with another facility, whoever may see that one would be
+        # shown what was measured in the former.
+        """CREATE FUNCTION devices_keep_place() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE broken text;
+BEGIN
+  IF OLD.state = 'revoked' AND NEW.state <> 'revoked' THEN
+    broken := 'devices_device_revoked_final';
+  ELSIF NEW.facility_id <> OLD.facility_id AND (
+    EXISTS (SELECT FROM device_cursor c WHERE c.device_id = OLD.id AND c.produced + c.committed > 0)
+    OR EXISTS (SELECT FROM devices_allocation a JOIN devices_channel ch ON ch.id = a.channel_id
+               WHERE ch.device_id = OLD.id)) THEN
+    broken := 'devices_device_place_final';
+  ELSE
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION 'device % has reported or is revoked: register it anew with another serial', OLD.id
+    USING ERRCODE = 'check_violation', CONSTRAINT = broken,
+          TABLE = TG_TABLE_NAME, SCHEMA = TG_TABLE_SCHEMA;
+END $$""",
+        "REVOKE EXECUTE ON FUNCTION devices_keep_place() FROM PUBLIC",
+        (
+            "CREATE TRIGGER devices_device_place_final BEFORE UPDATE OF facility_id, state"
+            " ON devices_device FOR EACH ROW EXECUTE FUNCTION devices_keep_place()"
+        ),
         """CREATE FUNCTION devices_check_allocation() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
@@ -153,6 +194,10 @@ END $$""",
     [
         "DROP TRIGGER devices_allocation_channel_same_facility ON devices_allocation",
         "DROP FUNCTION devices_check_allocation()",
+        "DROP TRIGGER devices_device_place_final ON devices_device",
+        "DROP FUNCTION devices_keep_place()",
+        "DROP TRIGGER devices_channel_kept ON devices_channel",
+        "DROP FUNCTION devices_keep_channel()",
         "DROP TRIGGER devices_channel_scaling_final ON devices_channel",
         "DROP FUNCTION devices_refuse_rescaling()",
         "DROP TRIGGER devices_devicetypechannel_type_same_tenant ON devices_devicetypechannel",

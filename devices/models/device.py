@@ -45,7 +45,9 @@ class Device(TenantOwned):
 
     The secret is stored as its SHA-256: it has 256 random bits, so that a slow hash would add
     nothing, and the bridge checks it on every connection. The facility belongs to the same tenant,
-    the type to it or to all.
+    the type to it or to all. Once the device has reported, its facility is final: readings carry
+    the device alone, so whoever may see the new facility would see what was measured in the old
+    one. A device that is moved is registered anew.
     """
 
     facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="devices")
@@ -93,7 +95,7 @@ class Channel(TenantOwned, Measurement):
     """One measured quantity of a device.
 
     Everything that stored integers rest on (number, quantity, unit, resolution, limits) cannot be
-    changed afterwards: a trigger refuses it.
+    changed afterwards, nor the channel deleted once its device has reported: triggers refuse it.
     """
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="channels")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, connections, transaction
 
 from devices.domain import operations
 from devices.models import (
@@ -303,6 +303,38 @@ def test_scaling_of_a_channel_is_final(ours: Tenant, values: dict[str, Any]) -> 
         rows = Channel.objects.filter(pk=channel.pk)
         assert _refused(lambda: rows.update(**values)) == "devices_channel_scaling_final"
         assert rows.update(name="Another name", in_total=False) == 1
+
+
+def _reported(device: Device) -> None:
+    """The writer has taken one message of the device."""
+    with connections["ingest"].cursor() as cursor:
+        cursor.execute("UPDATE device_cursor SET committed = 1 WHERE device_id = %s", [device.pk])
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "owner", "ingest"])
+def test_what_has_reported_stays_where_and_what_it_is() -> None:
+    tenant = factories.tenant()
+    with open_scope(Scope((tenant.pk,))):
+        here, there = factories.facility(tenant), factories.facility(tenant)
+        device = factories.device(here).device
+        rows, channel = Device.objects.filter(pk=device.pk), Channel.objects.filter(device=device)
+        assert rows.update(facility=there) == 1  # nothing has been measured yet
+        assert rows.update(facility=here) == 1
+        assert channel.filter(number=1).delete()[0] == 1
+    _reported(device)
+    with open_scope(Scope((tenant.pk,))):
+        assert _refused(lambda: rows.update(facility=there)) == "devices_device_place_final"
+        assert _refused(channel.delete) == "devices_channel_kept"
+        assert rows.update(name="Another name", state="revoked", facility=here) == 1
+        assert _refused(lambda: rows.update(state="active")) == "devices_device_revoked_final"
+
+
+def test_device_with_an_allocation_stays_in_its_facility(ours: Tenant) -> None:
+    with open_scope(Scope((ours.pk,))):
+        branch = factories.branch(ours, factories.device_type(ours))
+        rows = Device.objects.filter(pk=branch.device.pk)
+        elsewhere = factories.facility(ours)
+        assert _refused(lambda: rows.update(facility=elsewhere)) == "devices_device_place_final"
 
 
 def test_channel_measures_one_load_at_a_time(ours: Tenant) -> None:
