@@ -386,7 +386,7 @@ class Migration(migrations.Migration):
                 (
                     "facility",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=django.db.models.deletion.PROTECT,
                         related_name="accesses",
                         to="devices.facility",
                     ),

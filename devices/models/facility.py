@@ -111,7 +111,8 @@ class FacilityAccess(TenantOwned):
     membership = models.ForeignKey(
         Membership, on_delete=models.CASCADE, related_name="facility_accesses"
     )
-    facility = models.ForeignKey(Facility, on_delete=models.CASCADE, related_name="accesses")
+    # Protected: with its last row a membership would reach the whole tenant.
+    facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="accesses")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

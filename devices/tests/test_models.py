@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, connections, transaction
+from django.db.models import ProtectedError
 
 from devices.domain import operations
 from devices.models import (
@@ -327,6 +328,16 @@ def test_what_has_reported_stays_where_and_what_it_is() -> None:
         assert _refused(channel.delete) == "devices_channel_kept"
         assert rows.update(name="Another name", state="revoked", facility=here) == 1
         assert _refused(lambda: rows.update(state="active")) == "devices_device_revoked_final"
+
+
+def test_facility_that_narrows_a_membership_cannot_be_deleted(ours: Tenant) -> None:
+    """Without its last facility the membership would reach every other one of the tenant."""
+    with open_scope(Scope((ours.pk,))):
+        technician = factories.member(ours, Role.TECHNICIAN)
+        site = factories.facility(ours)
+        operations.grant_facility(membership_id=technician.pk, facility_id=site.pk, actor_id=None)
+        with pytest.raises(ProtectedError):
+            site.delete()
 
 
 def test_device_with_an_allocation_stays_in_its_facility(ours: Tenant) -> None:
