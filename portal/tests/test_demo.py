@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pytest_django.fixtures import Settings
 
 from devices.domain.queries import scope_for
 from devices.domain.secrets import DeviceSecret
+from devices.management.commands.simulate import PAST_MS
 from devices.models import (
     Allocation,
     Channel,
@@ -251,7 +253,11 @@ def test_simulate_plays_the_demo_and_stops_when_asked(home: Path, server: Device
     def all_reported() -> bool:
         return all(len(server.frames(serial)) > 1 for serial in serials)
 
+    started_ms = time.time() * 1000
     said = simulate(home, server, "--demo", until=all_reported)
+    for serial in serials:  # a page is full from the beginning
+        past_ms = started_ms - int(server.frames(serial)[0].blocks[0].times[0])
+        assert PAST_MS - 60_000 < past_ms <= PAST_MS
     assert f"{len(serials)} devices" in said
     assert f"{len(serials)} connections" in said
     assert said.endswith(" 0 waiting\n")
