@@ -89,9 +89,14 @@ def items(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
 
 
-def database(name: str) -> dict[str, object]:
-    """Django's database settings from a URL `postgresql://user:password@host:port/name`."""
-    url = text(name)
+def database(name: str, *, optional: bool = False) -> dict[str, object]:
+    """Django's database settings from a URL `postgresql://user:password@host:port/name`.
+
+    With `optional`, an unset URL gives a database that refuses every query.
+    """
+    url = text(name, "" if optional else None)
+    if optional and not url:
+        return {"ENGINE": "django.db.backends.dummy"}
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
         raise SettingError(

@@ -93,11 +93,11 @@ def _check_database() -> Outcome:
 
 
 def _check_migrations() -> Outcome:
-    with _connect("owner") as connection:
+    with _connect("default") as connection:
         try:
             rows = connection.execute("SELECT app, name FROM django_migrations").fetchall()
-        except psycopg.errors.UndefinedTable:
-            rows = []
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
+            rows = []  # until the migrations that let the application read it have run
     pending = len(_migrations_on_disk() - {(str(app), str(name)) for app, name in rows})
     return {"status": "pending", "count": pending} if pending else UP
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command, get_commands, load_command_class
 from django.db import connections
 
@@ -45,6 +50,30 @@ def test_check_refuses_a_shared_role(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setattr(connections["default"], "settings_dict", changed)
     assert [error.id for error in check_roles_differ(None)] == ["tenants.E001"]
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("check --database default", ""),
+        ("migrate", "CommandError: DATABASE_URL is not set"),
+        ("run_writer", "DATABASE_INGEST_URL is not set"),
+    ],
+)
+def test_portal_runs_without_the_keys_of_the_other_roles(
+    db: None, tmp_path: Path, command: str, error: str
+) -> None:
+    kept = {key: os.environ[key] for key in ("DATABASE_APP_URL", "REDIS_URL", "PATH")}
+    done = subprocess.run(
+        [sys.executable, "manage.py", *command.split()],
+        cwd=settings.BASE_DIR,
+        env={**kept, "WATTLINE_HOME": str(tmp_path), "SECRET_KEY": "x" * 50},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) == (error == "")
+    assert error in done.stderr
 
 
 @pytest.mark.django_db(databases=["default", "ingest"])

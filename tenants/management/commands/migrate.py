@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from django.core.management.base import CommandParser
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
+from django.db import connections
 
 from tenants.routers import MIGRATION_ALIAS
 
@@ -15,3 +18,11 @@ class Command(migrate.Command):
         """Django's arguments, with another default."""
         super().add_arguments(parser)
         parser.set_defaults(database=MIGRATION_ALIAS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Migrate; CommandError in an environment that does not have the owner's URL."""
+        if not connections[MIGRATION_ALIAS].settings_dict["USER"]:
+            raise CommandError(
+                "DATABASE_URL is not set: set it to the URL of the role that owns the tables"
+            )
+        super().handle(*args, **options)
