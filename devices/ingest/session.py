@@ -45,7 +45,7 @@ from devices.protocol.messages import (
     encode_message,
 )
 from devices.protocol.scan import LIMIT, UNKNOWN_CHANNEL, scan_data
-from devices.protocol.varint import uvarint
+from devices.protocol.varint import I64_MAX, uvarint
 
 # A frame that ends later than this ahead of our clock was stamped by a clock that is wrong, one
 # that starts before 2020 or further back than any device buffers, too.
@@ -218,6 +218,11 @@ class Session:
         self._limits = admission.limits
         self.committed = admission.committed
         self._expected = admission.committed + 1
+        if admission.committed == I64_MAX:
+            self.refuse(
+                RefuseCode.SEQUENCE, "the device has used up its sequence numbers", sequence=I64_MAX
+            )
+            return
         self.phase = Phase.OPEN
         self._send(
             Welcome(

@@ -47,6 +47,7 @@ from devices.protocol.layout import (
     read_sequence,
 )
 from devices.protocol.messages import (
+    MAX_GAP,
     Ack,
     Command,
     Event,
@@ -73,6 +74,7 @@ __all__ = [
     "LIMIT",
     "MAX_BLOCKS",
     "MAX_BODY",
+    "MAX_GAP",
     "MAX_GREETING_BODY",
     "MAX_SAMPLES",
     "MAX_STEP_MS",

@@ -30,6 +30,10 @@ MAX_LOG_LINES = 64
 MAX_LEASE_S = 3_600
 MAX_RETRY_S = 604_800
 MAX_WINDOW = 65_535
+# A GAP moves a device's numbering for good: a range that no device can have lost, such as a field
+# of a firmware that was never set, must not use up all numbers there are. A message every
+# millisecond fills this in 49 days.
+MAX_GAP = 1 << 32
 NO_CAPABILITY = Capability(0)
 
 
@@ -276,7 +280,10 @@ class Rewind:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The messages `sequence` … `last` are lost; the GAP stands for them. `reason`: `GapReason`."""
+    """The messages `sequence` … `last` are lost, at most `MAX_GAP`; the GAP stands for them.
+
+    `reason`: `GapReason`.
+    """
 
     type: ClassVar[MessageType] = MessageType.GAP
     sequence: int
@@ -286,7 +293,7 @@ class Gap:
     def body(self) -> bytes:
         return (
             fields.sequence(self.sequence)
-            + fields.number(self.last, I64_MAX, self.sequence)
+            + fields.number(self.last, self._largest(self.sequence), self.sequence)
             + fields.byte(self.reason)
         )
 
@@ -294,7 +301,11 @@ class Gap:
     def decode(cls, body: bytes) -> Self:
         read = FieldReader(body)
         sequence = read.sequence()
-        return cls(sequence, read.number(I64_MAX, sequence), read.byte())
+        return cls(sequence, read.number(cls._largest(sequence), sequence), read.byte())
+
+    @staticmethod
+    def _largest(sequence: int) -> int:
+        return min(I64_MAX, sequence + MAX_GAP - 1)
 
 
 @dataclass(frozen=True, slots=True)

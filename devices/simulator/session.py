@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from devices.protocol import (
     MAX_BODY,
+    MAX_GAP,
     SERVER_MAY_SEND,
     Ack,
     Capability,
@@ -140,7 +141,7 @@ class Session:
             message = buffer.read(self.cursor)
             end = self.cursor + 1
             if message is None:
-                end = buffer.first_kept(end)
+                end = min(buffer.first_kept(end), self.cursor + MAX_GAP)
                 reason = _GAP_REASONS[buffer.loss(self.cursor)]
                 message = encode_message(Gap(self.cursor, end - 1, reason))
             self._in_flight.append(end - 1)

@@ -385,6 +385,7 @@ def messages() -> list[tuple[str, bytes]]:
             message(0x10, body(1, START, block(10, [column(VOLTS, 1, 1), column([0] * 10, 3)]))),
         ),
         ("gap", message(0x11, uvarint(90_100) + uvarint(90_149) + b"\x01")),
+        ("the longest gap", message(0x11, uvarint(5) + uvarint(4 + (1 << 32)) + b"\x01")),
         ("gap of one message", message(0x11, uvarint(5) + uvarint(5) + b"\x04")),
         (
             "log",
@@ -459,6 +460,10 @@ def broken_messages() -> list[tuple[str, bytes]]:
         ("ack of nothing at all", message(0x06, b"")),
         ("rewind to 0", message(0x07, b"\x00")),
         ("gap that ends before it begins", message(0x11, uvarint(9) + uvarint(8) + b"\x01")),
+        (
+            "gap of 2^32 + 1 messages",
+            message(0x11, uvarint(9) + uvarint(9 + (1 << 32)) + b"\x01"),
+        ),
         ("log without a line", message(0x20, uvarint(7) + b"\x00")),
         ("log of 65 lines", message(0x20, uvarint(7) + uvarint(65))),
         (

@@ -41,7 +41,9 @@ from devices.protocol import (
     Rewind,
     Welcome,
     encode_message,
+    seal,
 )
+from devices.protocol.varint import uvarint
 from devices.tests.bridge_devices import (
     WAIT_S,
     RawDevice,
@@ -448,6 +450,37 @@ def test_a_gap_moves_over_its_range(
         assert raw.receive() == Rewind(1_000_005)
         found = ingest.uplink(device, 4)
         assert [row["sequence"] for row in found] == [1, 1_000_001, 1_000_001, 1_000_004]
+
+
+def test_a_gap_beyond_belief_is_malformed(
+    bridges: Bridges, certificate: Certificate, device: ParkDevice, ingest: Queue
+) -> None:
+    last = (1 << 63) - 1
+    body = uvarint(1) + uvarint(last) + b"\x01"
+    with RawDevice(bridges().port, certificate[0]) as raw:
+        raw.join(device)
+        raw.send(seal(MessageType.GAP, body))
+        refuse = raw.refused()
+    assert (refuse.code, refuse.sequence) == (RefuseCode.MALFORMED, 1)
+    (evidence,) = ingest.uplink(device, 1)
+    assert (evidence["sequence"], evidence["body"]) == (0, body)
+
+
+def test_a_device_without_numbers_left_is_refused_and_harms_nobody(
+    bridges: Bridges, certificate: Certificate, owner: Owner, device: ParkDevice
+) -> None:
+    (other,) = make_park(owner, 1)
+    last = (1 << 63) - 1
+    owner.execute(
+        "UPDATE device_cursor SET committed = %s WHERE device_id = %s", [last, device.device_id]
+    )
+    port = bridges().port
+    with RawDevice(port, certificate[0]) as raw:
+        refuse = raw.greet(device)
+        assert isinstance(refuse, Refuse)
+        assert (refuse.code, refuse.sequence) == (RefuseCode.SEQUENCE, last)
+    with RawDevice(port, certificate[0]) as raw:
+        raw.join(other)
 
 
 def test_a_device_beyond_its_window_is_refused(

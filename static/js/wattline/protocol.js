@@ -22,6 +22,7 @@ const MAX_ENTRIES = 32;
 const MAX_LOG_LINES = 64;
 const MAX_LEASE_S = 3_600;
 const MAX_SEQUENCE = 2n ** 63n - 1n;
+const MAX_GAP = 2n ** 32n;
 const U64_MAX = 2n ** 64n - 1n;
 
 const IRREGULAR = 0x01;
@@ -176,6 +177,12 @@ const longText = (read) => read.text(0, MAX_TEXT);
 const commandId = (read) => read.raw(16);
 const entries = (read) => read.entries();
 
+/** The highest number that a GAP from `first` on may end at. */
+function longestGap(first) {
+  const last = BigInt(first) + MAX_GAP - 1n;
+  return last < MAX_SEQUENCE ? last : MAX_SEQUENCE;
+}
+
 function logLines(read) {
   const lines = [];
   for (let left = read.count(1, MAX_LOG_LINES); left > 0; left -= 1) {
@@ -248,7 +255,7 @@ const MESSAGES = new Map([
     0x11,
     {
       sequence,
-      last: (read, fields) => read.number(MAX_SEQUENCE, fields.sequence),
+      last: (read, fields) => read.number(longestGap(fields.sequence), fields.sequence),
       reason: byte,
     },
   ],
