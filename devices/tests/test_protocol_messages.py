@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.protocol import (
+    MAX_GAP,
     Ack,
     Capability,
     Command,
@@ -38,6 +39,7 @@ from devices.protocol.codes import (
     SERVER_MAY_SEND,
 )
 from devices.protocol.messages import MESSAGE_CLASSES
+from devices.protocol.varint import I64_MAX
 
 SEQUENCES = st.integers(1, (1 << 63) - 1)
 TIMES = st.integers(0, 1 << 48)
@@ -54,6 +56,9 @@ ENTRIES = st.dictionaries(
 )
 IDS = st.binary(min_size=16, max_size=16)
 PAIRS = st.tuples(SEQUENCES, SEQUENCES).map(sorted)
+LOST = st.tuples(SEQUENCES, st.integers(0, MAX_GAP - 1)).map(
+    lambda lost: (lost[0], min(I64_MAX, sum(lost)))
+)
 MESSAGES = st.one_of(
     PAIRS.flatmap(
         lambda pair: st.builds(
@@ -90,7 +95,7 @@ MESSAGES = st.one_of(
     st.builds(Pong, NUMBERS, TIMES),
     st.builds(Ack, SEQUENCES),
     st.builds(Rewind, SEQUENCES),
-    PAIRS.flatmap(lambda pair: st.builds(Gap, st.just(pair[0]), st.just(pair[1]), BYTES)),
+    LOST.flatmap(lambda lost: st.builds(Gap, st.just(lost[0]), st.just(lost[1]), BYTES)),
     st.builds(
         Log,
         SEQUENCES,
@@ -185,6 +190,7 @@ def test_every_type_has_a_direction() -> None:
         (Ack(-1), "range"),
         (Rewind(0), "range"),
         (Gap(5, 4), "range"),
+        (Gap(5, 5 + MAX_GAP), "range"),
         (Log(1, ()), "count"),
         (Log(1, (LogLine(0, 1, "x" * 1025),)), "text"),
         (Event(1, 0, ""), "text"),
