@@ -16,7 +16,7 @@ const TICK_EVERY_PX = 80;
 
 export class LiveChart {
   /**
-   * @param {HTMLElement} element the chart's card, with .wl-plot, .wl-waiting and perhaps .wl-legend
+   * @param {HTMLElement} element its card: .wl-plot, .wl-waiting and perhaps .wl-legend
    * @param {object} spec
    * @param {(device: number, channel: number) => import("./series.js").Series} seriesOf
    */
@@ -124,7 +124,8 @@ export class LiveChart {
   }
 
   #shownValue(index, y, now) {
-    if (this.latest(index, now) === null) return null;
-    return this.spec.register ? (y.findLast((value) => value !== null) ?? null) : this.latest(index, now);
+    const latest = this.latest(index, now);
+    if (latest === null || !this.spec.register) return latest;
+    return y.findLast((value) => value !== null) ?? null;
   }
 }

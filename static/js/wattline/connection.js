@@ -38,7 +38,8 @@ export class LiveConnection {
    * @param {string} options.url
    * @param {() => object} options.watch the message that asks for what the page shows
    * @param {import("./clock.js").ServerClock} options.clock
-   * @param {(state: "connecting" | "live" | "offline" | "ended", code: number) => void} options.onState
+   * @param {(state: string, code: number) => void} options.onState
+   *   `connecting`, `live`, `offline` (it will try again) or `ended`; the code of the close
    * @param {(message: object) => void} options.onMessage a JSON message other than a pong
    * @param {(message: ArrayBuffer) => void} options.onRecords a binary message
    * @param {typeof WebSocket} [options.WebSocket]

@@ -3,7 +3,7 @@
  * a time, and again later for what was not committed yet.
  */
 
-// A hole closes by itself when the frame is only late; asking at once would ask for what is under way.
+// A hole closes by itself when the frame is only late; at once, storage would not have it yet.
 const FIRST_ASK_MS = 700;
 const LAST_ASK_MS = 15_000;
 
@@ -43,7 +43,7 @@ export class Fills {
     }
   }
 
-  /** The answer to a request: everything from `from` to `to` has come (an empty range: nothing yet). */
+  /** The answer to a request: all from `from` to `to` has come (an empty range: nothing yet). */
   answered(device, sequences, from, to) {
     this.#asked.delete(device);
     const progress = to >= from;

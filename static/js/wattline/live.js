@@ -56,7 +56,7 @@ const charts = page.charts.map(
     ),
 );
 
-// --- readings ------------------------------------------------------------------------------------
+// --- readings ---------------------------------------------------
 
 /** Put a DATA body into the series of its channels; the time of its newest sample. */
 function store(device, body) {
@@ -135,12 +135,14 @@ function handle(message) {
 
 /** The servers' description against that of this page: links, and whether the page is outdated. */
 function compare(description) {
-  for (const device of description.devices) showLink(device.id, device.connected ? "connected" : "disconnected");
+  for (const device of description.devices) {
+    showLink(device.id, device.connected ? "connected" : "disconnected");
+  }
   const ids = (list) => list.map((device) => device.id).sort((a, b) => a - b).join();
   if (ids(description.devices) !== ids(page.devices)) notice(strings.outdated, true);
 }
 
-// --- what the page shows beside the charts ---------------------------------------------------------
+// --- what the page shows beside the charts ---------------------------------------------------
 
 function put(name, text) {
   const element = document.querySelector(`[data-show="${name}"]`);
@@ -163,7 +165,9 @@ function showState(state, code) {
   const element = document.querySelector('[data-show="state"]');
   element.dataset.state = state;
   element.textContent = strings[state];
-  if (state === "ended") notice(code === NOT_SIGNED_IN ? strings.signed_out : strings.not_allowed, true);
+  if (state === "ended") {
+    notice(code === NOT_SIGNED_IN ? strings.signed_out : strings.not_allowed, true);
+  }
   if (state !== "live") put("latency", "–");
 }
 
@@ -178,7 +182,8 @@ function showNumbers(now) {
   for (const element of document.querySelectorAll("[data-latest]")) {
     const parts = element.dataset.latest.split(" ").map((key) => channels.get(key));
     const value = newestSum(parts.map((part) => part?.series), now);
-    const text = value === null ? "–" : readable(value, parts[0].unit, parts[0].decimals).join(" ");
+    const { unit, decimals } = parts[0] ?? {};
+    const text = value === null ? "–" : readable(value, unit, decimals).join(" ");
     if (element.textContent !== text) element.textContent = text;
   }
   for (const element of document.querySelectorAll("[data-sum]")) {
@@ -207,7 +212,7 @@ function ago(ms) {
   return strings.hours_ago.replace("%s", Math.round(seconds / 3600));
 }
 
-// --- drawing ---------------------------------------------------------------------------------------
+// --- drawing ---------------------------------------------------
 
 let drawnAt = 0;
 let scheduled = false;
@@ -253,13 +258,15 @@ function applyTheme() {
   scheduleDraw();
 }
 
-// --- start -----------------------------------------------------------------------------------------
+// --- start ---------------------------------------------------
 
 const connection = new LiveConnection({
   url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live/`,
   watch: () => {
     const have = {};
-    for (const [device, known] of sequences) if (known.highest !== null) have[device] = known.highest;
+    for (const [device, known] of sequences) {
+      if (known.highest !== null) have[device] = known.highest;
+    }
     return { ...page.target, have };
   },
   clock,

@@ -10,8 +10,8 @@
 export const LIVE = 1; // a DATA frame that has just arrived at the bridge
 export const BACKFILL = 2; // a DATA frame from storage, before anything live
 export const FILL = 3; // a DATA frame from storage, asked for
-// The bridge's own event about a connection of the device, JSON; the number of the connection, which
-// grows with time, stands in the place of the sequence.
+// The bridge's own event about a connection of the device, JSON; the number of the connection,
+// which grows with time, stands in the place of the sequence.
 export const LINK = 4;
 
 export const HEAD_BYTES = 40;

@@ -172,7 +172,7 @@ export class Series {
   }
 }
 
-// How long a newest value is shown as the current one: devices that nobody watched report in batches.
+// How long a newest value is shown as the current one: an unwatched device reports in batches.
 const CURRENT_MS = 60_000;
 
 /** The sum of the newest values of some series, null when one of them has none that still holds. */
@@ -201,7 +201,8 @@ export function sumLine(parts, from, to, maxPoints) {
   for (const part of parts) {
     for (let i = 0; i < part.length; i += 1) instants.add(part.times[i]);
   }
-  const total = new Series(Math.max(...parts.map((part) => part.nominalStepMs)), to - from + 60_000);
+  const stepMs = Math.max(...parts.map((part) => part.nominalStepMs));
+  const total = new Series(stepMs, to - from + 60_000);
   const times = [...instants].sort((a, b) => a - b);
   const values = times.map((time) => {
     let sum = 0;
