@@ -15,7 +15,7 @@ Every policy reads the scope through the functions that `CreateScopeFunctions` m
   prepared earlier skips it, which is why safety never rests on it alone.
 - `scope_tenant_ids()` and `scope_facility_ids()` (NULL: all) raise likewise. They stand in
   sub-selects, so that a query evaluates them once (an InitPlan) and compares rows with the array.
-- `scope_device_ids()`: the devices in the facilities of the scope, for device-owned tables.
+- `scope_device_ids()`: the devices in the facilities of a narrowed scope, for device-owned tables.
 
 The policies bind every role but the tables' owner and roles with BYPASSRLS.
 """
