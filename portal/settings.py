@@ -64,9 +64,17 @@ TEMPLATES = [
 # migrations, `ingest` writes telemetry and reads nothing but credentials and cursors. A process
 # needs the URLs of the roles that it works with: the portal runs without the other two, so that
 # nothing which breaks into it finds a way past the wall in its environment.
-_POOL = {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}}
+_POOL = {"min_size": 1, "max_size": 12, "timeout": 10}
+# No page may hold the database up: a statement that runs so long has lost its reader, a transaction
+# that idles so long its process. A task that needs longer says so (`tenants.scope.long_scope`).
+_TIMEOUTS = (
+    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5min"
+)
 DATABASES = {
-    "default": {**env.database("DATABASE_APP_URL"), "OPTIONS": dict(_POOL)},
+    "default": {
+        **env.database("DATABASE_APP_URL"),
+        "OPTIONS": {"pool": _POOL, "options": _TIMEOUTS},
+    },
     "owner": env.database("DATABASE_URL", optional=True),
     "ingest": env.database("DATABASE_INGEST_URL", optional=True),
 }

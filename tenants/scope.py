@@ -23,6 +23,7 @@ FACILITY_SETTING: Final = "wattline.facility_ids"
 ALL_FACILITIES: Final = "*"
 # SQLSTATE raised by the database functions that read the settings; class WL is Wattline's own.
 NO_SCOPE_SQLSTATE: Final = "WL001"
+LONG_STATEMENTS: Final = "10min"
 
 
 class NoScope(ProgrammingError):  # noqa: N818 - it reads as what happened
@@ -80,6 +81,17 @@ def open_scope(scope: Scope, *, using: str = DEFAULT_DB_ALIAS) -> Iterator[Scope
                 _replace(connection, former)
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def long_scope(scope: Scope) -> Iterator[Scope]:
+    """`open_scope` for a task that reads much: its statements may take minutes (LONG_STATEMENTS)
+    where those of a page are ended after seconds.
+    """
+    with open_scope(scope):
+        with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [LONG_STATEMENTS])
+        yield scope
 
 
 def _replace(connection: BaseDatabaseWrapper, values: tuple[str, str]) -> tuple[str, str]:
