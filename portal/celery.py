@@ -18,6 +18,11 @@ app.conf.beat_schedule = {
         "task": "devices.audit_ledger",
         "schedule": timedelta(minutes=15),
     },
+    "audit the conservation ledger of a whole day": {
+        "task": "devices.audit_ledger",
+        "schedule": timedelta(days=1),
+        "kwargs": {"hours": 26},
+    },
     "close the links of lost bridges": {
         "task": "devices.close_lost_links",
         "schedule": timedelta(seconds=30),

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from django.db import connection
 
 from tenants.permissions import PERMISSIONS, Permission, Role
 from tenants.scope import Scope
+
+# Tenants of one group. A query that walks through a table walks through the rows of all tenants,
+# whatever the scope: one tenant after the other it would do so as often as there are tenants.
+BATCH_TENANTS: Final = 1000
 
 
 class NoAccess(Exception):  # noqa: N818 - it reads as what happened
@@ -95,6 +100,14 @@ def all_tenant_ids() -> tuple[int, ...]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT door_tenant_ids()")
         return tuple(row[0] for row in cursor.fetchall())
+
+
+def tenant_batches() -> tuple[tuple[int, ...], ...]:
+    """Every tenant, in groups for tasks that read large tables once for all of a group. Needs no
+    scope.
+    """
+    ids = all_tenant_ids()
+    return tuple(ids[at : at + BATCH_TENANTS] for at in range(0, len(ids), BATCH_TENANTS))
 
 
 def reachable_tenants(*, user_id: int) -> tuple[TenantFacts, ...]:
