@@ -6,11 +6,12 @@ from django.contrib.auth import views as auth
 from django.urls import include, path
 
 from portal import health
+from portal.signin import SignInView
 
 urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
-    path("accounts/login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("accounts/login/", SignInView.as_view(), name="login"),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
     path("", include("portal.enterprise.urls")),
 ]
