@@ -255,7 +255,7 @@ def _parse(text: str | bytes) -> dict[str, Any]:
         raise MessageError(f"a message of {len(text)} {type(text).__name__}")
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # or thousands of brackets, one in the other
         raise MessageError("a message that is not JSON") from None
     match message:
         case {"ping": int() | float() as sent_at} if len(message) == 1:

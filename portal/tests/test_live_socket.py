@@ -278,6 +278,7 @@ async def test_a_closed_account_closes_the_socket(redis: Redis, park: Park) -> N
         "x",
         "[]",
         "7",
+        pytest.param("[" * 16_000, id="nested"),
         "{}",
         '{"watch": {}}',
         '{"watch": {"facility": "1"}}',
