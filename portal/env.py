@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 class SettingError(Exception):
@@ -89,10 +90,11 @@ def items(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
 
 
-def database(name: str, *, optional: bool = False) -> dict[str, object]:
+def database(name: str, *, optional: bool = False) -> dict[str, Any]:
     """Django's database settings from a URL `postgresql://user:password@host:port/name`.
 
-    With `optional`, an unset URL gives a database that refuses every query.
+    What stands behind a question mark (`?sslmode=verify-full&sslrootcert=…`) is for libpq. With
+    `optional`, an unset URL gives a database that refuses every query.
     """
     url = text(name, "" if optional else None)
     if optional and not url:
@@ -109,4 +111,5 @@ def database(name: str, *, optional: bool = False) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
+        "OPTIONS": dict(parse_qsl(parts.query)),
     }

@@ -168,7 +168,9 @@ def _await(future: Future[Outcome], deadline: float) -> Outcome:
 
 def _connect(alias: str) -> psycopg.Connection:
     database: dict[str, Any] = settings.DATABASES[alias]
+    tls = {key: text for key, text in database["OPTIONS"].items() if key.startswith("ssl")}
     return psycopg.connect(
+        **tls,
         host=database["HOST"],
         port=database["PORT"] or None,
         user=database["USER"],

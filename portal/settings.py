@@ -70,10 +70,11 @@ _POOL = {"min_size": 1, "max_size": 12, "timeout": 10}
 _TIMEOUTS = (
     "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5min"
 )
+_APP = env.database("DATABASE_APP_URL")
 DATABASES = {
     "default": {
-        **env.database("DATABASE_APP_URL"),
-        "OPTIONS": {"pool": _POOL, "options": _TIMEOUTS},
+        **_APP,
+        "OPTIONS": {**_APP["OPTIONS"], "pool": _POOL, "options": _TIMEOUTS},
     },
     "owner": env.database("DATABASE_URL", optional=True),
     "ingest": env.database("DATABASE_INGEST_URL", optional=True),
@@ -139,8 +140,13 @@ STORAGES = {
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_NAME = "wattline_session"
+# With the prefix a browser takes the cookie over HTTPS from this very host alone, so that no
+# neighbour under the same domain can plant one.
+_COOKIE_PREFIX = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}wattline_session"
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrftoken"
 CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = HTTPS

@@ -24,4 +24,5 @@ def ingest_conninfo() -> str:
         password=str(database["PASSWORD"]) or None,
         host=str(database["HOST"]) or None,
         port=str(database["PORT"]) or None,
+        **database["OPTIONS"],
     )
