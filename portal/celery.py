@@ -27,6 +27,10 @@ app.conf.beat_schedule = {
         "task": "devices.close_lost_links",
         "schedule": timedelta(seconds=30),
     },
+    "clear expired sessions": {
+        "task": "portal.clear_sessions",
+        "schedule": timedelta(days=1),
+    },
     "expire the quarantine": {
         "task": "devices.expire_quarantine",
         "schedule": timedelta(days=1),
