@@ -45,6 +45,7 @@ MAX_PER_ROUND: Final = 256
 # Devices come back after a time drawn from this span (s) when the bridge cannot look them up.
 RETRY_S: Final = 10
 
+_CHANGED: Final = Refusal(RefuseCode.AGAIN, "the record of the device has changed", 0)
 _BUSY: Final = Refusal(RefuseCode.AGAIN, "the device cannot be looked up now", RETRY_S)
 
 
@@ -103,7 +104,9 @@ class Gate:
             applicants = [self._applicants.popleft() for _ in range(size)]
             if not self._applicants:
                 self._wake.clear()
+            self._cache.begin_round()
             await self._round([applicant for applicant in applicants if not applicant.gone])
+            self._cache.end_round()
 
     async def _round(self, applicants: Sequence[Applicant]) -> None:
         try:
@@ -118,7 +121,11 @@ class Gate:
                     applicant.reject(_BUSY, None, record=False)
             return
         for (applicant, credential), lease_s in zip(accepted, leases, strict=True):
-            if not applicant.gone:
+            if applicant.gone:
+                continue
+            if self._cache.changed(credential.device_id):
+                applicant.reject(_CHANGED, credential, record=False)
+            else:
                 applicant.accept(credential, committed[credential.device_id], lease_s)
 
     async def _judge(self, applicants: Sequence[Applicant]) -> list[tuple[Applicant, Credential]]:

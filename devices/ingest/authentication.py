@@ -123,6 +123,8 @@ class CredentialCache:
         self._capacity = capacity
         self._entries: OrderedDict[str, tuple[float, Credential]] = OrderedDict()
         self._serials: dict[int, str] = {}
+        self._changed: set[int] | None = None
+        self._all_changed = False
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -134,8 +136,24 @@ class CredentialCache:
             return None
         return entry[1]
 
+    def begin_round(self) -> None:
+        """From now on, until `end_round`, remember what changes: somebody is being looked up."""
+        self._changed = set()
+        self._all_changed = False
+
+    def end_round(self) -> None:
+        """Nobody is being looked up any more."""
+        self._changed = None
+
+    def changed(self, device_id: int) -> bool:
+        """Whether the device's record may have changed since the round began: what was read of it
+        may be older than the notice, which found no connection to end."""
+        return self._all_changed or (self._changed is not None and device_id in self._changed)
+
     def put(self, credential: Credential, now: float) -> None:
-        """Remember what the database said at `now`."""
+        """Remember what the database said at `now`, unless it may have changed since."""
+        if self.changed(credential.device_id):
+            return
         self._entries[credential.serial] = (now, credential)
         self._entries.move_to_end(credential.serial)
         self._serials[credential.device_id] = credential.serial
@@ -145,12 +163,15 @@ class CredentialCache:
 
     def evict(self, device_id: int) -> None:
         """Forget a device: something about it changed."""
+        if self._changed is not None:
+            self._changed.add(device_id)
         serial = self._serials.pop(device_id, None)
         if serial is not None:
             self._entries.pop(serial, None)
 
     def clear(self) -> None:
         """Forget all: notices may have been lost."""
+        self._all_changed = self._changed is not None
         self._entries.clear()
         self._serials.clear()
 

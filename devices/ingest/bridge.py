@@ -282,17 +282,17 @@ class Bridge:
             await asyncio.sleep(GATHER_S)
             roster.errands.clear()
             evictions, roster.evictions = roster.evictions, []
-            doubted = dict(list(roster.doubted.items())[:MAX_ERRANDS])
+            # Out of the list before the question: a doubt that comes up meanwhile is a new one.
+            doubted = {key: roster.doubted.pop(key) for key in list(roster.doubted)[:MAX_ERRANDS]}
             try:
                 if evictions:
                     await self._redis.publish(EVICT_CHANNEL, b"".join(evictions))
                 if doubted:
-                    states = await self._registry.states(list(doubted))
-                    for device_id in doubted:
-                        del roster.doubted[device_id]
-                    roster.judge(states, doubted)
+                    roster.judge(await self._registry.states(list(doubted)), doubted)
             except (psycopg.Error, PoolTimeout, RedisError, *LOST) as error:
                 # Evictions are announced again when the notices are back; doubts stay.
+                for device_id, changed in doubted.items():
+                    roster.doubted[device_id] = changed or roster.doubted.get(device_id, False)
                 logger.warning("errands.failed error=%s", error)
                 await asyncio.sleep(RETRY_S)
             if roster.doubted:

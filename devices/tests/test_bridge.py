@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from redis import Redis
 
@@ -751,6 +752,40 @@ def test_a_device_whose_record_changed_proves_itself_anew(
         redis.publish(queue.EVICT_CHANNEL, queue.encode_evict(device.device_id))
         refuse = raw.refused()
     assert (refuse.code, refuse.retry_after_s) == (RefuseCode.AGAIN, 0)
+
+
+def test_a_device_revoked_while_it_is_looked_up_is_not_let_in(
+    bridges: Bridges,
+    certificate: Certificate,
+    owner: Owner,
+    servers: Servers,
+    redis: Redis,
+    device: ParkDevice,
+) -> None:
+    (witness,) = make_park(owner, 1)
+    port = bridges().port
+    with RawDevice(port, certificate[0]) as raw:
+        raw.join(device)  # from now on its credential is cached
+    with RawDevice(port, certificate[0]) as hears, RawDevice(port, certificate[0]) as raw:
+        hears.join(witness)
+        with psycopg.connect(servers.database_url) as slow:
+            slow.execute("LOCK TABLE device_cursor IN ACCESS EXCLUSIVE MODE")
+            raw.send(hello(device))
+            deadline = time.monotonic() + WAIT_S
+            while not rows(owner, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            slow.execute(
+                "UPDATE devices_device SET state = 'revoked' WHERE id = %s", [device.device_id]
+            )
+            redis.publish(queue.EVICT_CHANNEL, queue.encode_evict(device.device_id))
+            # Notices arrive in order: the bridge has heard of the revocation.
+            redis.publish(queue.LIVE_CHANNEL, queue.encode_live(9, [witness.device_id]))
+            assert hears.receive() == Live(9)
+        assert raw.refused().code == RefuseCode.AGAIN
+    with RawDevice(port, certificate[0]) as raw:
+        raw.send(hello(device))
+        assert raw.refused().code == RefuseCode.REVOKED
 
 
 def test_malformed_notices_change_nothing(
