@@ -20,6 +20,8 @@ from psycopg.pq import Format
 
 # µs from the Unix epoch to PostgreSQL's.
 _EPOCH_US: Final = 946_684_800_000_000
+# 9999-12-31T23:59:59.999Z in Unix µs.
+LAST_US: Final = 253_402_300_799_999_000
 # `timestamptz '-infinity'`, here "no time".
 NO_TIME: Final = -(1 << 63)
 
@@ -29,10 +31,11 @@ Int64 = NDArray[np.int64]
 def timestamps(us: Int64) -> Int64:
     """Unix µs as PostgreSQL's µs; `NO_TIME` stays what it is (minus infinity).
 
-    Nothing is refused: PostgreSQL's range ends after that of 63 bits, and what lies before 1970
-    (no sane clock says so) is put there.
+    Nothing is refused: what lies before 1970 or after the year 9999 (no sane clock says so) is put
+    at that end. PostgreSQL could store later years, but Python reads none of them: one log line of
+    a device with such a clock would break every page that shows it.
     """
-    return np.where(us == NO_TIME, NO_TIME, np.maximum(us, 0) - _EPOCH_US)
+    return np.where(us == NO_TIME, NO_TIME, np.clip(us, 0, LAST_US) - _EPOCH_US)
 
 
 # --- COPY -----------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import psycopg
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from devices.ingest import copy
 from devices.tests.ingest_park import Endpoints, rows
 
-EDGES = [0, 1, 946_684_800_000_000, 1_760_000_000_123_456, (1 << 48) * 1_000]
+EDGES = [0, 1, 946_684_800_000_000, 1_760_000_000_123_456, copy.LAST_US]
 
 
 @pytest.fixture
@@ -44,12 +46,14 @@ def test_no_time_is_minus_infinity_and_any_other_time_is_taken(
 ) -> None:
     with connection:
         times = copy.TimestampArray([copy.NO_TIME, (1 << 63) - 1, -5])
+        ((last,),) = rows(connection, "SELECT max(t) FROM unnest(%s) t", times)
+        assert last == datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
         found = rows(
             connection, "SELECT t = '-infinity', extract(year FROM t) FROM unnest(%s) t", times
         )
         assert [(low, int(year) if not low else None) for low, year in found] == [
             (True, None),
-            (False, 294_247),
+            (False, 9999),
             (False, 1970),
         ]
 
