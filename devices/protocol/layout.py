@@ -72,10 +72,12 @@ class BlockLayout(NamedTuple):
     """One block: `n` samples a channel on one time axis.
 
     Regular: sample i is at `start_ms + i * step_ms`. Irregular: `axis` is the column of the times
-    in units of `step_ms` after `start_ms`. `columns` has one entry for each of `channels`.
+    in units of `step_ms` after `start_ms`. The last one is at `end_ms`. `columns` has one entry
+    for each of `channels`.
     """
 
     start_ms: int
+    end_ms: int
     n: int
     step_ms: int
     axis: ColumnLayout | None
@@ -149,30 +151,33 @@ def _read_block(body: bytes, at: int, start_ms: int, values_left: int) -> tuple[
     if not 1 <= n <= MAX_SAMPLES:
         raise CountError(f"{n} samples: a block has 1 … {MAX_SAMPLES}")
     step_ms = 0
+    end_ms = start_ms
     axis = None
     if n > 1:
-        step_ms, axis, at = _read_times(body, at, start_ms, n, flags)
+        step_ms, axis, end_ms, at = _read_times(body, at, start_ms, n, flags)
     elif flags & (IRREGULAR | MISSING):
         raise FlagsError("a block of one sample is neither irregular nor has missing samples")
     channels, mask, at = _read_channels(body, at, flags)
     if n * len(channels) > values_left:
         raise CountError(f"more than {MAX_VALUES} values in one message")
     columns, at = _read_columns(body, at, n, channels, flags)
-    return BlockLayout(start_ms, n, step_ms, axis, channels, columns, mask), at
+    return BlockLayout(start_ms, end_ms, n, step_ms, axis, channels, columns, mask), at
 
 
 def _read_times(
     body: bytes, at: int, start_ms: int, n: int, flags: int
-) -> tuple[int, ColumnLayout | None, int]:
+) -> tuple[int, ColumnLayout | None, int, int]:
     step_ms, at = read_uvarint(body, at)
     if not 1 <= step_ms <= MAX_STEP_MS:
         raise RangeError(f"a step or unit of {step_ms} ms is outside 1 … {MAX_STEP_MS}")
     if flags & IRREGULAR:
-        axis, at = _read_axis(body, at, start_ms, n, step_ms)
-        return step_ms, axis, at
-    if start_ms + (n - 1) * step_ms > MAX_TIME_MS:
+        axis, end_ms, at = _read_axis(body, at, start_ms, n, step_ms)
+    else:
+        axis = None
+        end_ms = start_ms + (n - 1) * step_ms
+    if end_ms > MAX_TIME_MS:
         raise TimeAxisError("a time axis goes beyond the year 10889")
-    return step_ms, None, at
+    return step_ms, axis, end_ms, at
 
 
 def _read_columns(
@@ -225,7 +230,7 @@ def _read_channels(body: bytes, at: int, flags: int) -> tuple[tuple[int, ...], i
 
 def _read_axis(
     body: bytes, at: int, start_ms: int, n: int, unit_ms: int
-) -> tuple[ColumnLayout, int]:
+) -> tuple[ColumnLayout, int, int]:
     axis, at = read_column(body, at, n, None)
     times = column_values(body, axis)
     if times[0] != 0:
@@ -235,9 +240,7 @@ def _read_axis(
         if time < previous:
             raise TimeAxisError("an irregular time axis runs backwards")
         previous = time
-    if start_ms + previous * unit_ms > MAX_TIME_MS:
-        raise TimeAxisError("a time axis goes beyond the year 10889")
-    return axis, at
+    return axis, start_ms + previous * unit_ms, at
 
 
 def _read_sparse_column(body: bytes, at: int, n: int) -> tuple[ColumnLayout, int]:

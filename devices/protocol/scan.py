@@ -14,7 +14,6 @@ from devices.protocol.layout import (
     CONSTANT,
     DELTA_OF_DELTA,
     PLAIN,
-    BlockLayout,
     ColumnLayout,
     column_values,
     read_layout,
@@ -73,7 +72,7 @@ def scan_data(body: bytes, limits: Mapping[int, tuple[int, int]]) -> DataScan:
     verdict: Verdict | None = None
     for block in layout.blocks:
         start_ms = min(start_ms, block.start_ms)
-        end_ms = max(end_ms, _end_ms(body, block))
+        end_ms = max(end_ms, block.end_ms)
         samples += block.n
         finding: Verdict | None = verdict
         suspects: list[_Suspect] = []
@@ -92,12 +91,6 @@ def scan_data(body: bytes, limits: Mapping[int, tuple[int, int]]) -> DataScan:
         # The suspects stand before the finding, at which the loop stopped looking.
         verdict = verdict or (_first_outside(body, suspects) if suspects else None) or finding
     return DataScan(layout.sequence, start_ms, end_ms, samples, values, layout.mask, verdict)
-
-
-def _end_ms(body: bytes, block: BlockLayout) -> int:
-    if block.axis is None:
-        return block.start_ms + (block.n - 1) * block.step_ms
-    return block.start_ms + column_values(body, block.axis)[-1] * block.step_ms
 
 
 def _surely_within(column: ColumnLayout, minimum: int, maximum: int) -> bool:
