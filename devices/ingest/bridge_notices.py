@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from devices.ingest.outflow import LOST
@@ -37,11 +38,15 @@ class Notices:
         *,
         on_lost: Callable[[], None],
         on_restored: Callable[[], None],
+        quiet_s: float = QUIET_S,
     ) -> None:
+        """`quiet_s`: after this silence Redis is asked for a sign of life, and after as much more
+        without one the connection counts as lost."""
         self._redis = redis
         self._handlers = {channel.encode(): handler for channel, handler in handlers.items()}
         self._on_lost = on_lost
         self._on_restored = on_restored
+        self._quiet_s = quiet_s
         self._listening = asyncio.Event()
 
     async def wait_listening(self) -> None:
@@ -58,7 +63,8 @@ class Notices:
                     await pubsub.subscribe(*self._handlers)
                     # The server has confirmed every subscription before anything is relied on.
                     for _ in self._handlers:
-                        await pubsub.get_message(timeout=QUIET_S)
+                        if await pubsub.get_message(timeout=self._quiet_s) is None:
+                            raise RedisConnectionError("Redis confirmed no subscription")
                     wait_s = RETRY_FIRST_S
                     self._listening.set()
                     if lost:
@@ -75,11 +81,15 @@ class Notices:
             wait_s = min(RETRY_MAX_S, wait_s * 2)
 
     async def _listen(self, pubsub) -> None:  # type: ignore[no-untyped-def]
+        asked = False
         while True:
-            message = await pubsub.get_message(timeout=QUIET_S)
+            message = await pubsub.get_message(timeout=self._quiet_s)
             if message is None:
+                if asked:
+                    raise RedisConnectionError("Redis gave no sign of life")
                 await pubsub.ping()
-            elif message["type"] == "message":
+            asked = message is None
+            if message is not None and message["type"] == "message":
                 try:
                     self._handlers[message["channel"]](message["data"])
                 except EntryError as error:
