@@ -33,9 +33,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(blank=True, max_length=120)),
                 (
                     "language",
-                    models.CharField(
-                        choices=[("en", "English"), ("de", "Deutsch")], default="en", max_length=8
-                    ),
+                    models.CharField(choices=[("en", "English")], default="en", max_length=8),
                 ),
                 ("time_zone", models.CharField(default="UTC", max_length=64)),
                 ("is_active", models.BooleanField(default=True)),
@@ -81,9 +79,7 @@ class Migration(migrations.Migration):
                 ("time_zone", models.CharField(default="UTC", max_length=64)),
                 (
                     "language",
-                    models.CharField(
-                        choices=[("en", "English"), ("de", "Deutsch")], default="en", max_length=8
-                    ),
+                    models.CharField(choices=[("en", "English")], default="en", max_length=8),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 (
