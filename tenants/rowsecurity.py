@@ -170,6 +170,9 @@ _TENANT = sql.SQL("{column} = ANY ((SELECT scope_tenant_ids())::bigint[])")
 _EVERYWHERE = sql.SQL("(SELECT scope_facility_ids()) IS NULL")
 _FACILITY = sql.SQL("({everywhere} OR {column} = ANY ((SELECT scope_facility_ids())::bigint[]))")
 _DEVICE = sql.SQL("({everywhere} OR {column} = ANY ((SELECT scope_device_ids())::bigint[]))")
+_SAME_TENANT = sql.SQL(
+    "EXISTS (SELECT FROM devices_device d WHERE d.id = {device} AND d.tenant_id = {tenant})"
+)
 
 
 class EnableRowSecurity(_SqlOperation):
@@ -180,8 +183,10 @@ class EnableRowSecurity(_SqlOperation):
     - with `device_column`: the rows of the devices in them,
     - with `tenant_wide`: none, because the rows concern the tenant as a whole (memberships, audit),
     - with none of these: every row of the tenant.
-    With `shared`, rows without a tenant are seen by everybody and written by the owner alone. With
-    `append_always`, a narrowed scope may still insert rows that it cannot see (audit).
+    With `checks_device`, whatever the scope, a row is written for a device of its own tenant only;
+    a table with a foreign key that says so does not need it. With `shared`, rows without a tenant
+    are seen by everybody and written by the owner alone. With `append_always`, a narrowed scope may
+    still insert rows that it cannot see (audit).
     """
 
     def __init__(
@@ -191,6 +196,7 @@ class EnableRowSecurity(_SqlOperation):
         tenant_column: str = "tenant_id",
         facility_column: str | None = None,
         device_column: str | None = None,
+        checks_device: bool = False,
         tenant_wide: bool = False,
         shared: bool = False,
         append_always: bool = False,
@@ -199,6 +205,7 @@ class EnableRowSecurity(_SqlOperation):
         self.tenant_column = tenant_column
         self.facility_column = facility_column
         self.device_column = device_column
+        self.checks_device = checks_device
         self.tenant_wide = tenant_wide
         self.shared = shared
         self.append_always = append_always
@@ -218,12 +225,21 @@ class EnableRowSecurity(_SqlOperation):
             narrowing.append(_DEVICE.format(everywhere=_EVERYWHERE, column=column))
         return narrowing
 
+    def _same_tenant(self) -> sql.Composable:
+        """The device of a written row is of the row's tenant."""
+        return _SAME_TENANT.format(
+            device=sql.Identifier(self.table, str(self.device_column)),
+            tenant=sql.Identifier(self.table, self.tenant_column),
+        )
+
     def forward(self) -> list[sql.Composable]:
         """Enable row-level security and create the policy."""
         tenant, narrowing = self._tenant(), self._narrowing()
         names = {"table": sql.Identifier(self.table), "policy": sql.Identifier(POLICY)}
         is_open = sql.SQL("scope_is_open()")
         written = [is_open, tenant] + ([] if self.append_always else narrowing)
+        if self.checks_device:
+            written.append(self._same_tenant())
         statements: list[sql.Composable] = [
             sql.SQL("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY").format(**names),
             sql.SQL(
@@ -276,6 +292,7 @@ class EnableRowSecurity(_SqlOperation):
                 "tenant_column": self.tenant_column,
                 "facility_column": self.facility_column,
                 "device_column": self.device_column,
+                "checks_device": self.checks_device,
                 "tenant_wide": self.tenant_wide,
                 "shared": self.shared,
                 "append_always": self.append_always,

@@ -13,5 +13,12 @@ class Migration(migrations.Migration):
 
     operations = [
         Statements(schema.CREATE, schema.DROP),
-        *(EnableRowSecurity(table, device_column="device_id") for table in schema.TABLES),
+        *(
+            EnableRowSecurity(
+                table,
+                device_column="device_id",
+                checks_device=table not in schema.REFERENCING_TABLES,
+            )
+            for table in schema.TABLES
+        ),
     ]

@@ -48,6 +48,8 @@ HYPERTABLES: Final = (
     Hypertable("device_event", EVENT_CHUNK, "occurred_at, kind, data"),
 )
 PLAIN_TABLES: Final = ("telemetry_quarantine", "device_cursor", "device_link", "ledger_hour")
+# A foreign key ties them to a device of their tenant; the others would pay for it in each COPY.
+REFERENCING_TABLES: Final = ("device_cursor", "device_link")
 # All of them have tenant_id and device_id and stand behind the wall.
 TABLES: Final = (*(table.name for table in HYPERTABLES), *PLAIN_TABLES)
 
