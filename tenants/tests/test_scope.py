@@ -12,9 +12,11 @@ from tenants.domain import operations
 from tenants.models import Tenant, TenantKind
 from tenants.scope import (
     FACILITY_SETTING,
+    LONG_STATEMENTS,
     TENANT_SETTING,
     NoScope,
     Scope,
+    long_scope,
     open_scope,
     require_scope,
 )
@@ -179,3 +181,18 @@ async def test_scope_opened_inside_the_sync_function_is_its_alone() -> None:
     assert found == [(f"{{{number}}}", "*") for number in range(5)]
     assert await sync_to_async(_settings)() == (None, None)
     await sync_to_async(lambda: connection.close())()
+
+
+@pytest.mark.django_db
+def test_long_scope_lets_statements_take_long_until_it_closes() -> None:
+    def limit() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('statement_timeout')")
+            return str(cursor.fetchone()[0])
+
+    usual = limit()
+    with transaction.atomic():
+        with long_scope(Scope((1,))) as scope:
+            assert (limit(), require_scope()) == (LONG_STATEMENTS, scope)
+        transaction.set_rollback(True)
+    assert limit() == usual
