@@ -92,6 +92,9 @@ class DeviceTotals:
     skipped: int
     other: int
     frames: int
+    # Frames whose sequence number another frame of the device has as well: a doubled frame and a
+    # lost one would cancel out in the counts.
+    doubled: int = 0
 
     @property
     def under_way(self) -> int:
@@ -122,6 +125,8 @@ def check(totals: Sequence[DeviceTotals]) -> list[Imbalance]:
             problems.append(f"{row.committed} committed, but {accounted} in the ledger")
         if row.stored != row.frames:
             problems.append(f"{row.stored} stored in the ledger, but {row.frames} frames")
+        if row.doubled:
+            problems.append(f"{row.doubled} frames with a sequence number that is stored already")
         if row.produced < row.committed:
             problems.append(f"{row.committed} committed of {row.produced} produced")
         found += [Imbalance(row.device_id, problem) for problem in problems]

@@ -43,8 +43,8 @@ EVICT_CHANNEL: Final = "bridges:evict"
 # A bridge closes a batch at this size, so that one entry never takes long to move or to store.
 # A single message (≤ 64 KiB) always fits.
 MAX_ENTRY_BYTES: Final = 256 * 1024
-# Bodies and envelopes that a bridge may have appended and not seen committed. Beyond it the
-# bridge stops reading from its sockets: the devices keep what they have (back-pressure, no loss).
+# Bodies that a bridge may have appended and not seen committed; their envelopes come on top. Beyond
+# it the bridge stops reading from its sockets: the devices keep what they have (back-pressure).
 MAX_IN_FLIGHT_BYTES: Final = 64 * 1024 * 1024
 # Acknowledged entries stay this long for the live reader, which reads without a group.
 TRIM_AFTER_MS: Final = 10_000

@@ -122,14 +122,16 @@ def totals(owner: Owner) -> list[DeviceTotals]:
     found = rows(
         owner,
         "SELECT device_id, committed, produced, coalesce(stored, 0), coalesce(duplicate, 0),"
-        " coalesce(quarantined, 0), coalesce(skipped, 0), coalesce(other, 0), coalesce(frames, 0)"
+        " coalesce(quarantined, 0), coalesce(skipped, 0), coalesce(other, 0), coalesce(frames, 0),"
+        " coalesce(doubled, 0)"
         " FROM device_cursor"
         " LEFT JOIN (SELECT device_id, sum(stored)::bigint AS stored,"
         "   sum(duplicate)::bigint AS duplicate, sum(quarantined)::bigint AS quarantined,"
         "   sum(skipped)::bigint AS skipped, sum(other)::bigint AS other"
         "   FROM ledger_hour GROUP BY device_id) AS ledger USING (device_id)"
-        " LEFT JOIN (SELECT device_id, count(*) AS frames FROM telemetry_frame"
-        "   GROUP BY device_id) AS frame USING (device_id)"
+        " LEFT JOIN (SELECT device_id, count(*) AS frames,"
+        "   count(*) - count(DISTINCT sequence) AS doubled"
+        "   FROM telemetry_frame GROUP BY device_id) AS frame USING (device_id)"
         " ORDER BY device_id",
     )
     return [DeviceTotals(*row) for row in found]

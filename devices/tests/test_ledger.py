@@ -56,6 +56,7 @@ def test_ledger_prints_what_became_of_every_message(park: list[ParkDevice]) -> N
         "skipped": 0,
         "other": 2,
         "frames": 2,
+        "doubled": 0,
         "sent": 9,
         "under_way": 2,
     }

@@ -476,6 +476,27 @@ def test_audit_makes_an_imbalance_an_event_of_the_device(caplog: pytest.LogCaptu
     assert caplog.text.count("ledger_imbalance") == 2
 
 
+def test_a_doubled_frame_does_not_make_up_for_a_lost_one() -> None:
+    device = _device().device
+    now = datetime.now(UTC)
+    for sequence in (1, 1):
+        _store(device, sequence, now, [[1]])
+    _execute(
+        "ingest",
+        "INSERT INTO ledger_hour (device_id, hour, tenant_id, stored, stored_values)"
+        " VALUES (%s, date_trunc('hour', %s::timestamptz), %s, 2, 2)",
+        [device.pk, now, device.tenant_id],
+    )
+    _execute(
+        "ingest",
+        "UPDATE device_cursor SET committed = 2, produced = 2 WHERE device_id = %s",
+        [device.pk],
+    )
+    with open_scope(_scope(device)):
+        (imbalance,) = check(status.balance(connection))
+    assert imbalance.problem == "1 frames with a sequence number that is stored already"
+
+
 def test_audit_of_a_balanced_park_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     device = _device().device
     factories.telemetry(device)
