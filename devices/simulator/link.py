@@ -182,7 +182,7 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         """Close in order: what was given to the transport is still sent."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._remember_session()
             self._transport.close()
 

@@ -213,5 +213,7 @@ async def running(server: DeviceServer, folder: Path) -> AsyncIterator[Path]:
     finally:
         listener.close()
         for writer in server.writers.values():
-            writer.transport.abort()
+            # A TLS transport of Python 3.11.2 that was closed twice has forgotten its protocol.
+            with contextlib.suppress(AttributeError):
+                writer.transport.abort()
         await asyncio.sleep(0.05)
