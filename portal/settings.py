@@ -31,6 +31,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -167,3 +170,41 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
 }
+# The REST API (`portal/api/`). A view that declares no access refuses everybody.
+API_REQUESTS_PER_MINUTE = env.integer(
+    "WATTLINE_API_REQUESTS_PER_MINUTE", 600, minimum=1, maximum=10_000_000
+)
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["portal.api.authentication.BrowserSession"],
+    "DEFAULT_PERMISSION_CLASSES": ["portal.api.access.DeclaredAccess"],
+    "DEFAULT_THROTTLE_CLASSES": ["portal.api.throttling.MinuteThrottle"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "portal.api.schema.DeclaredSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "portal.api.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Wattline",
+    "VERSION": "1",
+    "DESCRIPTION": "Facilities, devices, channels and their latest values. See docs/api.md.",
+    "OAS_VERSION": "3.1.0",
+    "PREPROCESSING_HOOKS": ["portal.api.schema.api_alone"],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "oauth2": {
+                "type": "oauth2",
+                "flows": {
+                    "authorizationCode": {
+                        "authorizationUrl": "/oauth/authorize/",
+                        "tokenUrl": "/oauth/token/",
+                        "scopes": {},
+                    }
+                },
+            },
+            "session": {"type": "apiKey", "in": "cookie", "name": "wattline_session"},
+        }
+    },
+}
+

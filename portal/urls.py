@@ -12,5 +12,8 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("accounts/login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
+    path("api/v1/", include("portal.api.urls")),
     path("", include("portal.enterprise.urls")),
 ]
+
+handler500 = "portal.api.problems.server_error"

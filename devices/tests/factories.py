@@ -215,7 +215,9 @@ def telemetry(of: Device) -> None:
             [of.pk, START, of.tenant_id],
         )
         cursor.execute(
-            "UPDATE device_cursor SET committed = 4, produced = 4 WHERE device_id = %s", [of.pk]
+            "UPDATE device_cursor SET committed = 4, produced = 4, last_received_at = %s,"
+            " last_sample_at = %s WHERE device_id = %s",
+            [START, START.replace(second=2), of.pk],
         )
 
 
