@@ -159,17 +159,6 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-BRIDGE_PORT = env.integer("WATTLINE_BRIDGE_PORT", 8883, minimum=1, maximum=65535)
-WEB_PORT = env.integer("WATTLINE_PORT", 8000, minimum=1, maximum=65535)
-TLS_DIR = HOME / "tls"
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-}
 # The REST API (`portal/api/`). A view that declares no access refuses everybody.
 API_REQUESTS_PER_MINUTE = env.integer(
     "WATTLINE_API_REQUESTS_PER_MINUTE", 600, minimum=1, maximum=10_000_000
@@ -208,3 +197,14 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+BRIDGE_PORT = env.integer("WATTLINE_BRIDGE_PORT", 8883, minimum=1, maximum=65535)
+WEB_PORT = env.integer("WATTLINE_PORT", 8000, minimum=1, maximum=65535)
+TLS_DIR = HOME / "tls"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+}
