@@ -82,6 +82,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
+        "OPTIONS": {"pool_class": "portal.pools.SharedPool"},
     }
 }
 CHANNEL_LAYERS = {

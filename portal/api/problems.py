@@ -23,9 +23,9 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from portal.api.access import InsufficientScope
+from portal.handler import API_PREFIX
 
 MEDIA_TYPE: Final = "application/problem+json"
-PREFIX: Final = "/api/"
 
 
 def problem(status: int, code: str, detail: str, **members: object) -> dict[str, object]:
@@ -98,7 +98,7 @@ def _members(error: APIException) -> dict[str, object]:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """What Django answers when a view has failed: a problem to programs, a page to people."""
-    if not request.path.startswith(PREFIX):
+    if not request.path.startswith(API_PREFIX):
         return server_error_page(request)
     body = problem(500, "error", "Something went wrong on our side; it has been logged.")
     return JsonResponse(body, status=500, content_type=MEDIA_TYPE)

@@ -9,8 +9,9 @@ from drf_spectacular.utils import OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
 from portal.api.access import PUBLIC, Requires, declaration_of
-from portal.api.problems import MEDIA_TYPE, PREFIX
+from portal.api.problems import MEDIA_TYPE
 from portal.api.serializers import ProblemSerializer
+from portal.handler import API_PREFIX
 
 OAUTH2: Final = "oauth2"
 SESSION: Final = "session"
@@ -60,4 +61,4 @@ class DeclaredSchema(AutoSchema):
 
 def api_alone(endpoints: list[Any]) -> list[Any]:
     """Preprocessing hook: the operations below /api/, whatever else is a view of the framework."""
-    return [endpoint for endpoint in endpoints if endpoint[0].startswith(PREFIX)]
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(API_PREFIX)]

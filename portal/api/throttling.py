@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 from django.conf import settings
 from redis import Redis
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
+
+from portal.pools import SharedPool
 
 if TYPE_CHECKING:
     # Its module reads the settings, which name the class below.
@@ -73,15 +74,10 @@ def take(caller: str, *, now: float, limit: int) -> Quota:
     """Count one request of `caller` at `now` (Unix time); one round trip."""
     window = int(now) // WINDOW_S
     key = _KEY.format(caller=caller, window=window)
-    with _redis(settings.REDIS_URL).pipeline(transaction=False) as pipeline:
+    redis = Redis(connection_pool=SharedPool.from_url(settings.REDIS_URL))
+    with redis.pipeline(transaction=False) as pipeline:
         pipeline.incr(key)
         pipeline.expire(key, 2 * WINDOW_S)
         used = int(pipeline.execute()[0])
     resets_s = WINDOW_S - int(now) % WINDOW_S
     return Quota(limit, max(0, limit - used), resets_s, used > limit)
-
-
-@lru_cache(1)
-def _redis(url: str) -> Redis:
-    """One pool of connections a process, safe to share between threads."""
-    return Redis.from_url(url)
