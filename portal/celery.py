@@ -22,6 +22,10 @@ app.conf.beat_schedule = {
         "task": "devices.close_lost_links",
         "schedule": timedelta(seconds=30),
     },
+    "remove expired tokens": {
+        "task": "portal.remove_expired_tokens",
+        "schedule": timedelta(days=1),
+    },
     "expire the quarantine": {
         "task": "devices.expire_quarantine",
         "schedule": timedelta(days=1),

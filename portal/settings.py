@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from portal import env
+from tenants.permissions import ACCESS_SCOPES
 
 BASE_DIR = env.CHECKOUT
 HOME = env.home()
@@ -21,6 +24,7 @@ INSTALLED_APPS = [
     "billing",
     "portal",
     "channels",
+    "oauth2_provider",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -107,6 +111,7 @@ LOGOUT_REDIRECT_URL = "login"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "tenants.hashers.SecretHasher",  # secrets of applications; passwords never
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -123,6 +128,56 @@ LANGUAGES = [("en", "English"), ("de", "Deutsch")]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+
+# --- OAuth2 and OpenID Connect: docs/sign-on.md ---
+
+# The address that people and applications know this installation by; it is the issuer of tokens.
+PUBLIC_URL = env.text(
+    "WATTLINE_URL",
+    f"http://localhost:{env.integer('WATTLINE_PORT', 8000, minimum=1, maximum=65535)}",
+).rstrip("/")
+# The keys that sign ID tokens; all web and worker processes of an installation share this folder.
+OIDC_KEYS_DIR = Path(env.text("OIDC_KEYS_DIR", str(HOME / "oidc")))
+
+ACCESS_TOKEN_S = 600
+AUTHORIZATION_CODE_S = 60
+# After so long without use the user is asked to sign in again.
+REFRESH_TOKEN_S = 30 * 86_400
+
+OAUTH2_PROVIDER_APPLICATION_MODEL = "tenants.Application"
+OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "tenants.AccessToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = "tenants.RefreshToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_ID_TOKEN_MODEL = "tenants.IDToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_GRANT_MODEL = "tenants.Grant"
+OAUTH2_PROVIDER_DEVICE_GRANT_MODEL = "tenants.DeviceGrant"
+# All models of the toolkit are replaced, so that it has no table and nothing to migrate.
+MIGRATION_MODULES = {"oauth2_provider": None}
+OAUTH2_PROVIDER = {
+    "OAUTH2_VALIDATOR_CLASS": "tenants.domain.oauth_validator.Validator",
+    "SCOPES_BACKEND_CLASS": "tenants.domain.oauth_validator.ApplicationScopes",
+    "SCOPES": {name: str(name) for name in ACCESS_SCOPES},
+    # The validator itself finds the user of a device code.
+    "OAUTH_PRE_TOKEN_VALIDATION": [],
+    "OIDC_ENABLED": True,
+    "OIDC_ISS_ENDPOINT": PUBLIC_URL,
+    "CLIENT_SECRET_HASHER": "secret_sha256",
+    "PKCE_REQUIRED": True,
+    "ACCESS_TOKEN_EXPIRE_SECONDS": ACCESS_TOKEN_S,
+    "ID_TOKEN_EXPIRE_SECONDS": ACCESS_TOKEN_S,
+    "AUTHORIZATION_CODE_EXPIRE_SECONDS": AUTHORIZATION_CODE_S,
+    "REFRESH_TOKEN_EXPIRE_SECONDS": REFRESH_TOKEN_S,
+    "ROTATE_REFRESH_TOKEN": True,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https", "http"],
+    "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_REFRESH_TOKEN": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
+}
 
 STATIC_URL = "static/"
 STATIC_ROOT = HOME / "static"
@@ -181,21 +236,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Facilities, devices, channels and their latest values. See docs/api.md.",
     "OAS_VERSION": "3.1.0",
     "PREPROCESSING_HOOKS": ["portal.api.schema.api_alone"],
-    "APPEND_COMPONENTS": {
-        "securitySchemes": {
-            "oauth2": {
-                "type": "oauth2",
-                "flows": {
-                    "authorizationCode": {
-                        "authorizationUrl": "/oauth/authorize/",
-                        "tokenUrl": "/oauth/token/",
-                        "scopes": {},
-                    }
-                },
-            },
-            "session": {"type": "apiKey", "in": "cookie", "name": "wattline_session"},
-        }
-    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "portal.api.schema.describe_security",
+    ],
 }
 
 BRIDGE_PORT = env.integer("WATTLINE_BRIDGE_PORT", 8883, minimum=1, maximum=65535)

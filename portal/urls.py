@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import views as auth
 from django.urls import include, path
 
 from portal import health
+from portal.oauth.sign import SignInView, SignOutView
 
 urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
-    path("accounts/login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
-    path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
+    path("accounts/login/", SignInView.as_view(), name="login"),
+    path("accounts/logout/", SignOutView.as_view(), name="logout"),
     path("api/v1/", include("portal.api.urls")),
+    path("", include("portal.oauth.urls")),
     path("", include("portal.enterprise.urls")),
 ]
 

@@ -88,6 +88,24 @@ HTTP: Final = (
         Row("api:unknown", method, (404, 404, 404, 404, 404, 404, 404))
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     ),
+    Row("oauth:configuration", "GET",    (200, 200, 200, 200, 200, 200, 200)),
+    Row("oauth:metadata", "GET",         (200, 200, 200, 200, 200, 200, 200)),
+    Row("oauth:jwks", "GET",             (200, 200, 200, 200, 200, 200, 200)),
+    Row("oauth:authorize", "GET",        (400, 400, 400, 400, 400, 400, 400)),
+    Row("oauth:authorize", "POST",       (400, 400, 400, 400, 400, 400, 400)),
+    Row("oauth:token", "POST",           (400, 400, 400, 400, 400, 400, 400)),
+    Row("oauth:revoke", "POST",          (400, 400, 400, 400, 400, 400, 400)),
+    Row("oauth:introspect", "POST",      (401, 401, 401, 401, 401, 401, 401)),
+    Row("oauth:userinfo", "GET",         (401, 401, 401, 401, 401, 401, 401)),
+    Row("oauth:userinfo", "POST",        (401, 401, 401, 401, 401, 401, 401)),
+    Row("oauth:device-authorization", "POST",(401, 401, 401, 401, 401, 401, 401)),
+    Row("oauth:device", "GET",           (200, 200, 200, 200, 200, 200, 302)),
+    Row("oauth:device", "POST",          (200, 200, 200, 200, 200, 200, 302)),
+    Row("oauth:logout", "GET",           (200, 200, 200, 200, 200, 200, 302)),
+    Row("oauth:logout", "POST",          (303, 303, 303, 303, 303, 303, 303)),
+    Row("oauth:logout-confirm", "POST",  (302, 302, 302, 302, 302, 302, 302)),
+    Row("oauth:grants", "GET",           (200, 200, 200, 200, 200, 200, 302)),
+    Row("oauth:revoke-grant", "POST",    (302, 404, 404, 404, 404, 404, 302), "consent"),
 )
 # WebSockets: what a page gets to a request to watch the facility or device: its description, or a
 # close code (see portal/live/consumer.py).
@@ -116,6 +134,7 @@ class World:
             "facility": branch.facility.pk,
             "device": branch.device.pk,
             "channel": branch.channel.pk,
+            "consent": self.park.consent.pk,
         }
         return reverse(row.name, args=[keys[row.subject]] if row.subject else [])
 
