@@ -220,7 +220,10 @@ API_REQUESTS_PER_MINUTE = env.integer(
     "WATTLINE_API_REQUESTS_PER_MINUTE", 600, minimum=1, maximum=10_000_000
 )
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["portal.api.authentication.BrowserSession"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "portal.api.authentication.AccessToken",
+        "portal.api.authentication.BrowserSession",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["portal.api.access.DeclaredAccess"],
     "DEFAULT_THROTTLE_CLASSES": ["portal.api.throttling.MinuteThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

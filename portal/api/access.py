@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from django.http import HttpRequest
 from rest_framework.exceptions import MethodNotAllowed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from portal.oauth.bearer import Bearer
 from tenants.domain.queries import Access
 from tenants.permissions import Permission
 
@@ -63,14 +63,21 @@ def declaration_of(view: object) -> Declaration:
     return cast(Declaration, getattr(view, "access", None) or {})
 
 
-def access_of(request: Request | HttpRequest) -> Access | None:
-    """How the caller acts, as the middleware found out."""
+def access_of(request: Request) -> Access | Bearer | None:
+    """How the caller acts: by its token, or as the middleware found out of the session."""
+    if request.auth is not None:
+        return cast(Bearer, request.auth)
     return cast(Access | None, getattr(request, "access", None))
+
+
+def tenant_of(access: Access | Bearer) -> int:
+    """The tenant that the caller acts in."""
+    return access.tenant_id if isinstance(access, Bearer) else access.tenant.tenant_id
 
 
 def scopes_of(request: Request) -> frozenset[str] | None:
     """The scopes of the access token; None for a signed-in browser, which no scope limits."""
-    return cast(frozenset[str] | None, getattr(request.auth, "granted_scopes", None))
+    return cast(Bearer, request.auth).scopes if request.auth is not None else None
 
 
 class DeclaredAccess(BasePermission):
@@ -90,7 +97,7 @@ class DeclaredAccess(BasePermission):
         return isinstance(required, Requires) and self._has(request, required)
 
     def _has(self, request: Request, required: Requires) -> bool:
-        if not request.user.is_authenticated and request.auth is None:
+        if not request.user.is_authenticated:
             return False
         access = access_of(request)
         if access is None:

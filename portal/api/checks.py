@@ -11,6 +11,7 @@ from django.urls import URLPattern, URLResolver
 from rest_framework.views import APIView
 
 from portal.api.access import PUBLIC, DeclaredAccess, Requires, declaration_of
+from tenants.permissions import permissions_of_scopes
 
 
 @register(Tags.security)
@@ -65,8 +66,10 @@ def faults(route: Route) -> Iterator[str]:
             yield f"declares {method} and does not serve it"
         if required != PUBLIC and not isinstance(required, Requires):
             yield f"declares {method} by something that is not Requires"
-        elif isinstance(required, Requires) and required.permissions and not required.scopes:
-            yield f"declares permissions but no scope for {method}"
+        elif isinstance(required, Requires) and not (
+            permissions_of_scopes(frozenset(required.scopes)).issuperset(required.permissions)
+        ):
+            yield f"declares permissions for {method} that its scopes do not give"
     served = {name for name in ("get", "post", "put", "patch", "delete") if hasattr(view, name)}
     for name in sorted(served - {method.lower() for method in declared}):
         yield f"serves {name.upper()} without declaring it"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.conf import settings
+from django.urls import reverse
+from django.utils import translation
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiResponse, inline_serializer
 from rest_framework import serializers
@@ -12,6 +15,7 @@ from portal.api.access import PUBLIC, Requires, declaration_of
 from portal.api.problems import MEDIA_TYPE
 from portal.api.serializers import ProblemSerializer
 from portal.handler import API_PREFIX
+from tenants.permissions import ACCESS_SCOPES, PERSONAL_SCOPES
 
 OAUTH2: Final = "oauth2"
 SESSION: Final = "session"
@@ -62,3 +66,29 @@ class DeclaredSchema(AutoSchema):
 def api_alone(endpoints: list[Any]) -> list[Any]:
     """Preprocessing hook: the operations below /api/, whatever else is a view of the framework."""
     return [endpoint for endpoint in endpoints if endpoint[0].startswith(API_PREFIX)]
+
+
+def describe_security(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Postprocessing hook: how a caller identifies itself, with every scope in words."""
+    with translation.override("en"):
+        scopes = {name: f"May {scope.label}" for name, scope in ACCESS_SCOPES.items()}
+    token_url = reverse("oauth:token")
+    flows = {
+        "authorizationCode": {
+            "authorizationUrl": reverse("oauth:authorize"),
+            "tokenUrl": token_url,
+            "refreshUrl": token_url,
+            "scopes": scopes,
+        },
+        "clientCredentials": {
+            "tokenUrl": token_url,
+            "scopes": {
+                name: words for name, words in scopes.items() if name not in PERSONAL_SCOPES
+            },
+        },
+    }
+    result["components"]["securitySchemes"] = {
+        OAUTH2: {"type": "oauth2", "flows": flows},
+        SESSION: {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
+    }
+    return result

@@ -6,6 +6,7 @@ import base64
 import binascii
 from typing import Any, Final
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from devices.models.device import DeviceState, Placement
@@ -17,6 +18,8 @@ PAGE_SIZE: Final = 100
 MAX_PAGE_SIZE: Final = 500
 MAX_ID: Final = 2**63 - 1
 _CURSOR_PREFIX: Final = b"after:"
+# Longer than any that is made: what is longer is not decoded.
+_CURSOR_LENGTH: Final = 64
 
 
 def cursor_after(key: int) -> str:
@@ -24,23 +27,21 @@ def cursor_after(key: int) -> str:
     return base64.urlsafe_b64encode(_CURSOR_PREFIX + str(key).encode()).decode().rstrip("=")
 
 
-class CursorField(serializers.CharField):
+@extend_schema_field({"type": "string", "maxLength": _CURSOR_LENGTH})
+class CursorField(serializers.Field[int, str, str, Any]):
     """A cursor as an earlier answer gave it; its value is the key to begin after."""
 
     default_error_messages = {"cursor": "This is no cursor of an earlier answer."}
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=64, **options)
-
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: str) -> int:
         """The key, 0 … 2⁶³-1; fails on anything that `cursor_after` does not make."""
-        text = super().to_internal_value(data)
         try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            padded = data[:_CURSOR_LENGTH] + "=" * (-len(data) % 4)
+            raw = base64.b64decode(padded, altchars=b"-_", validate=True)
             key = int(raw.removeprefix(_CURSOR_PREFIX))
         except (binascii.Error, ValueError):
             self.fail("cursor")
-        if not 0 <= key <= MAX_ID or cursor_after(key) != text:
+        if not 0 <= key <= MAX_ID or cursor_after(key) != data:
             self.fail("cursor")
         return key
 
@@ -205,7 +206,6 @@ class MeSerializer(serializers.Serializer[Any]):
 
     user = UserSerializer(allow_null=True, help_text="Null for a service account.")
     tenant = TenantSerializer()
-    role = serializers.CharField(allow_null=True)
     permissions = serializers.ListField(child=serializers.CharField())
     scopes = serializers.ListField(
         child=serializers.CharField(),

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from redis import Redis
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from portal.oauth.bearer import Bearer
 from portal.pools import SharedPool
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ class MinuteThrottle(BaseThrottle):
 
 def caller_of(request: Request) -> str | None:
     """Whose requests are counted together; None for nobody, who reaches public routes alone."""
-    caller = getattr(request.auth, "caller", None)
-    if caller is not None:
-        return cast(str, caller)
+    if isinstance(request.auth, Bearer):
+        # The users of an application do not use up each other's minute.
+        return f"application:{request.auth.application_id}:{request.auth.user_id or ''}"
     return f"user:{request.user.pk}" if request.user.is_authenticated else None
 
 

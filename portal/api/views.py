@@ -9,7 +9,9 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from django.conf import settings
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.decorators import method_decorator
@@ -33,10 +35,14 @@ from portal.api.access import (
     access_of,
     declaration_of,
     scopes_of,
+    tenant_of,
 )
+from portal.api.authentication import BadToken, find_bearer
 from portal.api.schema import list_of, problems
+from tenants.domain.queries import user_and_tenant
 from tenants.models import User
 from tenants.permissions import Permission
+from tenants.scope import open_scope
 
 FACILITIES: Final = Requires((Permission.FACILITIES_VIEW,), ("facilities:read",))
 DEVICES: Final = Requires((Permission.DEVICES_VIEW,), ("devices:read",))
@@ -69,6 +75,20 @@ class ApiView(APIView):
         """For the header Allow, and for the schema."""
         declared = list(declaration_of(self))
         return [*declared, "HEAD"] if "GET" in declared else declared
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer in the scope of the token; without one, in that of the session."""
+        try:
+            bearer = request.bearer = find_bearer(request)  # type: ignore[attr-defined]
+        except BadToken as refusal:
+            bearer, request.bearer = None, refusal  # type: ignore[attr-defined]
+        if bearer is None:
+            return super().dispatch(request, *args, **kwargs)
+        with open_scope(bearer.scope):
+            response = super().dispatch(request, *args, **kwargs)
+            if getattr(response, "exception", False):
+                transaction.set_rollback(True)
+            return response
 
     def handle_exception(self, exc: Exception) -> Response:
         """What the scope does not hold does not exist."""
@@ -278,10 +298,10 @@ class Me(ApiView):
         """Who the caller is, in which tenant it acts, and what it may do there."""
         access, scopes = access_of(request), scopes_of(request)
         assert access is not None  # DeclaredAccess lets nobody else in
+        user, tenant = user_and_tenant(user_id=request.user.pk, tenant_id=tenant_of(access))
         body = {
-            "user": _user(request.user, scopes) if isinstance(request.user, User) else None,
-            "tenant": access.tenant,
-            "role": access.membership.role,
+            "user": None if user is None else _user(user, scopes),
+            "tenant": tenant,
             "permissions": sorted(access.permissions),
             "scopes": None if scopes is None else sorted(scopes),
         }

@@ -29,6 +29,7 @@ from devices.domain.operations import (
     register_device,
 )
 from devices.protocol.data import Block, encode_data
+from portal.benchmarks import tokens
 from portal.benchmarks.live import answers, session_cookie
 from tenants.domain.operations import create_user, grant_membership
 from tenants.models import Tenant, TenantKind
@@ -38,6 +39,7 @@ from tenants.scope import Scope, open_scope
 SAMPLES: Final = 30
 STEP_MS: Final = 2000
 WARM_UP_S: Final = 2.0
+SCOPES: Final = ("facilities:read", "readings:read")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2, help="web processes")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--session", action="store_true", help="by session instead of a token")
 
 
 @dataclass
@@ -76,6 +79,7 @@ def run(options: Namespace) -> dict[str, object]:
         "devices": options.devices,
         "values": values,
         "bytes": size,
+        "credentials": "session" if options.session else "token",
         "connections": options.connections,
         "workers": options.workers,
         "seconds": round(seconds, 1),
@@ -127,9 +131,14 @@ def _register(options: Namespace) -> tuple[str, str]:
         ]
         user = create_user(email="caller@example.com", password=None)
         grant_membership(tenant_id=tenant.pk, user_id=user.pk, role=Role.ANALYST, actor_id=None)
+        third_party = tokens.application(tenant_id=tenant.pk, scopes=SCOPES)
+        token, _ = tokens.issue(third_party, user_id=user.pk)
     for device_id in device_ids:
         _store_frames(tenant.pk, device_id)
-    return f"/api/v1/facilities/{facility.pk}/latest/", f"Cookie: {session_cookie(user)}"
+    header = (
+        f"Cookie: {session_cookie(user)}" if options.session else f"Authorization: Bearer {token}"
+    )
+    return f"/api/v1/facilities/{facility.pk}/latest/", header
 
 
 def _store_frames(tenant_id: int, device_id: int, frames: int = 60) -> None:
