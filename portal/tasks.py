@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import requests
-from celery import shared_task
+from celery import current_task, shared_task
 
 from portal.oauth import backchannel
 from tenants.domain.oauth_operations import remove_expired
@@ -23,10 +23,8 @@ LOGOUT_RETRIES: Final = (2, 10, 60, 300, 900)
 EXPIRED_RETENTION: Final = timedelta(days=1)
 
 
-@shared_task(base=KeywordTask, name="portal.send_logout_token", bind=True, max_retries=None)
-def send_logout_token(
-    self: KeywordTask, *, uri: str, client_id: str, user_id: int, sid: str, **_: Any
-) -> None:
+@shared_task(base=KeywordTask, name="portal.send_logout_token", max_retries=len(LOGOUT_RETRIES))
+def send_logout_token(*, uri: str, client_id: str, user_id: int, sid: str, **_: Any) -> None:
     """Tell one application that a session ended; every attempt signs a fresh token."""
     token = backchannel.logout_token(
         client_id=client_id, user_id=user_id, sid=sid, now=datetime.now(UTC)
@@ -34,11 +32,11 @@ def send_logout_token(
     try:
         backchannel.post(uri, token)
     except (backchannel.NoticeRefused, requests.RequestException) as error:
-        attempt = self.request.retries
+        attempt = current_task.request.retries
         if attempt >= len(LOGOUT_RETRIES):
             logger.warning("logout_notice_lost client=%s reason=%r", client_id, str(error))
             return
-        raise self.retry(exc=error, countdown=LOGOUT_RETRIES[attempt]) from error
+        raise current_task.retry(exc=error, countdown=LOGOUT_RETRIES[attempt]) from error
 
 
 @shared_task(base=KeywordTask, name="portal.remove_expired_tokens")

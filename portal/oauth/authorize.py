@@ -39,6 +39,7 @@ from tenants.scope import open_scope
 _ASKED: Final = "wattline_asked"
 _ASKED_MAX_AGE: Final = timedelta(minutes=30)
 _S256: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_NONCE_LENGTH: Final = 255
 # Parameters of OpenID Connect that change what is asked for and are not supported.
 _UNSUPPORTED: Final = {
     "request": "request_not_supported",
@@ -72,6 +73,8 @@ class _Asked:
 @never_cache
 def authorize(request: HttpRequest) -> HttpResponse:
     """RFC 6749, section 4.1, with PKCE (S256), and OpenID Connect Core, section 3.1.2."""
+    if any("\x00" in value for value in request.GET.values()):
+        return _error_page(request, "A parameter contains a zero byte.")
     scope = scope_of_application(client_id=request.GET.get("client_id", ""))
     with open_scope(scope):
         try:
@@ -98,6 +101,8 @@ def _validated(request: HttpRequest) -> _Asked:
     for parameter, error in _UNSUPPORTED.items():
         if parameter in request.GET:
             raise _Refused(error)
+    if len(request.GET.get("nonce", "")) > _NONCE_LENGTH:
+        raise _Refused("invalid_request", "The nonce is too long.")
     if request.GET.get("response_mode", "query") != "query":
         raise _Refused("invalid_request", "Only response_mode=query is supported.")
     if credentials.get("code_challenge_method") != "S256":

@@ -80,6 +80,12 @@ class Validator(OAuth2Validator):
 
     oidc_claim_scope = {**OAuth2Validator.oidc_claim_scope, "sid": "openid"}
 
+    def _load_application(self, client_id: str | None, request: Any) -> Any:
+        """The application; PostgreSQL has no text with a zero byte, so nobody has such a name."""
+        if not client_id or "\x00" in client_id:
+            return None
+        return super()._load_application(client_id, request)
+
     # --- codes ----------------------------------------------------
 
     def validate_code(

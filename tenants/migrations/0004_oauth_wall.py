@@ -10,10 +10,10 @@ from tenants.rowsecurity import EnableRowSecurity, Statements
 # whose access token it carries, in which tenants a session of a browser is signed on.
 DOORS = Statements(
     [
-        """CREATE FUNCTION door_tenant_of_application(name text) RETURNS bigint
+        """CREATE FUNCTION door_tenant_of_application(client text) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 BEGIN ATOMIC
-  SELECT a.tenant_id FROM public.tenants_application a WHERE a.client_id = name AND a.is_active;
+  SELECT a.tenant_id FROM public.tenants_application a WHERE a.client_id = client AND a.is_active;
 END""",
         """CREATE FUNCTION door_access_token(checksum text)
 RETURNS TABLE (token_id bigint, tenant_id bigint, application_id bigint, client_id text,
