@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 
 from portal.api import views
 
@@ -21,6 +21,7 @@ resources = [
     path("channels/", views.ChannelList.as_view(), name="channel-list"),
     path("channels/<int:pk>/", views.ChannelDetail.as_view(), name="channel"),
     path("schema/", views.Schema.as_view(), name="schema"),
-    path("<path:path>", views.Unknown.as_view(), name="unknown"),
+    # Line breaks too, which the converter `path` does not match.
+    re_path(r"^(?P<path>[\s\S]*)\Z", views.Unknown.as_view(), name="unknown"),
 ]
 urlpatterns = [*pages, *resources]

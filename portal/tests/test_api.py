@@ -635,3 +635,10 @@ def test_roles_have_the_scope_of_a_whole_tenant(world: World) -> None:
     caller = Client()
     caller.force_login(analyst)
     assert len(get(caller, "facility-list")["results"]) == 2
+
+
+@pytest.mark.parametrize("path", ["a%0Ab/", "facilities/%C2%8B7%0A%F2%A6%8E%B4/latest/", "%00/"])
+def test_address_with_control_characters_is_a_problem_like_any_other(
+    client: Client, path: str
+) -> None:
+    problem(client.get(f"/api/v1/{path}"), 404, "not_found")
