@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
@@ -75,10 +76,15 @@ def take(caller: str, *, now: float, limit: int) -> Quota:
     """Count one request of `caller` at `now` (Unix time); one round trip."""
     window = int(now) // WINDOW_S
     key = _KEY.format(caller=caller, window=window)
-    redis = Redis(connection_pool=SharedPool.from_url(settings.REDIS_URL))
-    with redis.pipeline(transaction=False) as pipeline:
+    with _redis(settings.REDIS_URL).pipeline(transaction=False) as pipeline:
         pipeline.incr(key)
         pipeline.expire(key, 2 * WINDOW_S)
         used = int(pipeline.execute()[0])
     resets_s = WINDOW_S - int(now) % WINDOW_S
     return Quota(limit, max(0, limit - used), resets_s, used > limit)
+
+
+@lru_cache
+def _redis(url: str) -> Redis:
+    """One client a process, safe to share: making one costs as much as asking it."""
+    return Redis(connection_pool=SharedPool.from_url(url))
