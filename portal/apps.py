@@ -10,5 +10,8 @@ class PortalConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Makes the project's Celery application the one that tasks belong to, in every process."""
-        from portal import celery  # noqa: F401 - imported for its effect, once the apps are loaded
+        """Makes the project's Celery application the one that tasks belong to, in every process,
+        and registers the system checks."""
+        # Imported for their effect, once the apps are loaded.
+        from portal import celery  # noqa: F401
+        from portal.api import checks  # noqa: F401

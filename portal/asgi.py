@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
@@ -13,12 +14,21 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
+from portal.handler import API_PREFIX, ThreadedHandler  # noqa: E402
 from portal.live.routing import websocket_urlpatterns  # noqa: E402
 from portal.staticfiles import serve_static  # noqa: E402
 
+_api = ThreadedHandler()
+
+
+async def _http(scope: Any, receive: Any, send: Any) -> None:
+    """The API by its own handler, everything else by Django's."""
+    await (_api if scope["path"].startswith(API_PREFIX) else _django)(scope, receive, send)
+
+
 application = ProtocolTypeRouter(
     {
-        "http": serve_static(_django),
+        "http": serve_static(_http),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
         ),

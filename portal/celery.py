@@ -31,6 +31,10 @@ app.conf.beat_schedule = {
         "task": "portal.clear_sessions",
         "schedule": timedelta(days=1),
     },
+    "remove expired tokens": {
+        "task": "portal.remove_expired_tokens",
+        "schedule": timedelta(days=1),
+    },
     "expire the quarantine": {
         "task": "devices.expire_quarantine",
         "schedule": timedelta(days=1),

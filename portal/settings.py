@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from portal import env
+from tenants.permissions import ACCESS_SCOPES
 
 BASE_DIR = env.CHECKOUT
 HOME = env.home()
@@ -21,12 +24,16 @@ INSTALLED_APPS = [
     "billing",
     "portal",
     "channels",
+    "oauth2_provider",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
 ]
 
 MIDDLEWARE = [
@@ -88,6 +95,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
+        "OPTIONS": {"pool_class": "portal.pools.SharedPool"},
     }
 }
 CHANNEL_LAYERS = {
@@ -112,6 +120,7 @@ LOGOUT_REDIRECT_URL = "login"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "tenants.hashers.SecretHasher",  # secrets of applications; passwords never
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -129,6 +138,59 @@ LANGUAGES = [("en", "English")]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+
+# --- OAuth2 and OpenID Connect: docs/sign-on.md ---
+
+# The address that people and applications know this installation by; it is the issuer of tokens.
+PUBLIC_URL = env.text(
+    "WATTLINE_URL",
+    f"http://localhost:{env.integer('WATTLINE_PORT', 8000, minimum=1, maximum=65535)}",
+).rstrip("/")
+# The keys that sign ID tokens; all web and worker processes of an installation share this folder.
+OIDC_KEYS_DIR = Path(env.text("OIDC_KEYS_DIR", str(HOME / "oidc")))
+
+ACCESS_TOKEN_S = 600
+AUTHORIZATION_CODE_S = 60
+# After so long without use the user is asked to sign in again.
+REFRESH_TOKEN_S = 30 * 86_400
+
+OAUTH2_PROVIDER_APPLICATION_MODEL = "tenants.Application"
+OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "tenants.AccessToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = "tenants.RefreshToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_ID_TOKEN_MODEL = "tenants.IDToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_GRANT_MODEL = "tenants.Grant"
+OAUTH2_PROVIDER_DEVICE_GRANT_MODEL = "tenants.DeviceGrant"
+# All models of the toolkit are replaced, so that it has no table and nothing to migrate.
+MIGRATION_MODULES = {"oauth2_provider": None}
+OAUTH2_PROVIDER = {
+    "OAUTH2_VALIDATOR_CLASS": "tenants.domain.oauth_validator.Validator",
+    "SCOPES_BACKEND_CLASS": "tenants.domain.oauth_validator.ApplicationScopes",
+    "SCOPES": {name: str(name) for name in ACCESS_SCOPES},
+    # The validator itself finds the user of a device code.
+    "OAUTH_PRE_TOKEN_VALIDATION": [],
+    "OIDC_ENABLED": True,
+    "OIDC_ISS_ENDPOINT": PUBLIC_URL,
+    "CLIENT_SECRET_HASHER": "secret_sha256",
+    "PKCE_REQUIRED": True,
+    "ACCESS_TOKEN_EXPIRE_SECONDS": ACCESS_TOKEN_S,
+    "ID_TOKEN_EXPIRE_SECONDS": ACCESS_TOKEN_S,
+    "AUTHORIZATION_CODE_EXPIRE_SECONDS": AUTHORIZATION_CODE_S,
+    "REFRESH_TOKEN_EXPIRE_SECONDS": REFRESH_TOKEN_S,
+    "ROTATE_REFRESH_TOKEN": True,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    # For views of the toolkit that are not served; tenants/models/uris.py is what counts.
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_SCHEME": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_MATCHING": True,
+    "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_REFRESH_TOKEN": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
+}
 
 STATIC_URL = "static/"
 STATIC_ROOT = HOME / "static"
@@ -169,6 +231,36 @@ CONTENT_SECURITY_POLICY = {
         "form-action": ["'self'"],
         "frame-ancestors": ["'none'"],
     }
+}
+
+# The REST API (`portal/api/`). A view that declares no access refuses everybody.
+API_REQUESTS_PER_MINUTE = env.integer(
+    "WATTLINE_API_REQUESTS_PER_MINUTE", 600, minimum=1, maximum=10_000_000
+)
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "portal.api.authentication.AccessToken",
+        "portal.api.authentication.BrowserSession",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["portal.api.access.DeclaredAccess"],
+    "DEFAULT_THROTTLE_CLASSES": ["portal.api.throttling.MinuteThrottle"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "portal.api.schema.DeclaredSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "portal.api.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Wattline",
+    "VERSION": "1",
+    "DESCRIPTION": "Facilities, devices, channels and their latest values. See docs/api.md.",
+    "OAS_VERSION": "3.1.0",
+    "PREPROCESSING_HOOKS": ["portal.api.schema.api_alone"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "portal.api.schema.describe_security",
+    ],
 }
 
 BRIDGE_PORT = env.integer("WATTLINE_BRIDGE_PORT", 8883, minimum=1, maximum=65535)

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
-from celery import shared_task
+import requests
+from celery import current_task, shared_task
 from django.conf import settings
 
+from portal.oauth import backchannel
+from tenants.domain.oauth_operations import remove_expired
+from tenants.domain.queries import all_tenant_ids
+from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
+
+logger = logging.getLogger(__name__)
+
+# Waits between the attempts, in seconds; together well below the broker's visibility time-out.
+LOGOUT_RETRIES: Final = (2, 10, 60, 300, 900)
+# Codes, tokens and ended sessions are kept this long beyond their end.
+EXPIRED_RETENTION: Final = timedelta(days=1)
+
+
+@shared_task(base=KeywordTask, name="portal.send_logout_token", max_retries=len(LOGOUT_RETRIES))
+def send_logout_token(*, uri: str, client_id: str, user_id: int, sid: str, **_: Any) -> None:
+    """Tell one application that a session ended; every attempt signs a fresh token."""
+    token = backchannel.logout_token(
+        client_id=client_id, user_id=user_id, sid=sid, now=datetime.now(UTC)
+    )
+    try:
+        backchannel.post(uri, token)
+    except (backchannel.NoticeRefused, requests.RequestException) as error:
+        attempt = current_task.request.retries
+        if attempt >= len(LOGOUT_RETRIES):
+            logger.warning("logout_notice_lost client=%s reason=%r", client_id, str(error))
+            return
+        raise current_task.retry(exc=error, countdown=LOGOUT_RETRIES[attempt]) from error
+
+
+@shared_task(base=KeywordTask, name="portal.remove_expired_tokens")
+def remove_expired_tokens(**_: Any) -> None:
+    """Delete expired codes, tokens and sessions, tenant by tenant."""
+    before = datetime.now(UTC) - EXPIRED_RETENTION
+    for tenant_id in all_tenant_ids():
+        with open_scope(Scope((tenant_id,))):
+            remove_expired(before=before)
 
 
 @shared_task(base=KeywordTask, name="portal.clear_sessions")

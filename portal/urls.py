@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import views as auth
 from django.urls import include, path
 
 from portal import health
-from portal.signin import SignInView
+from portal.oauth.sign import SignInView, SignOutView
 
 urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("accounts/login/", SignInView.as_view(), name="login"),
-    path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
+    path("accounts/logout/", SignOutView.as_view(), name="logout"),
+    path("api/v1/", include("portal.api.urls")),
+    path("", include("portal.oauth.urls")),
     path("", include("portal.enterprise.urls")),
 ]
+
+handler500 = "portal.api.problems.server_error"

@@ -5,8 +5,13 @@ A membership carries one role; code asks for a permission, never for a role.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 
 class Permission(StrEnum):
@@ -79,3 +84,55 @@ NARROWED_ROLES = frozenset({Role.CONSUMER})
 def allows(*, role: str, permission: Permission) -> bool:
     """Whether `role` (a code, as stored) includes `permission`; ValueError for an unknown role."""
     return permission in PERMISSIONS[Role(role)]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessScope:
+    """What an application may be allowed by a scope of OAuth2: in words, and as permissions.
+
+    `label` completes the sentence "The application may …" of the consent page.
+    """
+
+    name: str
+    label: str | Promise
+    permissions: frozenset[Permission] = frozenset()
+
+
+# The scopes of OAuth2, all of them: discovery, consent, tokens and the API read this table. The
+# first three give claims about the person and no permission; `PERSONAL_SCOPES` need a person.
+ACCESS_SCOPES: Final[MappingProxyType[str, AccessScope]] = MappingProxyType(
+    {
+        scope.name: scope
+        for scope in (
+            AccessScope("openid", _("know that it is you who signs in")),
+            AccessScope("profile", _("see your name, your language and your time zone")),
+            AccessScope("email", _("see your e-mail address")),
+            AccessScope(
+                "facilities:read",
+                _("see your facilities: names, places, time zones"),
+                frozenset({Permission.FACILITIES_VIEW}),
+            ),
+            AccessScope(
+                "devices:read",
+                _("see your devices and what they measure"),
+                frozenset({Permission.DEVICES_VIEW}),
+            ),
+            AccessScope(
+                "readings:read",
+                _("see the readings of your devices, live and past"),
+                frozenset({Permission.READINGS_VIEW}),
+            ),
+        )
+    }
+)
+PERSONAL_SCOPES: Final = frozenset({"openid", "profile", "email"})
+
+
+def permissions_of_scopes(names: frozenset[str]) -> frozenset[Permission]:
+    """What scopes allow together; a name that is no scope allows nothing."""
+    return frozenset(
+        permission
+        for name in names
+        if name in ACCESS_SCOPES
+        for permission in ACCESS_SCOPES[name].permissions
+    )

@@ -71,13 +71,15 @@ def open_scope(scope: Scope, *, using: str = DEFAULT_DB_ALIAS) -> Iterator[Scope
     outer = _current.get() or {}
     token = _current.set({**outer, using: scope})
     try:
+        connection = connections[using]
+        nested = connection.in_atomic_block
         with transaction.atomic(using=using):
-            connection = connections[using]
             former = _replace(connection, scope.settings())
             yield scope
             # A block that raises, or marks its transaction for rollback, gets the former values
-            # back from the rollback itself; a released savepoint keeps the inner ones.
-            if not connection.needs_rollback:
+            # back from the rollback itself, and the end of the transaction unsets them; a released
+            # savepoint keeps the inner ones.
+            if nested and not connection.needs_rollback:
                 _replace(connection, former)
     finally:
         _current.reset(token)

@@ -166,7 +166,7 @@ def _summary(row: Facility, links: Sequence[status.Link | None]) -> FacilitySumm
     known = [link for link in links if link is not None]
     seen = [link.last_seen_at for link in known if link.last_seen_at is not None]
     return FacilitySummary(
-        facility=_facility(row),
+        facility=facility_facts(row),
         devices=len(links),
         connected=sum(link.connected for link in known),
         last_seen_at=max(seen, default=None),
@@ -181,7 +181,7 @@ def facility_detail(*, facility_id: int) -> FacilityDetail:
         raise FacilityNotFound(f"facility {facility_id}") from None
     found = devices(facility_id=facility_id)
     ordered = sorted(found, key=lambda device: (not device.counts_in_total, device.name))
-    return FacilityDetail(_facility(row), tuple(ordered))
+    return FacilityDetail(facility_facts(row), tuple(ordered))
 
 
 def devices(
@@ -213,13 +213,14 @@ def device_detail(*, device_id: int, lines: int = RECENT_LINES) -> DeviceDetail:
     device = found[0]
     return DeviceDetail(
         device=device,
-        facility=_facility(Facility.objects.get(pk=device.facility_id)),
+        facility=facility_facts(Facility.objects.get(pk=device.facility_id)),
         log=tuple(status.recent_log(connection, device_id, lines)),
         events=tuple(status.recent_events(connection, device_id, lines)),
     )
 
 
-def _facility(row: Facility) -> FacilityFacts:
+def facility_facts(row: Facility) -> FacilityFacts:
+    """What is told of a facility, without a query."""
     town = " ".join(part for part in (row.postal_code, row.city) if part)
     return FacilityFacts(
         facility_id=row.pk,

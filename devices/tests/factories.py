@@ -28,10 +28,10 @@ from devices.models import (
     Placement,
 )
 from devices.protocol.data import Block, encode_data
-from tenants.models import Tenant, User
+from tenants.models import Consent, Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
-from tenants.tests.factories import member, number, operator, tenant, user
+from tenants.tests.factories import authorization, member, number, operator, tenant, user
 
 __all__ = [
     "CHANNELS",
@@ -139,6 +139,7 @@ class Park:
     tenant: Tenant
     manager: User
     branches: tuple[Branch, Branch]
+    consent: Consent
 
     @property
     def scope(self) -> Scope:
@@ -157,11 +158,12 @@ def park() -> Park:
     of = tenant()
     with open_scope(Scope((of.pk,))):
         manager = member(of, Role.MANAGER).user
+        consent = authorization(of, manager)
         kind = device_type(of)
         branches = branch(of, kind), branch(of, kind)
     for made in branches:
         telemetry(made.device)
-    return Park(of, manager, branches)
+    return Park(of, manager, branches, consent)
 
 
 def branch(of: Tenant, kind: DeviceType) -> Branch:
@@ -215,7 +217,9 @@ def telemetry(of: Device) -> None:
             [of.pk, START, of.tenant_id],
         )
         cursor.execute(
-            "UPDATE device_cursor SET committed = 4, produced = 4 WHERE device_id = %s", [of.pk]
+            "UPDATE device_cursor SET committed = 4, produced = 4, last_received_at = %s,"
+            " last_sample_at = %s WHERE device_id = %s",
+            [START, START.replace(second=2), of.pk],
         )
 
 

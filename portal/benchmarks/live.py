@@ -165,10 +165,12 @@ def _start_web(stack: Stack) -> None:
     port = str(stack.web_port)
     uvicorn = (sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", port)
     stack.start("web", [*uvicorn, "--lifespan", "off", "--no-access-log", "--log-level", "warning"])
-    stack.wait("web", partial(_answers, stack.web_port))
+    stack.wait("web", partial(answers, stack.web_port))
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody listens on the port."""
+
     async def attempt() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()

@@ -74,6 +74,7 @@ def test_raw_sql_stands_where_it_belongs() -> None:
         "tenants/scope.py",
         "tenants/checks.py",
         "tenants/domain/queries.py",  # the doors
+        "tenants/domain/oauth_queries.py",  # the doors of sign-on
         "tenants/domain/operations.py",  # the key of a new tenant
         "devices/domain/queries.py",  # the door to a membership's facilities
     }

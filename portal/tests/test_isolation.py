@@ -44,10 +44,21 @@ NOT_NARROWED = {
     "devices_devicetypechannel": "all",
     "tenants_membership": "none",
     "tenants_auditentry": "none",
+    "tenants_application": "none",
+    "tenants_signon": "none",
+    "tenants_consent": "none",
+    "tenants_grant": "none",
+    "tenants_idtoken": "none",
+    "tenants_accesstoken": "none",
+    "tenants_refreshtoken": "none",
+    "tenants_devicegrant": "none",
 }
 # Rows without a tenant are seen by everybody.
 SHARED = {"devices_devicetype", "devices_devicetypechannel"}
 DOORS = {
+    "door_access_token",
+    "door_tenant_of_application",
+    "door_tenants_of_sign_on",
     "door_facilities_of",
     "door_memberships_of",
     "door_tenant_ids",

@@ -48,7 +48,7 @@ class Row:
     name: str
     method: str
     statuses: Statuses
-    subject: str | None = None  # whose key the route takes: facility or device
+    subject: str | None = None  # whose key the route takes: facility, device or channel
 
 
 _SEEN: Final = "description"
@@ -73,6 +73,39 @@ HTTP: Final = (
     Row("overview",     "GET",  (200, 200, 200, 200, 200, 200, 302)),
     Row("facility",     "GET",  (200, 200, 200, 404, 404, 403, 302), "facility"),
     Row("device",       "GET",  (200, 200, 403, 403, 404, 403, 302), "device"),
+    Row("api:reference",       "GET", (200, 200, 200, 200, 200, 200, 200)),
+    Row("api:schema",          "GET", (200, 200, 200, 200, 200, 200, 200)),
+    Row("api:me",              "GET", (200, 200, 200, 200, 200, 403, 401)),
+    Row("api:facility-list",   "GET", (200, 200, 200, 200, 200, 403, 401)),
+    Row("api:facility",        "GET", (200, 200, 200, 404, 404, 403, 401), "facility"),
+    Row("api:facility-latest", "GET", (200, 200, 200, 404, 404, 403, 401), "facility"),
+    Row("api:device-list",     "GET", (200, 200, 403, 403, 200, 403, 401)),
+    Row("api:device",          "GET", (200, 200, 403, 403, 404, 403, 401), "device"),
+    Row("api:device-latest",   "GET", (200, 200, 403, 403, 404, 403, 401), "device"),
+    Row("api:channel-list",    "GET", (200, 200, 403, 403, 200, 403, 401)),
+    Row("api:channel",         "GET", (200, 200, 403, 403, 404, 403, 401), "channel"),
+    *(
+        Row("api:unknown", method, (404, 404, 404, 404, 404, 404, 404))
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    ),
+    Row("oauth:configuration", "GET",    (200, 200, 200, 200, 200, 200, 200)),
+    Row("oauth:metadata", "GET",         (200, 200, 200, 200, 200, 200, 200)),
+    Row("oauth:jwks", "GET",             (200, 200, 200, 200, 200, 200, 200)),
+    Row("oauth:authorize", "GET",        (400, 400, 400, 400, 400, 400, 400)),
+    Row("oauth:authorize", "POST",       (400, 400, 400, 400, 400, 400, 400)),
+    Row("oauth:token", "POST",           (400, 400, 400, 400, 400, 400, 400)),
+    Row("oauth:revoke", "POST",          (400, 400, 400, 400, 400, 400, 400)),
+    Row("oauth:introspect", "POST",      (401, 401, 401, 401, 401, 401, 401)),
+    Row("oauth:userinfo", "GET",         (401, 401, 401, 401, 401, 401, 401)),
+    Row("oauth:userinfo", "POST",        (401, 401, 401, 401, 401, 401, 401)),
+    Row("oauth:device-authorization", "POST",(401, 401, 401, 401, 401, 401, 401)),
+    Row("oauth:device", "GET",           (200, 200, 200, 200, 200, 200, 302)),
+    Row("oauth:device", "POST",          (200, 200, 200, 200, 200, 200, 302)),
+    Row("oauth:logout", "GET",           (200, 200, 200, 200, 200, 200, 302)),
+    Row("oauth:logout", "POST",          (303, 303, 303, 303, 303, 303, 303)),
+    Row("oauth:logout-confirm", "POST",  (302, 302, 302, 302, 302, 302, 302)),
+    Row("oauth:grants", "GET",           (200, 200, 200, 200, 200, 200, 302)),
+    Row("oauth:revoke-grant", "POST",    (302, 404, 404, 404, 404, 404, 302), "consent"),
 )
 # WebSockets: what a page gets to a request to watch the facility or device: its description, or a
 # close code (see portal/live/consumer.py).
@@ -95,7 +128,14 @@ class World:
     def path(self, row: Row) -> str:
         """The address of a row."""
         branch = self.park.branches[0]
-        keys = {"facility": branch.facility.pk, "device": branch.device.pk}
+        if row.name == "api:unknown":
+            return reverse(row.name, args=["nothing/"])
+        keys = {
+            "facility": branch.facility.pk,
+            "device": branch.device.pk,
+            "channel": branch.channel.pk,
+            "consent": self.park.consent.pk,
+        }
         return reverse(row.name, args=[keys[row.subject]] if row.subject else [])
 
     def secrets(self) -> list[str]:

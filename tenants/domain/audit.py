@@ -12,7 +12,7 @@ from tenants.models import AuditEntry
 JsonObject = dict[str, Any]
 
 # Never in an audit row, whatever model they belong to.
-_SECRET_FIELDS = frozenset({"password", "secret_sha256", "certificate_sha256"})
+_SECRET_FIELDS = frozenset({"password", "secret_sha256", "certificate_sha256", "client_secret"})
 
 
 def snapshot(row: models.Model) -> JsonObject:

@@ -12,6 +12,7 @@ from typing import Final
 
 from django.db import connection
 
+from tenants.models import Tenant, User
 from tenants.permissions import PERMISSIONS, Permission, Role
 from tenants.scope import Scope
 
@@ -137,6 +138,13 @@ def access_of(*, user_id: int, tenant_id: int | None = None) -> Access:
                 ids = tuple(sorted(facts.tenant_id for facts in below[tenant_id]))
                 return Access(membership, tenant, ids)
     raise NoAccess(f"no membership of the user covers tenant {tenant_id}")
+
+
+def user_and_tenant(*, user_id: int | None, tenant_id: int) -> tuple[User | None, TenantFacts]:
+    """A user (None without one) and the tenant that it acts in, which the scope holds."""
+    tenant = Tenant.objects.get(pk=tenant_id)
+    user = None if user_id is None else User.objects.get(pk=user_id)
+    return user, TenantFacts(tenant.pk, tenant.name, tenant.slug, tenant.kind)
 
 
 def scope_of(*, access: Access) -> Scope:

@@ -1,13 +1,31 @@
-"""Tenants, users, memberships and the audit trail."""
+"""Tenants, users, memberships, the audit trail, and applications with their tokens."""
 
 from tenants.models.audit import AuditEntry
 from tenants.models.membership import Membership
+from tenants.models.oauth import (
+    AccessToken,
+    Application,
+    Consent,
+    DeviceGrant,
+    Grant,
+    IDToken,
+    RefreshToken,
+    SignOn,
+)
 from tenants.models.tenant import Tenant, TenantKind, TenantOwned
 from tenants.models.user import User, UserManager
 
 __all__ = [
+    "AccessToken",
+    "Application",
     "AuditEntry",
+    "Consent",
+    "DeviceGrant",
+    "Grant",
+    "IDToken",
     "Membership",
+    "RefreshToken",
+    "SignOn",
     "Tenant",
     "TenantKind",
     "TenantOwned",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
@@ -40,6 +41,29 @@ class TimeZoneField(_CharField):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 64)
         super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        """The plain field."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
+
+
+class DigestField(_CharField):
+    """A secret of high entropy, stored and looked up by its SHA-256: 64 hexadecimal digits.
+
+    Whatever is saved or searched for is hashed on its way to the database, a digest too, so that
+    one who reads the table cannot present what is in it. A row that was read holds the digest:
+    it is saved with `update_fields` that leave this field out.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", 64)
+        super().__init__(*args, **kwargs)
+
+    def get_prep_value(self, value: Any) -> Any:
+        """The digest of the secret."""
+        value = super().get_prep_value(value)
+        return value if value is None else sha256(str(value).encode()).hexdigest()
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         """The plain field."""

@@ -6,10 +6,24 @@ Every name is new, so that tests can run in any order on one database.
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
-from tenants.domain import operations
-from tenants.models import Membership, Tenant, TenantKind, User
-from tenants.permissions import Role
+from tenants.domain import oauth_operations, operations
+from tenants.models import (
+    AccessToken,
+    Application,
+    Consent,
+    DeviceGrant,
+    Grant,
+    IDToken,
+    Membership,
+    RefreshToken,
+    Tenant,
+    TenantKind,
+    User,
+)
+from tenants.permissions import ACCESS_SCOPES, PERSONAL_SCOPES, Role
 
 _numbers = itertools.count(1)
 
@@ -51,3 +65,53 @@ def user(password: str | None = None) -> User:
 def member(of: Tenant, role: Role) -> Membership:
     """A membership of a new user; needs an open scope that contains the tenant."""
     return operations.grant_membership(tenant_id=of.pk, user_id=user().pk, role=role, actor_id=None)
+
+
+def application(of: Tenant, **changes: object) -> tuple[Application, str]:
+    """A confidential web application with its secret; needs an open scope with the tenant."""
+    n = number()
+    service = changes.get("authorization_grant_type") == Application.GRANT_CLIENT_CREDENTIALS
+    values: dict[str, object] = {
+        "tenant_id": of.pk,
+        "name": f"Application {n:06}",
+        "client_type": Application.CLIENT_CONFIDENTIAL,
+        "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
+        "redirect_uris": f"https://app{n}.example.org/callback",
+        "allowed_scopes": [s for s in ACCESS_SCOPES if not (service and s in PERSONAL_SCOPES)],
+    }
+    made = Application(**(values | changes))
+    return made, oauth_operations.register_application(made, actor_id=None)
+
+
+def authorization(of: Tenant, by: User) -> Consent:
+    """One row in every table of OAuth2; needs an open scope with the tenant."""
+    made, _secret = application(of)
+    later = datetime.now(UTC) + timedelta(minutes=10)
+    common = {"tenant": of, "user": by, "application": made}
+    family = uuid4()
+    sign_on = oauth_operations.sign_on(
+        sid=uuid4(),
+        application=made,
+        user_id=by.pk,
+        tenant_id=of.pk,
+        authenticated_at=datetime.now(UTC),
+    )
+    tied = {**common, "sign_on": sign_on, "token_family": family}
+    Grant.objects.create(**tied, code=uuid4().hex, expires=later, redirect_uri="", scope="openid")
+    access = AccessToken(**tied, scope="openid", expires=later)
+    access._raw_token = uuid4().hex
+    access.save()
+    refresh = RefreshToken(**tied, access_token=access)
+    refresh._raw_token = uuid4().hex
+    refresh.save()
+    IDToken.objects.create(**common, scope="openid", expires=later)
+    DeviceGrant.objects.create(
+        **common,
+        client_id=made.client_id,
+        device_code=uuid4().hex,
+        user_code=uuid4().hex,
+        expires=later,
+    )
+    return oauth_operations.give_consent(
+        application=made, user_id=by.pk, tenant_id=of.pk, scopes=["openid"]
+    )

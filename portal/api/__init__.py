@@ -1,0 +1,1 @@
+"""The third party's door: the REST API; see docs/api.md."""

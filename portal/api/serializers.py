@@ -1,0 +1,232 @@
+"""The shapes of parameters and answers; the schema is made from them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from devices.models.device import DeviceState, Placement
+from devices.models.facility import FacilityKind
+from devices.quantities import QUANTITIES
+from tenants.models import TenantKind
+
+PAGE_SIZE: Final = 100
+MAX_PAGE_SIZE: Final = 500
+MAX_ID: Final = 2**63 - 1
+_CURSOR_PREFIX: Final = b"after:"
+# Longer than any that is made: what is longer is not decoded.
+_CURSOR_LENGTH: Final = 64
+
+
+def cursor_after(key: int) -> str:
+    """The opaque cursor of the page that begins after the row `key`."""
+    return base64.urlsafe_b64encode(_CURSOR_PREFIX + str(key).encode()).decode().rstrip("=")
+
+
+@extend_schema_field({"type": "string", "maxLength": _CURSOR_LENGTH})
+class CursorField(serializers.Field[int, str, str, Any]):
+    """A cursor as an earlier answer gave it; its value is the key to begin after."""
+
+    default_error_messages = {"cursor": "This is no cursor of an earlier answer."}
+
+    def to_internal_value(self, data: str) -> int:
+        """The key, 0 … 2⁶³-1; fails on anything that `cursor_after` does not make."""
+        try:
+            padded = data[:_CURSOR_LENGTH] + "=" * (-len(data) % 4)
+            raw = base64.b64decode(padded, altchars=b"-_", validate=True)
+            key = int(raw.removeprefix(_CURSOR_PREFIX))
+        except (binascii.Error, ValueError):
+            self.fail("cursor")
+        if not 0 <= key <= MAX_ID or cursor_after(key) != data:
+            self.fail("cursor")
+        return key
+
+
+class Query(serializers.Serializer[Any]):
+    """Parameters of a request; one that is not known is refused, so that a typing error in a
+    filter never answers with everything."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The values by name."""
+        unknown = sorted(set(data) - set(self.fields))
+        if unknown:
+            raise serializers.ValidationError(
+                {name: ["There is no such parameter."] for name in unknown}
+            )
+        repeated = [name for name in data if len(data.getlist(name)) > 1]
+        if repeated:
+            raise serializers.ValidationError({name: ["Give it once."] for name in repeated})
+        return super().to_internal_value(data)
+
+
+class PageQuery(Query):
+    """The parameters of every list."""
+
+    cursor = CursorField(
+        required=False, source="after", help_text="`next_cursor` of the page before."
+    )
+    limit = serializers.IntegerField(
+        required=False,
+        default=PAGE_SIZE,
+        min_value=1,
+        max_value=MAX_PAGE_SIZE,
+        help_text="Items in a page.",
+    )
+
+
+def _id(text: str) -> serializers.IntegerField:
+    return serializers.IntegerField(required=False, min_value=1, max_value=MAX_ID, help_text=text)
+
+
+class FacilityQuery(PageQuery):
+    """Filters of the list of facilities."""
+
+    kind = serializers.ChoiceField(FacilityKind.choices, required=False)
+    # DRF takes fields out of the class; the name is free.
+    parent = _id("Only the areas directly in this facility.")  # type: ignore[assignment]
+    name = serializers.CharField(
+        required=False, max_length=120, help_text="Part of the name, in any case."
+    )
+
+
+class DeviceQuery(PageQuery):
+    """Filters of the list of devices."""
+
+    facility = _id("Only devices of this facility.")
+    state = serializers.ChoiceField(DeviceState.choices, required=False)
+    placement = serializers.ChoiceField(Placement.choices, required=False)
+    serial = serializers.CharField(required=False, max_length=64, help_text="The whole serial.")
+
+
+class ChannelQuery(PageQuery):
+    """Filters of the list of channels."""
+
+    facility = _id("Only channels of devices of this facility.")
+    device = _id("Only channels of this device.")
+    quantity = serializers.ChoiceField(sorted(QUANTITIES), required=False)
+
+
+class FacilitySerializer(serializers.Serializer[Any]):
+    """A place with electricity, perhaps an area of a larger one."""
+
+    id = serializers.IntegerField(source="facility_id")
+    parent = serializers.IntegerField(  # type: ignore[assignment]
+        source="parent_id", allow_null=True
+    )
+    name = serializers.CharField()
+    kind = serializers.ChoiceField(FacilityKind.choices)
+    address = serializers.CharField(help_text="In one line; empty when unknown.")
+    time_zone = serializers.CharField(help_text="IANA name.")
+    latitude = serializers.FloatField(allow_null=True, help_text="Degrees north, WGS 84.")
+    longitude = serializers.FloatField(allow_null=True, help_text="Degrees east, WGS 84.")
+
+
+class DeviceSerializer(serializers.Serializer[Any]):
+    """A sensor or meter."""
+
+    id = serializers.IntegerField(source="device_id")
+    facility = serializers.IntegerField(source="facility_id")
+    serial = serializers.CharField()
+    name = serializers.CharField()
+    device_type = serializers.CharField()
+    placement = serializers.ChoiceField(
+        Placement.choices,
+        help_text="A facility's total is the sum over its mains devices alone; everything else "
+        "lies behind them.",
+    )
+    state = serializers.ChoiceField(DeviceState.choices)
+    hardware_revision = serializers.CharField()
+    firmware_version = serializers.CharField(help_text="Empty before the first connection.")
+    connected = serializers.BooleanField()
+    last_seen_at = serializers.DateTimeField(allow_null=True)
+
+
+class ChannelSerializer(serializers.Serializer[Any]):
+    """One measured quantity of a device."""
+
+    id = serializers.IntegerField(source="channel_id")
+    device = serializers.IntegerField(source="device_id")
+    facility = serializers.IntegerField(source="facility_id")
+    number = serializers.IntegerField(help_text="Number in the device, 0 to 255.")
+    key = serializers.CharField(help_text="Stable code, for example active_power_l1.")
+    name = serializers.CharField()
+    quantity = serializers.ChoiceField(sorted(QUANTITIES))
+    unit = serializers.CharField()
+    resolution = serializers.FloatField(help_text="Smallest step of a value, in `unit`.")
+    in_total = serializers.BooleanField(
+        help_text="Counts into the facility's total when the device is placed at the mains."
+    )
+
+
+class LatestValueSerializer(serializers.Serializer[Any]):
+    """The last stored reading of a channel."""
+
+    device = serializers.IntegerField()
+    channel = serializers.IntegerField()
+    key = serializers.CharField()
+    quantity = serializers.ChoiceField(sorted(QUANTITIES))
+    unit = serializers.CharField()
+    value = serializers.FloatField()
+    time = serializers.DateTimeField(help_text="When it was measured, UTC.")
+    age_s = serializers.FloatField(
+        help_text="Seconds between `time` and this answer; negative when the device's clock is "
+        "ahead."
+    )
+
+
+class LatestSerializer(serializers.Serializer[Any]):
+    """The latest value of every channel that has reported, by device and channel."""
+
+    values = LatestValueSerializer(many=True)
+
+
+class TenantSerializer(serializers.Serializer[Any]):
+    """The tenant that the caller acts in."""
+
+    id = serializers.IntegerField(source="tenant_id")
+    name = serializers.CharField()
+    slug = serializers.CharField()
+    kind = serializers.ChoiceField(TenantKind.choices)
+
+
+class UserSerializer(serializers.Serializer[Any]):
+    """The person; `name` needs the scope `profile`, `email` the scope `email`, else null."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField(allow_null=True)
+    email = serializers.EmailField(allow_null=True)
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """Who the caller is and what it may do."""
+
+    user = UserSerializer(allow_null=True, help_text="Null for a service account.")
+    tenant = TenantSerializer()
+    permissions = serializers.ListField(child=serializers.CharField())
+    scopes = serializers.ListField(
+        child=serializers.CharField(),
+        allow_null=True,
+        help_text="Of the access token; null for a signed-in browser.",
+    )
+
+
+class ProblemErrorSerializer(serializers.Serializer[Any]):
+    """One parameter at fault."""
+
+    parameter = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """Problem details (RFC 9457)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField(help_text="A stable word for programs.")
+    errors = ProblemErrorSerializer(many=True, required=False)  # type: ignore[assignment]

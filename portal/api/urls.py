@@ -1,0 +1,27 @@
+"""The routes of /api/v1/."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from portal.api import views
+
+app_name = "api"
+
+# The reference is a page, with nothing of any tenant; it is no part of the interface.
+pages = [path("docs/", views.Reference.as_view(), name="reference")]
+resources = [
+    path("me/", views.Me.as_view(), name="me"),
+    path("facilities/", views.FacilityList.as_view(), name="facility-list"),
+    path("facilities/<int:pk>/", views.FacilityDetail.as_view(), name="facility"),
+    path("facilities/<int:pk>/latest/", views.FacilityLatest.as_view(), name="facility-latest"),
+    path("devices/", views.DeviceList.as_view(), name="device-list"),
+    path("devices/<int:pk>/", views.DeviceDetail.as_view(), name="device"),
+    path("devices/<int:pk>/latest/", views.DeviceLatest.as_view(), name="device-latest"),
+    path("channels/", views.ChannelList.as_view(), name="channel-list"),
+    path("channels/<int:pk>/", views.ChannelDetail.as_view(), name="channel"),
+    path("schema/", views.Schema.as_view(), name="schema"),
+    # Line breaks too, which the converter `path` does not match.
+    re_path(r"^(?P<path>[\s\S]*)\Z", views.Unknown.as_view(), name="unknown"),
+]
+urlpatterns = [*pages, *resources]
