@@ -132,8 +132,8 @@ def current() -> Home:
     """This copy's home, ready for use.
 
     As root the servers run as another user; when that user cannot reach a folder in the checkout
-    (`/root/...`), the state moves to `/var/lib/wattline`, and `.wattline-home` in the checkout
-    remembers where.
+    (it lies in a home folder of mode 700), the state moves to `/var/lib/wattline`, and
+    `.wattline-home` in the checkout remembers where.
     """
     path = env.home()
     user = service_user()
