@@ -29,7 +29,13 @@ class Permission(StrEnum):
     BILLS_CHANGE = "bills.change"
     MEMBERS_VIEW = "members.view"
     MEMBERS_CHANGE = "members.change"
+    MEMBERS_IMPERSONATE = "members.impersonate"
+    ROLES_CHANGE = "roles.change"
+    APPLICATIONS_VIEW = "applications.view"
+    APPLICATIONS_CHANGE = "applications.change"
+    SIGN_ON_CHANGE = "sign_on.change"
     AUDIT_VIEW = "audit.view"
+    TENANTS_VIEW = "tenants.view"
     TENANTS_CHANGE = "tenants.change"
 
 
@@ -55,12 +61,22 @@ _RUN = _WATCH | {
     Permission.BILLS_VIEW,
     Permission.MEMBERS_VIEW,
 }
-_ADMINISTER = _RUN | {Permission.BILLS_CHANGE, Permission.MEMBERS_CHANGE, Permission.AUDIT_VIEW}
+_ADMINISTER = _RUN | {
+    Permission.BILLS_CHANGE,
+    Permission.MEMBERS_CHANGE,
+    Permission.ROLES_CHANGE,
+    Permission.APPLICATIONS_VIEW,
+    Permission.APPLICATIONS_CHANGE,
+    Permission.SIGN_ON_CHANGE,
+    Permission.AUDIT_VIEW,
+    Permission.TENANTS_VIEW,
+    Permission.TENANTS_CHANGE,
+}
 
 PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.OPERATOR: frozenset(Permission),
-        Role.ADMIN: _ADMINISTER | {Permission.TENANTS_CHANGE},
+        Role.ADMIN: _ADMINISTER,
         Role.MANAGER: _RUN,
         Role.TECHNICIAN: _WATCH
         | {
@@ -69,7 +85,13 @@ PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
             Permission.DIAGNOSTICS_VIEW,
         },
         Role.ANALYST: _WATCH | {Permission.READINGS_EXPORT, Permission.BILLS_VIEW},
-        Role.SUPPORT: _WATCH | {Permission.DIAGNOSTICS_VIEW, Permission.MEMBERS_VIEW},
+        Role.SUPPORT: _WATCH
+        | {
+            Permission.DIAGNOSTICS_VIEW,
+            Permission.MEMBERS_VIEW,
+            Permission.MEMBERS_IMPERSONATE,
+            Permission.TENANTS_VIEW,
+        },
         Role.CONSUMER: frozenset(
             {Permission.FACILITIES_VIEW, Permission.READINGS_VIEW, Permission.BILLS_VIEW}
         ),
