@@ -40,7 +40,7 @@ from devices.domain.operations import (
 from devices.ingest import heartbeat
 from devices.protocol.varint import read_uvarint
 from portal.benchmarks.viewer import Viewer, viewing
-from portal.live.records import Kind, Record
+from portal.feed.records import Kind, Record
 from tenants.domain.operations import create_user, grant_membership
 from tenants.models import Tenant, TenantKind, User
 from tenants.permissions import Role

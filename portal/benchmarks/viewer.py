@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
-from portal.live.records import Kind, Record, decode
+from portal.feed.records import Kind, Record, decode
 
 # As in the browser: a hole that is only a late frame closes by itself.
 ASK_AFTER_S: Final = 0.7

@@ -1,1 +1,1 @@
-"""Live readings to browsers: one hub in each web process, one consumer for each socket."""
+"""The live socket of the portal's pages."""

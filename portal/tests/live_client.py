@@ -18,8 +18,8 @@ from redis.asyncio import Redis
 from devices.ingest import queue
 from portal.asgi import application
 from portal.benchmarks.live import session_cookie
-from portal.live.hub import close_hub
-from portal.live.records import Record, decode
+from portal.feed.hub import close_hub
+from portal.feed.records import Record, decode
 from tenants.models import User
 
 TIMEOUT_S = 5

@@ -18,10 +18,10 @@ from devices.ingest import queue
 from devices.models import DeviceState
 from devices.tests import factories
 from devices.tests.factories import Park
-from portal.live import consumer as sockets
-from portal.live import hub, watching
-from portal.live.notices import memberships_changed
-from portal.live.records import Kind, Record
+from portal.feed import hub, watching
+from portal.feed import socket as sockets
+from portal.feed.notices import memberships_changed
+from portal.feed.records import Kind, Record
 from portal.tests.live_client import in_thread, open_socket, own_hub, page, publish
 from tenants.domain.operations import change_role, end_membership
 from tenants.models import Membership, User

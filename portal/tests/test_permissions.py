@@ -108,7 +108,7 @@ HTTP: Final = (
     Row("oauth:revoke-grant", "POST",    (302, 404, 404, 404, 404, 404, 302), "consent"),
 )
 # WebSockets: what a page gets to a request to watch the facility or device: its description, or a
-# close code (see portal/live/consumer.py).
+# close code (see portal/feed/socket.py).
 SOCKETS: Final = {
     ("ws/live/", "facility"): _answers(_SEEN, _SEEN, _SEEN, 4403, 4403, 4403, 4401),
     ("ws/live/", "device"):   _answers(_SEEN, _SEEN, 4403, 4403, 4403, 4403, 4401),

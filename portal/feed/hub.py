@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from devices.ingest import queue
 from devices.live import Leases
-from portal.live import records
+from portal.feed import records
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The consumer's door: a home on a phone, an OAuth client of the same provider."""

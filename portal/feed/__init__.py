@@ -1,0 +1,1 @@
+"""Live readings on their way to browsers: what the sockets of all doors share."""
