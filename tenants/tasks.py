@@ -8,6 +8,8 @@ from typing import Any
 
 from celery import Task
 
+from tenants.domain import audit
+from tenants.models import AuditChannel
 from tenants.scope import Scope, open_scope
 
 
@@ -24,7 +26,8 @@ class KeywordTask(Task[Any, Any]):
         """Run the task; TypeError for positional arguments."""
         if args:
             raise TypeError(f"{self.name} takes keyword arguments only")
-        return self.run(**self._known(kwargs))
+        with audit.origin(audit.Origin(AuditChannel.TASK)):
+            return self.run(**self._known(kwargs))
 
     def _known(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         parameters = inspect.signature(self.run).parameters

@@ -33,6 +33,7 @@ from devices.models import (
 )
 from devices.quantities import QUANTITIES
 from devices.telemetry import status
+from tenants.domain import audit
 from tenants.domain.audit import record, snapshot
 from tenants.models import Membership
 
@@ -150,15 +151,7 @@ def create_facility(
         longitude=address.longitude,
     )
     facility.full_clean()
-    facility.save(force_insert=True)
-    record(
-        tenant_id=tenant_id,
-        actor_id=actor_id,
-        action="facility.create",
-        subject=facility,
-        after=snapshot(facility),
-    )
-    return facility
+    return audit.insert(facility, actor_id=actor_id, action="facility.create")
 
 
 @transaction.atomic
@@ -169,15 +162,7 @@ def grant_facility(*, membership_id: int, facility_id: int, actor_id: int | None
         tenant_id=membership.tenant_id, membership=membership, facility_id=facility_id
     )
     access.full_clean()
-    access.save(force_insert=True)
-    record(
-        tenant_id=access.tenant_id,
-        actor_id=actor_id,
-        action="facility.grant",
-        subject=access,
-        after=snapshot(access),
-    )
-    return access
+    return audit.insert(access, actor_id=actor_id, action="facility.grant")
 
 
 @transaction.atomic
@@ -324,19 +309,9 @@ def change_state(*, device_id: int, state: DeviceState, actor_id: int | None) ->
     The notice is for activation too: bridges remember refusals for a moment.
     """
     device = Device.objects.select_for_update().get(pk=device_id)
-    before = snapshot(device)
     if state not in TRANSITIONS[DeviceState(device.state)]:
         raise TransitionError(f"device {device.serial} is {device.state}: it cannot become {state}")
-    device.state = state
-    device.save(update_fields=["state"])
-    record(
-        tenant_id=device.tenant_id,
-        actor_id=actor_id,
-        action=f"device.{state}",
-        subject=device,
-        before=before,
-        after=snapshot(device),
-    )
+    audit.update(device, {"state": state}, actor_id=actor_id, action=f"device.{state}")
     return Eviction(device.pk)
 
 
@@ -352,15 +327,7 @@ def create_load(
     """A new load of a facility; raises ValidationError for a bad value or a name that is taken."""
     load = Load(tenant_id=tenant_id, facility_id=facility_id, name=name, category=category)
     load.full_clean()
-    load.save(force_insert=True)
-    record(
-        tenant_id=tenant_id,
-        actor_id=actor_id,
-        action="load.create",
-        subject=load,
-        after=snapshot(load),
-    )
-    return load
+    return audit.insert(load, actor_id=actor_id, action="load.create")
 
 
 @transaction.atomic
@@ -387,30 +354,18 @@ def allocate_channel(
         ends_at=ends_at,
     )
     allocation.clean_fields()
-    allocation.save(force_insert=True)
-    record(
-        tenant_id=load.tenant_id,
-        actor_id=actor_id,
-        action="allocation.create",
-        subject=allocation,
-        after=snapshot(allocation),
-    )
-    return allocation
+    return audit.insert(allocation, actor_id=actor_id, action="allocation.create")
 
 
 @transaction.atomic
 def end_allocation(*, allocation_id: int, ends_at: datetime, actor_id: int | None) -> Allocation:
     """End an allocation at an instant, which is no longer part of it."""
     allocation = Allocation.objects.select_for_update().get(pk=allocation_id)
-    before = snapshot(allocation)
-    allocation.ends_at = ends_at
-    allocation.save(update_fields=["ends_at"])
-    record(
-        tenant_id=allocation.tenant_id,
+    audit.update(
+        allocation,
+        {"ends_at": ends_at},
         actor_id=actor_id,
         action="allocation.end",
-        subject=allocation,
-        before=before,
-        after=snapshot(allocation),
+        validate=False,  # the database judges the period
     )
     return allocation

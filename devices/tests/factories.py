@@ -32,6 +32,7 @@ from tenants.models import Consent, Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 from tenants.tests.factories import authorization, member, number, operator, tenant, user
+from tenants.tests.trail import audit_may_be_emptied
 
 __all__ = [
     "CHANNELS",
@@ -234,4 +235,5 @@ def remove_everything() -> None:
             " AND a.attname = 'tenant_id' AND NOT a.attisdropped"
         )
         tables = [row[0] for row in cursor.fetchall()]
-        cursor.execute(f"TRUNCATE {', '.join(tables)}, tenants_tenant, tenants_user CASCADE")
+        with audit_may_be_emptied(cursor):
+            cursor.execute(f"TRUNCATE {', '.join(tables)}, tenants_tenant, tenants_user CASCADE")

@@ -17,6 +17,7 @@ from portal.devstack import chromium as browsers
 from portal.devstack import scratch as scratches
 from portal.devstack.scratch import Scratch
 from portal.devstack.servers import Endpoints, PrivateServers
+from tenants.tests.trail import audit_may_be_emptied
 
 scratch_key = pytest.StashKey[Scratch]()
 
@@ -93,8 +94,8 @@ def _truncate_as_owner(case: TransactionTestCase) -> None:
             connection.close()  # a transaction left open there would block the owner
     filled = sorted(_filled_tables() - _Cleaner.seeded)
     if filled:
-        with connections["owner"].cursor() as cursor:
-            quote = connections["owner"].ops.quote_name
+        quote = connections["owner"].ops.quote_name
+        with connections["owner"].cursor() as cursor, audit_may_be_emptied(cursor):
             cursor.execute(f"TRUNCATE {', '.join(map(quote, filled))} CASCADE")
 
 

@@ -495,14 +495,42 @@ def test_the_application_cannot_read_credentials(app: psycopg.Connection, two: T
         _in_scope(app, two.ours.scope, sql.SQL("SELECT * FROM devices_credential"))
 
 
-def test_audit_entries_can_only_be_appended(app: psycopg.Connection, two: Two) -> None:
+AUDIT_CHANGES = (
+    "UPDATE tenants_auditentry SET action = 'x'",
+    "DELETE FROM tenants_auditentry",
+    "DELETE FROM tenants_auditentry WHERE false",
+    "TRUNCATE tenants_auditentry",
+)
+
+
+@pytest.mark.parametrize("statement", AUDIT_CHANGES)
+def test_audit_entries_can_only_be_appended(
+    app: psycopg.Connection, two: Two, statement: str
+) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        _in_scope(app, two.ours.scope, sql.SQL(statement))
+
+
+@pytest.mark.parametrize("statement", AUDIT_CHANGES)
+def test_audit_entries_are_kept_from_their_owner_too(
+    owner: psycopg.Connection, two: Two, statement: str
+) -> None:
+    before = owner.execute("SELECT count(*) FROM tenants_auditentry").fetchone()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+        owner.execute(sql.SQL(statement))
+    assert owner.execute("SELECT count(*) FROM tenants_auditentry").fetchone() == before
+
+
+def test_the_application_cannot_take_the_guard_of_the_audit_trail_away(
+    app: psycopg.Connection, two: Two
+) -> None:
     for statement in (
-        "UPDATE tenants_auditentry SET action = 'x'",
-        "DELETE FROM tenants_auditentry",
-        "TRUNCATE tenants_auditentry",
+        "ALTER TABLE tenants_auditentry DISABLE TRIGGER tenants_auditentry_append_only",
+        "DROP TRIGGER tenants_auditentry_append_only ON tenants_auditentry",
+        "SET session_replication_role = replica",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            _in_scope(app, two.ours.scope, sql.SQL(statement))
+            app.execute(sql.SQL(statement))
 
 
 def test_the_scope_is_evaluated_once_a_query(app: psycopg.Connection, two: Two) -> None:

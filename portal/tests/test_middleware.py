@@ -16,9 +16,15 @@ from django.test import RequestFactory
 from devices.domain import operations
 from devices.models import Facility
 from devices.tests import factories
-from portal.middleware import CURRENT_TENANT, ScopedRequest, ScopeMiddleware
+from portal.middleware import (
+    CURRENT_TENANT,
+    OriginMiddleware,
+    ScopedRequest,
+    ScopeMiddleware,
+)
 from tenants.domain import operations as people
-from tenants.models import Tenant, User
+from tenants.domain.audit import Origin, current_origin
+from tenants.models import AuditChannel, Tenant, User
 from tenants.permissions import Role
 from tenants.scope import NoScope, Scope, open_scope, require_scope
 
@@ -125,3 +131,25 @@ def test_changes_of_a_view_that_raises_are_rolled_back(
     assert response.status_code == (400 if error else 200)
     with open_scope(Scope((ours.pk,))):
         assert Facility.objects.count() == (0 if error else 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "channel", "address"),
+    [
+        ("/", "192.0.2.7", "portal", "192.0.2.7"),
+        ("/api/v1/me", "2001:db8::1", "api", "2001:db8::1"),
+        ("/", "::ffff:192.0.2.7", "portal", "192.0.2.7"),
+        ("/", "fe80::1%eth0", "portal", "fe80::1"),
+        ("/", "", "portal", None),
+    ],
+)
+def test_what_a_request_changes_comes_from_its_client(
+    path: str, sent: str, channel: str, address: str | None
+) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(repr(current_origin()))
+
+    request = RequestFactory().get(path, REMOTE_ADDR=sent, HTTP_X_FORWARDED_FOR="203.0.113.9")
+    response = cast(HttpResponse, OriginMiddleware(view)(request))
+    assert response.content.decode() == repr(Origin(AuditChannel(channel), address))
+    assert current_origin() == Origin(AuditChannel.COMMAND)

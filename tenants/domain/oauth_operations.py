@@ -16,6 +16,7 @@ from django.utils.crypto import get_random_string
 from oauth2_provider.models import clear_expired
 
 from tenants import token_cache
+from tenants.domain import audit
 from tenants.domain.audit import record, snapshot
 from tenants.models import (
     AccessToken,
@@ -52,14 +53,7 @@ def register_application(application: Application, *, actor_id: int | None) -> s
     application.client_secret = secret
     application.algorithm = Application.RS256_ALGORITHM
     application.full_clean(exclude=["tenant", "client_secret"])
-    application.save(force_insert=True)
-    record(
-        tenant_id=application.tenant_id,
-        actor_id=actor_id,
-        action="application.register",
-        subject=application,
-        after=snapshot(application),
-    )
+    audit.insert(application, actor_id=actor_id, action="application.register")
     return secret
 
 
@@ -67,15 +61,10 @@ def register_application(application: Application, *, actor_id: int | None) -> s
 def deactivate_application(*, application_id: int, actor_id: int | None) -> None:
     """Refuse an application from now on and end all its tokens; raises Application.DoesNotExist."""
     application = Application.objects.select_for_update().get(pk=application_id)
-    application.is_active = False
-    application.save(update_fields=["is_active", "updated"])
-    _revoke_tokens(application_id=application.pk)
-    record(
-        tenant_id=application.tenant_id,
-        actor_id=actor_id,
-        action="application.deactivate",
-        subject=application,
+    audit.update(
+        application, {"is_active": False}, actor_id=actor_id, action="application.deactivate"
     )
+    _revoke_tokens(application_id=application.pk)
 
 
 @transaction.atomic
@@ -117,14 +106,7 @@ def revoke_consent(*, consent_id: int, actor_id: int, own_only: bool) -> None:
         user_id=consent.user_id,
         tenant_id=consent.tenant_id,
     )
-    record(
-        tenant_id=consent.tenant_id,
-        actor_id=actor_id,
-        action="consent.revoke",
-        subject=consent,
-        before=snapshot(consent),
-    )
-    consent.delete()
+    audit.delete(consent, actor_id=actor_id, action="consent.revoke")
 
 
 def _revoke_tokens(**condition: int) -> None:

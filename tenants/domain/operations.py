@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.db import connection, transaction
 
-from tenants.domain.audit import record, snapshot
+from tenants.domain import audit
 from tenants.models import Membership, Tenant, TenantKind, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
@@ -45,15 +45,7 @@ def create_tenant(
         cursor.execute("SELECT nextval(pg_get_serial_sequence('tenants_tenant', 'id'))")
         tenant.pk = cursor.fetchone()[0]
     with open_scope(Scope((tenant.pk,))):
-        tenant.save(force_insert=True)
-        record(
-            tenant_id=tenant.pk,
-            actor_id=actor_id,
-            action="tenant.create",
-            subject=tenant,
-            after=snapshot(tenant),
-        )
-    return tenant
+        return audit.insert(tenant, actor_id=actor_id, action="tenant.create")
 
 
 def create_user(
@@ -87,15 +79,7 @@ def grant_membership(
     """Make a user a member; raises ValidationError when the user is one already."""
     membership = Membership(tenant_id=tenant_id, user_id=user_id, role=role.value)
     membership.full_clean()
-    membership.save(force_insert=True)
-    record(
-        tenant_id=tenant_id,
-        actor_id=actor_id,
-        action="membership.grant",
-        subject=membership,
-        after=snapshot(membership),
-    )
-    return membership
+    return audit.insert(membership, actor_id=actor_id, action="membership.grant")
 
 
 @transaction.atomic
@@ -105,16 +89,8 @@ def change_role(*, membership_id: int, role: Role, actor_id: int | None) -> Memb
     The entry point tells the user's open pages after commit (`membership.user_id`).
     """
     membership = Membership.objects.select_for_update().get(pk=membership_id)
-    before = snapshot(membership)
-    membership.role = role.value
-    membership.save(update_fields=["role"])
-    record(
-        tenant_id=membership.tenant_id,
-        actor_id=actor_id,
-        action="membership.change_role",
-        subject=membership,
-        before=before,
-        after=snapshot(membership),
+    audit.update(
+        membership, {"role": role.value}, actor_id=actor_id, action="membership.change_role"
     )
     return membership
 
@@ -126,13 +102,5 @@ def end_membership(*, membership_id: int, actor_id: int | None) -> Membership:
     Returns the former membership: the entry point closes the user's open pages after commit.
     """
     membership = Membership.objects.select_for_update().get(pk=membership_id)
-    record(
-        tenant_id=membership.tenant_id,
-        actor_id=actor_id,
-        action="membership.end",
-        subject=membership,
-        before=snapshot(membership),
-    )
-    membership.delete()
-    membership.pk = membership_id
+    audit.delete(membership, actor_id=actor_id, action="membership.end")
     return membership

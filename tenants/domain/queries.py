@@ -50,20 +50,23 @@ class Access:
     """How a user acts at the moment: in which tenant, by which membership.
 
     `tenant` is the membership's own tenant or one below it; `tenant_ids` are that tenant and all
-    below it.
+    below it. `ceiling` is what may be allowed at most, whatever the role: somebody who impersonates
+    the user gets no more than that; None sets no limit.
     """
 
     membership: MembershipFacts
     tenant: TenantFacts
     tenant_ids: tuple[int, ...]
+    ceiling: frozenset[Permission] | None = None
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        """What the role allows."""
-        return PERMISSIONS[self.membership.role]
+        """What the role allows, as far as the ceiling lets it."""
+        of_role = PERMISSIONS[self.membership.role]
+        return of_role if self.ceiling is None else of_role & self.ceiling
 
     def allows(self, permission: Permission) -> bool:
-        """Whether the role includes `permission`."""
+        """Whether `permission` is among them."""
         return permission in self.permissions
 
 

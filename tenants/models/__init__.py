@@ -1,6 +1,6 @@
 """Tenants, users, memberships, the audit trail, and applications with their tokens."""
 
-from tenants.models.audit import AuditEntry
+from tenants.models.audit import AuditChannel, AuditEntry
 from tenants.models.membership import Membership
 from tenants.models.oauth import (
     AccessToken,
@@ -18,6 +18,7 @@ from tenants.models.user import User, UserManager
 __all__ = [
     "AccessToken",
     "Application",
+    "AuditChannel",
     "AuditEntry",
     "Consent",
     "DeviceGrant",

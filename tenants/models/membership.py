@@ -34,3 +34,8 @@ class Membership(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role} of {self.tenant_id}"
+
+    @property
+    def audit_name(self) -> str:
+        """The member's address: the audit trail tells of people by it."""
+        return self.user.email

@@ -15,7 +15,7 @@ from tenants.scope import Scope, open_scope, require_scope
 from tenants.tests import factories
 
 
-def _trail() -> list[tuple[str, str, int]]:
+def _trail() -> list[tuple[str, str, int | None]]:
     return list(
         AuditEntry.objects.order_by("at").values_list("action", "subject_type", "subject_id")
     )
