@@ -24,7 +24,10 @@ INSTALLED_APPS = [
     "billing",
     "portal",
     "channels",
+    "django_tables2",
+    "django_filters",
     "oauth2_provider",
+    "django.forms",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -45,11 +48,13 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "portal.frame.middleware.HtmxMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.middleware.OriginMiddleware",
     "portal.middleware.ScopeMiddleware",
 ]
 
+FORM_RENDERER = "portal.frame.forms.PortalRenderer"
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"
 
@@ -57,12 +62,15 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": False,
+        # Only for what packages bring; a template of ours comes first.
+        "APP_DIRS": True,
         "OPTIONS": {
+            "libraries": {"frame": "portal.frame.templatetags.frame"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "portal.frame.context.frame",
             ],
         },
     }

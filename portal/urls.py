@@ -14,6 +14,7 @@ urlpatterns = [
     path("accounts/logout/", SignOutView.as_view(), name="logout"),
     path("api/v1/", include("portal.api.urls")),
     path("", include("portal.oauth.urls")),
+    path("", include("portal.frame.urls")),
     path("", include("portal.enterprise.urls")),
 ]
 

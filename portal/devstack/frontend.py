@@ -1,5 +1,5 @@
-"""Front-end packages: npm installs them, and the files that pages use are copied to
-static/vendor."""
+"""Front-end packages: npm installs them, the files that pages use are copied to static/vendor, and
+the icons that pages use are put together into one file there."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from portal.devstack.packages import Say
 
 OLDEST_NODE = 18
 _NPM_SECONDS = 300
+# The icons, as symbols of one file under static/vendor.
+SPRITE = "icons.svg"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def ensure(home: Home, say: Say) -> None:
             _install(home)
             write_atomic(stamp, wanted, 0o644)
         copy_vendor_files()
+        make_sprite()
 
 
 def _fingerprint() -> str:
@@ -122,8 +125,39 @@ def copy_vendor_files() -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
     for file in [file for file in vendor.rglob("*") if file.is_file()]:
-        if str(file.relative_to(vendor)) not in files:
+        if str(file.relative_to(vendor)) not in {*files, SPRITE}:
             file.unlink()
+
+
+def make_sprite() -> None:
+    """Puts the project's own symbols (static/img/icons.svg) and the Tabler icons that package.json
+    lists into one file of symbols. Raises SetupError for a name that the package does not have.
+    """
+    manifest = json.loads((env.CHECKOUT / "package.json").read_text(encoding="utf-8"))
+    own = (env.CHECKOUT / "static" / "img" / "icons.svg").read_text(encoding="utf-8")
+    symbols = [_symbol(name) for name in manifest["wattline"]["icons"]]
+    content = own.replace("</svg>", "\n".join([*symbols, "</svg>"]))
+    file = env.CHECKOUT / "static" / "vendor" / SPRITE
+    if not file.exists() or file.read_text(encoding="utf-8") != content:
+        file.write_text(content, encoding="utf-8")
+
+
+def _symbol(name: str) -> str:
+    source = env.CHECKOUT / "node_modules/@tabler/icons/icons/outline" / f"{name}.svg"
+    try:
+        content = source.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SetupError(
+            f"package.json lists the icon {name}, which @tabler/icons does not have: correct its "
+            'list "icons"'
+        ) from error
+    shapes = content[content.index(">") + 1 : content.rindex("</svg>")]
+    drawn = " ".join(line.strip() for line in shapes.splitlines() if "M0 0h24v24H0z" not in line)
+    return (
+        f'<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor"'
+        f' stroke-width="1.75" stroke-linecap="round" stroke-linejoin="round">{drawn.strip()}'
+        "</symbol>"
+    )
 
 
 def _major_version(node: str) -> int:

@@ -1,45 +1,7 @@
-"""Which permission a page asks for."""
+"""The former place of `portal.frame.permissions`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from portal.frame.permissions import access_of, may, requires
 
-from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-
-from tenants.domain.queries import Access
-from tenants.permissions import Permission
-
-Parameters = ParamSpec("Parameters")
-View = Callable[Concatenate[HttpRequest, Parameters], HttpResponse]
-
-
-def access_of(request: HttpRequest) -> Access | None:
-    """How the signed-in user acts, as the middleware found out; None without any membership."""
-    return cast(Access | None, getattr(request, "access", None))
-
-
-def may(request: HttpRequest, permission: Permission) -> bool:
-    """Whether the user's role includes `permission`."""
-    access = access_of(request)
-    return access is not None and access.allows(permission)
-
-
-def requires(*permissions: Permission) -> Callable[[View[Parameters]], View[Parameters]]:
-    """A page for signed-in users whose role includes all of `permissions`; others get 403."""
-
-    def decorate(view: View[Parameters]) -> View[Parameters]:
-        @wraps(view)
-        def guarded(
-            request: HttpRequest, *args: Parameters.args, **kwargs: Parameters.kwargs
-        ) -> HttpResponse:
-            if not all(may(request, permission) for permission in permissions):
-                raise PermissionDenied
-            return view(request, *args, **kwargs)
-
-        return cast(View[Parameters], login_required(guarded))
-
-    return decorate
+__all__ = ["access_of", "may", "requires"]

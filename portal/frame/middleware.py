@@ -1,0 +1,56 @@
+"""What HTMX needs of every answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from django.contrib.messages import get_messages
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+
+from portal.frame.htmx import is_partial
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class HtmxMiddleware:
+    """Redirects of the whole page and toasts for requests of HTMX.
+
+    The browser would follow a redirect by itself and HTMX would put the page behind it into a part
+    of this one: the sign-in page into a table, when the session has ended.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer, then adapt the answer."""
+        response = self._get_response(request)
+        patch_vary_headers(response, ["HX-Request"])
+        if not is_partial(request):
+            return response
+        if response.status_code in _REDIRECTS:
+            return _page_redirect(request, response)
+        texts = [
+            {"text": str(message), "tone": message.level_tag} for message in get_messages(request)
+        ]
+        if texts and "HX-Trigger" not in response:
+            response["HX-Trigger"] = json.dumps({"wattline:toasts": {"toasts": texts}})
+        return response
+
+
+def _page_redirect(request: HttpRequest, response: HttpResponseBase) -> HttpResponse:
+    """The redirect for the page: to the sign-in page by loading this one again, which leads there
+    and back."""
+    signed_out = not request.user.is_authenticated
+    answer = HttpResponse(status=200)
+    answer["HX-Refresh" if signed_out else "HX-Redirect"] = (
+        "true" if signed_out else response["Location"]
+    )
+    answer.cookies = response.cookies
+    answer["HX-Reswap"] = "none"
+    patch_vary_headers(answer, ["HX-Request", "Cookie"])
+    return answer

@@ -1,0 +1,115 @@
+"""The navigation: one table of entries, of which everybody sees those that they may open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from portal.frame.permissions import may
+from tenants.permissions import Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One page of the navigation; without a permission every signed-in user sees it.
+
+    `icon` names a symbol of the sprite. `words` are further words that the command palette finds
+    the page by.
+    """
+
+    label: str | Promise
+    url_name: str
+    icon: str
+    permission: Permission | None = None
+    words: str | Promise = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entries under one heading, in the order in which they are shown."""
+
+    label: str | Promise
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry as a template shows it."""
+
+    label: str
+    url: str
+    icon: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGroup:
+    """A group as a template shows it; never empty."""
+
+    label: str
+    links: tuple[Link, ...]
+
+
+MONITORING: Final = Group(
+    _("Monitoring"),
+    (Entry(_("Overview"), "overview", "gauge", words=_("facilities park live power")),),
+)
+FLEET: Final = Group(
+    _("Fleet"),
+    (),
+)
+PEOPLE: Final = Group(
+    _("People"),
+    (),
+)
+ADMINISTRATION: Final = Group(
+    _("Administration"),
+    (),
+)
+GROUPS: Final = (MONITORING, FLEET, PEOPLE, ADMINISTRATION)
+
+
+def visible_entries(request: HttpRequest) -> tuple[tuple[Group, tuple[Entry, ...]], ...]:
+    """The groups with the entries that the user may open; no group without one."""
+    found = (
+        (group, tuple(entry for entry in group.entries if _may_open(request, entry)))
+        for group in GROUPS
+    )
+    return tuple((group, entries) for group, entries in found if entries)
+
+
+def links(request: HttpRequest) -> tuple[LinkGroup, ...]:
+    """The navigation of a page, with the entry that the page lies under marked as current."""
+    groups = visible_entries(request)
+    current = _current(request, (entry for _group, entries in groups for entry in entries))
+    return tuple(
+        LinkGroup(
+            str(group.label),
+            tuple(
+                Link(str(entry.label), reverse(entry.url_name), entry.icon, entry == current)
+                for entry in entries
+            ),
+        )
+        for group, entries in groups
+    )
+
+
+def _may_open(request: HttpRequest, entry: Entry) -> bool:
+    return entry.permission is None or may(request, entry.permission)
+
+
+def _current(request: HttpRequest, entries: Iterable[Entry]) -> Entry | None:
+    """The entry of this page, or the one whose address this page's begins with."""
+    best, length = None, 0
+    for entry in entries:
+        url = reverse(entry.url_name)
+        below = request.path.startswith(url) and url != "/"
+        if (request.path == url or below) and len(url) > length:
+            best, length = entry, len(url)
+    return best

@@ -1,0 +1,103 @@
+"""Tables of lists: `PortalTable` on django-tables2, with columns for what the portal shows.
+
+A table takes an ordered `QuerySet` and sorts and pages it in SQL. `render_<column>` makes what the
+page shows, `value_<column>` what the export writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import django_tables2 as tables
+from django.db.models import F, QuerySet
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+PAGE_SIZES: Final = (25, 50, 100)
+NOTHING: Final = "–"
+
+
+class PortalTable(tables.Table):
+    """Base of all tables. `Meta.order_by` is the first order; `empty_*` fill the empty state."""
+
+    empty_icon = "inbox"
+    empty_title: str | Promise = _("Nothing here yet")
+    empty_body: str | Promise = ""
+
+    class Meta:
+        template_name = "components/table.html"
+        default = NOTHING
+        per_page = PAGE_SIZES[0]
+
+    def settle_order(self) -> None:
+        """Make the order total, empty values last: a row is on one page and no other."""
+        rows = self.data.data
+        if not isinstance(rows, QuerySet):
+            return
+        terms = [_last(term) for term in rows.query.order_by or rows.model._meta.ordering]  # noqa: SLF001
+        self.data.data = rows.order_by(*terms, "pk")
+
+
+def _last(term: Any) -> Any:
+    if not isinstance(term, str):
+        return term
+    if term.startswith("-"):
+        return F(term[1:]).desc(nulls_last=True)
+    return F(term).asc(nulls_last=True)
+
+
+def _with_class(attrs: Mapping[str, Any] | None, names: str) -> dict[str, Any]:
+    """`attrs` with further classes for head and cells."""
+    merged: dict[str, Any] = dict(attrs or {})
+    for part in ("th", "td"):
+        own = dict(merged.get(part, {}))
+        own["class"] = f"{own.get('class', '')} {names}".strip()
+        merged[part] = own
+    return merged
+
+
+class NumberColumn(tables.Column):
+    """A number in the reader's format, on the right; the export has it plain."""
+
+    def __init__(self, *args: Any, decimals: int = 0, **kwargs: Any) -> None:
+        kwargs["attrs"] = _with_class(kwargs.get("attrs"), "wl-right wl-number")
+        super().__init__(*args, **kwargs)
+        self._decimals = decimals
+
+    def render(self, value: Any) -> str:
+        """The number for people."""
+        return number_format(value, self._decimals, force_grouping=True)
+
+    def value(self, **kwargs: Any) -> Any:
+        """The number for programs."""
+        return kwargs["value"]
+
+
+class BadgeColumn(tables.Column):
+    """A code as a badge: `labels` in words, `tones` good, warn, bad or none."""
+
+    def __init__(
+        self,
+        *args: Any,
+        labels: Mapping[str, str | Promise],
+        tones: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._labels = labels
+        self._tones = tones or {}
+
+    def render(self, value: str) -> str:
+        """The badge."""
+        return format_html(
+            '<span class="wl-tag" data-tone="{}">{}</span>',
+            self._tones.get(value, ""),
+            self._labels.get(value, value),
+        )
+
+    def value(self, **kwargs: Any) -> str:
+        """The code in words."""
+        return str(self._labels.get(kwargs["value"], kwargs["value"]))

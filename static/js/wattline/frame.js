@@ -1,0 +1,6 @@
+/** What every page of the portal does by itself: menus, toasts, dialogs, lists. */
+
+import "./dialogs.js";
+import "./lists.js";
+import "./menus.js";
+import "./toasts.js";

@@ -1,0 +1,34 @@
+/**
+ * The side menu of small screens, and menus that hang from a button (`details.wl-menu`).
+ */
+
+const side = document.getElementById("side");
+const opener = document.querySelector("[data-side-open]");
+// Everything beside the open menu is out of reach: the keyboard stays in the menu.
+const beside = document.querySelector(".wl-body");
+
+function setSide(open) {
+  if (!side || !opener) return;
+  side.toggleAttribute("data-open", open);
+  opener.setAttribute("aria-expanded", String(open));
+  beside.inert = open;
+  if (open) side.querySelector("[data-side-close]").focus();
+  else opener.focus();
+}
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-side-open]")) setSide(true);
+  else if (event.target.closest("[data-side-close]")) setSide(false);
+  for (const menu of document.querySelectorAll("details.wl-menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  if (side?.hasAttribute("data-open")) setSide(false);
+  for (const menu of document.querySelectorAll("details.wl-menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
