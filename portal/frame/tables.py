@@ -18,19 +18,23 @@ from django.utils.translation import gettext_lazy as _
 
 PAGE_SIZES: Final = (25, 50, 100)
 NOTHING: Final = "–"
+TEMPLATE: Final = "components/table.html"
 
 
 class PortalTable(tables.Table):
-    """Base of all tables. `Meta.order_by` is the first order; `empty_*` fill the empty state."""
+    """Base of all tables. `Meta.order_by` is the first order; `empty_*` fill the empty state.
+
+    django-tables2 does not inherit `Meta`, so what holds for every table is set here.
+    """
 
     empty_icon = "inbox"
     empty_title: str | Promise = _("Nothing here yet")
     empty_body: str | Promise = ""
 
-    class Meta:
-        template_name = "components/table.html"
-        default = NOTHING
-        per_page = PAGE_SIZES[0]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("default", NOTHING)
+        kwargs.setdefault("template_name", TEMPLATE)
+        super().__init__(*args, **kwargs)
 
     def settle_order(self) -> None:
         """Make the order total, empty values last: a row is on one page and no other."""

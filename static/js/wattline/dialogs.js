@@ -52,4 +52,5 @@ document.addEventListener("click", (event) => {
   }
 });
 
-document.querySelector("[data-form-errors]")?.focus();
+// What is wrong with a form that came back is read out first; samples of the style page stay quiet.
+document.querySelector(":not([data-sample]) > [data-form-errors]")?.focus();
