@@ -17,7 +17,7 @@ from tenants.domain import oauth_operations, oauth_queries
 from tenants.domain.queries import Access, reachable_tenants
 from tenants.models import Consent, DeviceGrant, User
 from tenants.permissions import ACCESS_SCOPES, Permission
-from tenants.scope import Scope, open_scope
+from tenants.scope import Scope, open_scope, require_scope
 
 # Attempts at a code while one is valid: 20^8 codes cannot be tried out (RFC 8628, 5.1).
 MAX_ATTEMPTS: Final = 20
@@ -120,10 +120,14 @@ def _reachable(user: User) -> Scope:
 
 
 def _administered(request: HttpRequest) -> Scope:
-    """The tenants whose members the user administers at the moment."""
+    """The tenants whose members the user administers at the moment.
+
+    None while the role is narrowed to facilities: members and consents are the whole tenant's.
+    """
     access = getattr(request, "access", None)
     if isinstance(access, Access) and access.allows(Permission.MEMBERS_CHANGE):
-        return Scope(access.tenant_ids)
+        scope = require_scope()
+        return Scope(scope.tenant_ids if scope.facility_ids is None else ())
     return Scope(())
 
 
