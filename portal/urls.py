@@ -1,4 +1,4 @@
-"""All routes; each also stands in the permission table (`portal/tests/test_permissions.py`)."""
+"""All routes; each also stands in the permission table (`portal/tests/permission_rows/`)."""
 
 from __future__ import annotations
 

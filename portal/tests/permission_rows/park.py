@@ -1,0 +1,26 @@
+"""Overview, facility and device."""
+
+from __future__ import annotations
+
+from portal.tests.permission_rows.notation import EVERY, STAFF, Area, Row
+
+# fmt: off
+AREA = Area(
+    rows=(
+        #    route       method roles  may  far  others newcomer nobody  subject
+        Row("overview",  "GET", EVERY, 200, 200, 200,   200,     302),
+        Row("facility",  "GET", EVERY, 200, 404, 403,   403,     302, "facility"),
+        Row("device",    "GET", STAFF, 200, 404, 403,   403,     302, "device"),
+    ),
+    subjects={
+        "facility": lambda world: world.park.branches[0].facility.pk,
+        "device": lambda world: world.park.branches[0].device.pk,
+        "channel": lambda world: world.park.branches[0].channel.pk,
+    },
+    sockets={
+        # what is watched          roles  may            far   others newcomer nobody
+        ("ws/live/", "facility"): (EVERY, "description", 4403, 4403,  4403,    4401),
+        ("ws/live/", "device"):   (STAFF, "description", 4403, 4403,  4403,    4401),
+    },
+)
+# fmt: on

@@ -1,0 +1,7 @@
+"""People, roles and invitations."""
+
+from __future__ import annotations
+
+from portal.tests.permission_rows.notation import Area
+
+AREA = Area()
