@@ -1,13 +1,16 @@
-"""The park: facilities, device types, devices, channels, loads."""
+"""The park: facilities, device types, devices, channels, loads; claims and imports of them."""
 
+from devices.models.claim import ClaimCode
 from devices.models.device import Channel, Device, DeviceState, Placement
 from devices.models.device_type import DeviceType, DeviceTypeChannel, Measurement
 from devices.models.facility import Facility, FacilityAccess, FacilityKind
+from devices.models.import_run import ImportKind, ImportRow, ImportRun, ImportState, Outcome
 from devices.models.load import Allocation, Load, LoadCategory
 
 __all__ = [
     "Allocation",
     "Channel",
+    "ClaimCode",
     "Device",
     "DeviceState",
     "DeviceType",
@@ -15,8 +18,13 @@ __all__ = [
     "Facility",
     "FacilityAccess",
     "FacilityKind",
+    "ImportKind",
+    "ImportRow",
+    "ImportRun",
+    "ImportState",
     "Load",
     "LoadCategory",
     "Measurement",
+    "Outcome",
     "Placement",
 ]

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BooleanField, DateTimeField, Expression, Func, IntegerField, TextField
 from psycopg import sql
 
 from devices.ingest.ledger import DeviceTotals
@@ -77,6 +78,53 @@ class Quarantined:
     message: bytes
 
 
+def connected(device_id: Expression) -> Func:
+    """For a query set: whether the device of an id expression has a connection; null without a
+    link.
+
+    These expressions are sub-queries on the narrow tables. A list that is sorted by another column
+    and cut to a page evaluates them for the rows of that page alone.
+    """
+    return _of_link("l.connected", device_id, BooleanField())
+
+
+def firmware_version(device_id: Expression) -> Func:
+    """For a query set: what the device said it runs when it last connected; null without a link."""
+    return _of_link("l.firmware_version", device_id, TextField())
+
+
+def last_seen_at(device_id: Expression) -> Func:
+    """For a query set: when the device was last heard of; null before its first connection."""
+    return _of_link(
+        "greatest(l.last_seen_at,"
+        " (SELECT c.last_received_at FROM device_cursor c WHERE c.device_id = l.device_id))",
+        device_id,
+        DateTimeField(null=True),
+    )
+
+
+def _of_link(column: str, device_id: Expression, output_field: Any) -> Func:
+    return Func(
+        device_id,
+        template="(SELECT %(column)s FROM device_link l WHERE l.device_id = %(expressions)s)",
+        column=column,
+        output_field=output_field,
+    )
+
+
+def devices_connected(facility_id: Expression) -> Func:
+    """For a query set: how many active devices of the facility of an id expression are connected.
+
+    Devices of its areas count with the areas.
+    """
+    return Func(
+        facility_id,
+        template="(SELECT count(*) FROM devices_device d JOIN device_link l ON l.device_id = d.id"
+        " WHERE d.facility_id = %(expressions)s AND d.state = 'active' AND l.connected)",
+        output_field=IntegerField(),
+    )
+
+
 def open_accounts(connection: BaseDatabaseWrapper, tenant_id: int, device_id: int) -> None:
     """The rows that a new device needs: its cursor and its link."""
     with connection.cursor() as cursor:
@@ -135,6 +183,28 @@ def cursors(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> dict[
         [list(device_ids)],
     )
     return {row[0]: Cursor(*row) for row in rows}
+
+
+def has_reported(connection: BaseDatabaseWrapper, device_id: int) -> bool:
+    """Whether the device has ever produced a message: what it is, is final from then on."""
+    rows = _rows(
+        connection,
+        "SELECT EXISTS (SELECT FROM device_cursor"
+        " WHERE device_id = %s AND produced + committed > 0)",
+        [device_id],
+    )
+    return bool(rows[0][0])
+
+
+def reported(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> frozenset[int]:
+    """Those of some devices that have ever produced a message."""
+    rows = _rows(
+        connection,
+        "SELECT device_id FROM device_cursor"
+        " WHERE device_id = ANY(%s) AND produced + committed > 0",
+        [list(device_ids)],
+    )
+    return frozenset(row[0] for row in rows)
 
 
 def recent_log(connection: BaseDatabaseWrapper, device_id: int, limit: int) -> list[LogLine]:

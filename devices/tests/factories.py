@@ -15,16 +15,22 @@ import numpy as np
 from django.db import connections
 
 from devices.domain import operations
+from devices.domain.claims_code import Code
 from devices.domain.operations import ChannelSpec, Registered
 from devices.models import (
     Allocation,
     Channel,
+    ClaimCode,
     Device,
     DeviceState,
     DeviceType,
     Facility,
     FacilityAccess,
+    ImportKind,
+    ImportRow,
+    ImportRun,
     Load,
+    Outcome,
     Placement,
 )
 from devices.protocol.data import Block, encode_data
@@ -162,6 +168,7 @@ def park() -> Park:
         consent = authorization(of, manager)
         kind = device_type(of)
         branches = branch(of, kind), branch(of, kind)
+        import_run(of)
     for made in branches:
         telemetry(made.device)
     return Park(of, manager, branches, consent)
@@ -178,9 +185,32 @@ def branch(of: Tenant, kind: DeviceType) -> Branch:
     allocation = operations.allocate_channel(
         channel_id=channel.pk, load_id=load.pk, starts_at=START, actor_id=None
     )
+    withdrawn_code(made)
     consumer = member(of, Role.CONSUMER)
     access = operations.grant_facility(membership_id=consumer.pk, facility_id=at.pk, actor_id=None)
     return Branch(at, made, channel, load, allocation, access)
+
+
+def withdrawn_code(of: Device) -> ClaimCode:
+    """A claim code that opens nothing any more."""
+    code = Code.draw()
+    return ClaimCode.objects.create(
+        tenant_id=of.tenant_id,
+        device=of,
+        code_sha256=code.sha256,
+        ending=code.ending,
+        expires_at=START,
+        withdrawn_at=START,
+    )
+
+
+def import_run(of: Tenant) -> ImportRun:
+    """An import with one row."""
+    run = ImportRun.objects.create(
+        tenant_id=of.pk, kind=ImportKind.FACILITIES, file_name=f"import-{number()}.csv"
+    )
+    ImportRow.objects.create(tenant_id=of.pk, run=run, line=2, outcome=Outcome.CREATE)
+    return run
 
 
 def frame_body(sequence: int, start_ms: int, values: list[list[int]], step_ms: int = 2000) -> bytes:

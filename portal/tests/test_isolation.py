@@ -52,11 +52,15 @@ NOT_NARROWED = {
     "tenants_accesstoken": "none",
     "tenants_refreshtoken": "none",
     "tenants_devicegrant": "none",
+    "devices_importrun": "none",
+    "devices_importrow": "none",
 }
 # Rows without a tenant are seen by everybody.
 SHARED = {"devices_devicetype", "devices_devicetypechannel"}
 DOORS = {
     "door_access_token",
+    "door_claim",
+    "door_claim_device",
     "door_tenant_of_application",
     "door_tenants_of_sign_on",
     "door_facilities_of",

@@ -1,0 +1,314 @@
+"""Changes to facilities and devices that people edit; each leaves an audit row.
+
+Every function needs an open scope that contains the tenant; `actor_id` is the user who acts, None
+for the system. A row outside the scope does not exist: the models' DoesNotExist is raised. What is
+refused is a ValidationError with a sentence at its field. `based_on` are the values that the edit
+began with (`registry_versions.values_of`): ChangedMeanwhile tells what has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from devices.domain import operations
+from devices.domain.operations import Address, Eviction, Registered, TransitionError
+from devices.domain.registry_refusals import told_at_fields
+from devices.domain.registry_versions import Values, require_unchanged
+from devices.models import (
+    Channel,
+    Device,
+    DeviceState,
+    DeviceTypeChannel,
+    Facility,
+    FacilityKind,
+    Placement,
+)
+from devices.telemetry import status
+from tenants.domain.audit import record, snapshot
+
+FACILITY_FIELDS: Final = (
+    "parent",
+    "name",
+    "kind",
+    "street",
+    "postal_code",
+    "city",
+    "region",
+    "country",
+    "latitude",
+    "longitude",
+    "time_zone",
+)
+DEVICE_FIELDS: Final = (
+    "facility",
+    "device_type",
+    "serial",
+    "name",
+    "placement",
+    "hardware_revision",
+    "state",
+)
+CHANNEL_FIELDS: Final = (
+    "number",
+    "key",
+    "name",
+    "quantity",
+    "unit",
+    "resolution",
+    "minimum",
+    "maximum",
+    "in_total",
+)
+# One request changes the states of so many devices at most; a page of the list has fewer.
+MAX_AT_ONCE: Final = 500
+
+_REPORTED: Final = gettext_lazy(
+    "The device has reported, so this is final: its stored readings rest on it. Register it anew"
+    " instead."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FacilityValues:
+    """What a facility shall be."""
+
+    name: str
+    kind: FacilityKind
+    time_zone: str
+    parent_id: int | None = None
+    address: Address = field(default_factory=Address)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceValues:
+    """What a device shall be."""
+
+    facility_id: int
+    device_type_id: int
+    serial: str
+    name: str
+    placement: Placement
+    hardware_revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StateResult:
+    """What became of one device: `refusal` is '' when its state was changed."""
+
+    device_id: int
+    serial: str
+    name: str
+    refusal: str
+    eviction: Eviction | None
+
+
+def create_facility(*, tenant_id: int, values: FacilityValues, actor_id: int | None) -> Facility:
+    """A new facility; below another one it belongs to that one's tenant, else to `tenant_id`."""
+    with told_at_fields("facility"):
+        if values.parent_id is not None:
+            tenant_id = Facility.objects.get(pk=values.parent_id).tenant_id
+        return operations.create_facility(
+            tenant_id=tenant_id,
+            name=values.name,
+            time_zone=values.time_zone,
+            kind=values.kind,
+            address=values.address,
+            parent_id=values.parent_id,
+            actor_id=actor_id,
+        )
+
+
+def update_facility(
+    *, facility_id: int, values: FacilityValues, based_on: Values | None, actor_id: int | None
+) -> Facility:
+    """Change a facility; its areas stay in it."""
+    with told_at_fields("facility"):
+        facility = Facility.objects.select_for_update().get(pk=facility_id)
+        require_unchanged(facility, based_on)
+        before = snapshot(facility)
+        facility.parent_id = values.parent_id
+        facility.name, facility.kind = values.name, values.kind
+        facility.time_zone = values.time_zone
+        for part in ("street", "postal_code", "city", "region", "country", "latitude", "longitude"):
+            setattr(facility, part, getattr(values.address, part))
+        facility.full_clean()
+        facility.save(update_fields=FACILITY_FIELDS)
+        _record_change("facility.change", facility, before, actor_id)
+    return facility
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A device registered anew: the new record, and the notice when the former was revoked."""
+
+    registered: Registered
+    eviction: Eviction | None
+
+
+def register_device(
+    *, values: DeviceValues, state: DeviceState, actor_id: int | None
+) -> Registered:
+    """A new device of its facility's tenant, with a secret that is shown once."""
+    with told_at_fields("device"):
+        return operations.register_device(
+            tenant_id=Facility.objects.get(pk=values.facility_id).tenant_id,
+            facility_id=values.facility_id,
+            device_type_id=values.device_type_id,
+            serial=values.serial,
+            name=values.name,
+            placement=values.placement,
+            hardware_revision=values.hardware_revision,
+            state=state,
+            actor_id=actor_id,
+        )
+
+
+@transaction.atomic
+def register_anew(
+    *, device_id: int, values: DeviceValues, state: DeviceState, revoke: bool, actor_id: int | None
+) -> Replacement:
+    """A new record for a device that was moved; the former keeps its readings.
+
+    With `revoke` the former record is revoked, unless it is already.
+    """
+    former = Device.objects.select_for_update().get(pk=device_id)
+    registered = register_device(values=values, state=state, actor_id=actor_id)
+    record(
+        tenant_id=former.tenant_id,
+        actor_id=actor_id,
+        action="device.register_anew",
+        subject=former,
+        after={"successor": registered.device.pk, "serial": registered.device.serial},
+    )
+    eviction = None
+    if revoke and former.state != DeviceState.REVOKED:
+        eviction = operations.change_state(
+            device_id=former.pk, state=DeviceState.REVOKED, actor_id=actor_id
+        )
+    return Replacement(registered, eviction)
+
+
+def update_device(
+    *, device_id: int, values: DeviceValues, based_on: Values | None, actor_id: int | None
+) -> Device:
+    """Change a device. Facility, type and serial are final once it has reported."""
+    with told_at_fields("device"):
+        device = Device.objects.select_for_update().get(pk=device_id)
+        require_unchanged(device, based_on)
+        if device.state == DeviceState.REVOKED:
+            raise ValidationError(
+                {
+                    NON_FIELD_ERRORS: [
+                        _("The device is revoked: its record is not changed any more.")
+                    ]
+                }
+            )
+        _require_movable(device, values)
+        before = snapshot(device)
+        retyped = values.device_type_id != device.device_type_id
+        device.facility_id = values.facility_id
+        device.device_type_id = values.device_type_id
+        device.serial, device.name = values.serial, values.name
+        device.placement = values.placement
+        device.hardware_revision = values.hardware_revision
+        device.full_clean()
+        device.save(update_fields=[name for name in DEVICE_FIELDS if name != "state"])
+        if retyped:
+            _copy_channels_anew(device)
+        _record_change("device.change", device, before, actor_id)
+    return device
+
+
+def _require_movable(device: Device, values: DeviceValues) -> None:
+    """Raises ValidationError at each of facility, type and serial that may not change any more."""
+    changed = [
+        field
+        for field, before, after in (
+            ("facility", device.facility_id, values.facility_id),
+            ("device_type", device.device_type_id, values.device_type_id),
+            ("serial", device.serial, values.serial),
+        )
+        if before != after
+    ]
+    if not changed:
+        return
+    if status.has_reported(connection, device.pk):
+        raise ValidationError({field: [_REPORTED] for field in changed})
+    if "device_type" in changed and device.channels.filter(allocations__isnull=False).exists():
+        sentence = _("Its channels are allocated to loads: remove the allocations first.")
+        raise ValidationError({"device_type": [sentence]})
+
+
+def _copy_channels_anew(device: Device) -> None:
+    """The channels of the device's new type instead of those of the former."""
+    device.channels.all().delete()
+    copied = DeviceTypeChannel.objects.filter(device_type_id=device.device_type_id)
+    Channel.objects.bulk_create(
+        Channel(
+            tenant_id=device.tenant_id,
+            device=device,
+            **{name: getattr(channel, name) for name in CHANNEL_FIELDS},
+        )
+        for channel in copied
+    )
+
+
+def change_states(
+    *, device_ids: Sequence[int], state: DeviceState, actor_id: int | None
+) -> tuple[StateResult, ...]:
+    """Suspend or activate several devices, each by itself; in the order of their names.
+
+    A device that cannot change is told with the reason, and the others change all the same. What
+    is outside of the scope is left out. At most MAX_AT_ONCE devices.
+    """
+    if len(device_ids) > MAX_AT_ONCE:
+        raise ValidationError(
+            _("At most %(count)d devices can be changed at once.") % {"count": MAX_AT_ONCE}
+        )
+    devices = Device.objects.filter(pk__in=device_ids).order_by("name", "pk")
+    return tuple(_change_state(device, state, actor_id) for device in devices)
+
+
+def _change_state(device: Device, state: DeviceState, actor_id: int | None) -> StateResult:
+    if device.state == state:
+        refusal, eviction = _("It is in this state already."), None
+    else:
+        try:
+            eviction = operations.change_state(device_id=device.pk, state=state, actor_id=actor_id)
+            refusal = ""
+        except TransitionError:
+            refusal, eviction = _refusal(DeviceState(device.state)), None
+    return StateResult(device.pk, device.serial, device.name, refusal, eviction)
+
+
+def _refusal(state: DeviceState) -> str:
+    match state:
+        case DeviceState.REVOKED:
+            return _("It is revoked, which is final. Register it anew.")
+        case DeviceState.PLANNED:
+            return _("It is planned and has never been active: it can be activated or revoked.")
+        case _:
+            return _("Its state does not allow it.")
+
+
+def _record_change(
+    action: str, row: Facility | Device, before: dict[str, object], actor_id: int | None
+) -> None:
+    after = snapshot(row)
+    if after == before:
+        return
+    record(
+        tenant_id=row.tenant_id,
+        actor_id=actor_id,
+        action=action,
+        subject=row,
+        before=before,
+        after=after,
+    )

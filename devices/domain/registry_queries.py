@@ -1,0 +1,336 @@
+"""What the pages of the registry read: lists as query sets, and what a form begins with.
+
+Lists are annotated and ordered query sets, so that a table sorts, filters and slices in SQL.
+Everything needs an open scope and sees what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from devices.domain.queries import DeviceNotFound, FacilityNotFound
+from devices.domain.registry_operations import DEVICE_FIELDS, FACILITY_FIELDS
+from devices.domain.registry_versions import values_of
+from devices.models import (
+    Allocation,
+    Channel,
+    Device,
+    DeviceState,
+    DeviceType,
+    Facility,
+    Load,
+)
+from devices.telemetry import status
+
+
+class DeviceTypeNotFound(Exception):  # noqa: N818 - it reads as what happened
+    """No such device type in the scope."""
+
+
+class LoadNotFound(Exception):  # noqa: N818 - it reads as what happened
+    """No such load in the scope."""
+
+
+class AllocationNotFound(Exception):  # noqa: N818 - it reads as what happened
+    """No such allocation in the scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One entry of a choice; `tenant_name` is '' while the scope holds one tenant alone."""
+
+    pk: int
+    label: str
+    tenant_id: int | None
+    tenant_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FacilityForm:
+    """What the form of a facility begins with; `parents` leave out itself and what lies in it."""
+
+    facility_id: int | None
+    name: str
+    values: Mapping[str, Any]
+    parents: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceForm:
+    """What the form of a device begins with; `reported`: facility, type and serial are final."""
+
+    device_id: int | None
+    name: str
+    state: str
+    reported: bool
+    values: Mapping[str, Any]
+    facilities: tuple[Choice, ...]
+    types: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllocatedPeriod:
+    """A channel measured a load from `starts_at` until before `ends_at` (None: until now on)."""
+
+    allocation_id: int
+    device_id: int
+    device_name: str
+    channel_name: str
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEntry:
+    """A load with its allocations, the newest first."""
+
+    load_id: int
+    name: str
+    category: str
+    allocations: tuple[AllocatedPeriod, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadsOfFacility:
+    """The loads of a facility by name."""
+
+    facility_id: int
+    name: str
+    time_zone: str
+    loads: tuple[LoadEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadForm:
+    """What the forms of a load and its allocations begin with; `channels` are the facility's."""
+
+    load_id: int
+    facility_id: int
+    facility_name: str
+    time_zone: str
+    name: str
+    values: Mapping[str, Any]
+    channels: tuple[Choice, ...]
+
+
+def facility_rows() -> QuerySet[Facility]:
+    """The facilities by name, with `devices` (active), `online` of them, `parent_name`."""
+    active = (
+        Device.objects.filter(facility=OuterRef("pk"), state=DeviceState.ACTIVE)
+        .order_by()
+        .values("facility")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    return Facility.objects.annotate(
+        devices=Coalesce(Subquery(active, output_field=IntegerField()), 0),
+        online=status.devices_connected(F("pk")),  # type: ignore[arg-type]
+        parent_name=F("parent__name"),
+    ).order_by("name", "pk")
+
+
+def device_rows() -> QuerySet[Device]:
+    """The devices in every state by name, with facility and type names and how they are linked.
+
+    Annotations: `facility_name`, `type_name`, `connected`, `last_seen_at`, `firmware_version`.
+    """
+    return Device.objects.annotate(
+        facility_name=F("facility__name"),
+        zone=F("facility__time_zone"),
+        type_name=F("device_type__name"),
+        connected=status.connected(F("pk")),  # type: ignore[arg-type]
+        last_seen_at=status.last_seen_at(F("pk")),  # type: ignore[arg-type]
+        firmware_version=status.firmware_version(F("pk")),  # type: ignore[arg-type]
+    ).order_by("name", "pk")
+
+
+def device_type_rows() -> QuerySet[DeviceType]:
+    """The types of the scope's tenants and those for all, with `channel_count`, `device_count`."""
+    channels = (
+        DeviceType.objects.filter(pk=OuterRef("pk"))
+        .order_by()
+        .values("pk")
+        .annotate(count=Count("channels"))
+        .values("count")
+    )
+    devices = (
+        Device.objects.filter(device_type=OuterRef("pk"))
+        .order_by()
+        .values("device_type")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    return DeviceType.objects.annotate(
+        channel_count=Coalesce(Subquery(channels, output_field=IntegerField()), 0),
+        device_count=Coalesce(Subquery(devices, output_field=IntegerField()), 0),
+    ).order_by("name", "pk")
+
+
+def device_type(*, type_id: int) -> DeviceType:
+    """A type with its channels fetched; two queries. Raises DeviceTypeNotFound."""
+    found = DeviceType.objects.filter(pk=type_id).prefetch_related("channels").first()
+    if found is None:
+        raise DeviceTypeNotFound(f"device type {type_id}")
+    return found
+
+
+def facility_choices() -> tuple[Choice, ...]:
+    """The facilities of the scope, each with the path to it; one query."""
+    return tuple(_facility_choices(list(_facilities_with_tenants())))
+
+
+def facility_form(*, facility_id: int | None = None) -> FacilityForm:
+    """For a new facility or an existing one; one query. Raises FacilityNotFound."""
+    rows = list(_facilities_with_tenants())
+    if facility_id is None:
+        return FacilityForm(None, "", {}, tuple(_facility_choices(rows)))
+    row = next((row for row in rows if row.pk == facility_id), None)
+    if row is None:
+        raise FacilityNotFound(f"facility {facility_id}")
+    inside = _inside(rows, facility_id)
+    parents = (
+        choice
+        for choice in _facility_choices(rows)
+        if choice.pk not in inside and choice.tenant_id == row.tenant_id
+    )
+    return FacilityForm(row.pk, row.name, values_of(row, FACILITY_FIELDS), tuple(parents))
+
+
+def device_form(*, device_id: int | None = None) -> DeviceForm:
+    """For a new device (two queries) or an existing one (four). Raises DeviceNotFound."""
+    facilities = facility_choices()
+    types = _type_choices(with_tenants=any(choice.tenant_name for choice in facilities))
+    if device_id is None:
+        return DeviceForm(None, "", "", False, {}, facilities, types)
+    row = Device.objects.filter(pk=device_id).first()
+    if row is None:
+        raise DeviceNotFound(f"device {device_id}")
+    return DeviceForm(
+        device_id=row.pk,
+        name=row.name,
+        state=row.state,
+        reported=status.has_reported(connection, row.pk),
+        values=values_of(row, DEVICE_FIELDS),
+        facilities=tuple(one for one in facilities if one.tenant_id == row.tenant_id),
+        types=tuple(one for one in types if one.tenant_id in {None, row.tenant_id}),
+    )
+
+
+def loads_of(*, facility_id: int) -> LoadsOfFacility:
+    """The loads of a facility and what measures them; three queries. Raises FacilityNotFound."""
+    facility = Facility.objects.filter(pk=facility_id).first()
+    if facility is None:
+        raise FacilityNotFound(f"facility {facility_id}")
+    periods: dict[int, list[AllocatedPeriod]] = {}
+    allocations = Allocation.objects.filter(facility=facility).select_related("channel__device")
+    for row in allocations.order_by("-starts_at", "pk"):
+        periods.setdefault(row.load_id, []).append(_period(row))
+    loads = Load.objects.filter(facility=facility).order_by("name", "pk")
+    return LoadsOfFacility(
+        facility.pk,
+        facility.name,
+        facility.time_zone,
+        tuple(
+            LoadEntry(load.pk, load.name, load.category, tuple(periods.get(load.pk, ())))
+            for load in loads
+        ),
+    )
+
+
+def load_form(*, load_id: int) -> LoadForm:
+    """A load and the channels that can measure it; two queries. Raises LoadNotFound."""
+    load = Load.objects.filter(pk=load_id).select_related("facility").first()
+    if load is None:
+        raise LoadNotFound(f"load {load_id}")
+    channels = (
+        Channel.objects.filter(device__facility=load.facility_id)
+        .exclude(device__state=DeviceState.REVOKED)
+        .select_related("device")
+        .order_by("device__name", "device_id", "number")
+    )
+    return LoadForm(
+        load_id=load.pk,
+        facility_id=load.facility_id,
+        facility_name=load.facility.name,
+        time_zone=load.facility.time_zone,
+        name=load.name,
+        values=values_of(load, ("name", "category")),
+        channels=tuple(
+            Choice(row.pk, f"{row.device.name} · {row.name}", row.tenant_id, "") for row in channels
+        ),
+    )
+
+
+def allocation_entry(*, allocation_id: int) -> tuple[AllocatedPeriod, LoadForm]:
+    """An allocation with its load; three queries. Raises AllocationNotFound."""
+    row = Allocation.objects.filter(pk=allocation_id).select_related("channel__device").first()
+    if row is None:
+        raise AllocationNotFound(f"allocation {allocation_id}")
+    return _period(row), load_form(load_id=row.load_id)
+
+
+def _period(row: Allocation) -> AllocatedPeriod:
+    return AllocatedPeriod(
+        row.pk,
+        row.channel.device_id,
+        row.channel.device.name,
+        row.channel.name,
+        row.starts_at,
+        row.ends_at,
+    )
+
+
+def _facilities_with_tenants() -> QuerySet[Facility]:
+    return Facility.objects.select_related("tenant").order_by("name", "pk")
+
+
+def _facility_choices(rows: list[Facility]) -> list[Choice]:
+    """Labels are paths from the top, so that two areas of one name are told apart."""
+    by_id = {row.pk: row for row in rows}
+    several = len({row.tenant_id for row in rows}) > 1
+    choices = [
+        Choice(row.pk, _path(row, by_id), row.tenant_id, row.tenant.name if several else "")
+        for row in rows
+    ]
+    return sorted(choices, key=lambda choice: (choice.tenant_name, choice.label.casefold()))
+
+
+def _path(row: Facility, by_id: Mapping[int, Facility]) -> str:
+    names, at = [row.name], row
+    # A narrowed scope may hold an area without the facility around it.
+    while at.parent_id is not None and at.parent_id in by_id:
+        at = by_id[at.parent_id]
+        names.append(at.name)
+    return PATH_SEPARATOR.join(reversed(names))
+
+
+PATH_SEPARATOR = " › "
+
+
+def _inside(rows: list[Facility], facility_id: int) -> set[int]:
+    """A facility and all that lies in it."""
+    inside, before = {facility_id}, 0
+    while len(inside) > before:
+        before = len(inside)
+        inside |= {row.pk for row in rows if row.parent_id in inside}
+    return inside
+
+
+def _type_choices(*, with_tenants: bool) -> tuple[Choice, ...]:
+    rows = DeviceType.objects.select_related("tenant").order_by("name", "pk")
+    return tuple(
+        Choice(
+            row.pk,
+            f"{row.name} ({row.code})",
+            row.tenant_id,
+            row.tenant.name if with_tenants and row.tenant else "",
+        )
+        for row in rows
+    )
