@@ -121,7 +121,7 @@ class LoadForm:
 
 
 def facility_rows() -> QuerySet[Facility]:
-    """The facilities by name, with `devices` (active), `online` of them, `parent_name`."""
+    """The facilities by name, with `device_count` (active), `online_count` of them, `parent_name`."""
     active = (
         Device.objects.filter(facility=OuterRef("pk"), state=DeviceState.ACTIVE)
         .order_by()
@@ -130,8 +130,8 @@ def facility_rows() -> QuerySet[Facility]:
         .values("count")
     )
     return Facility.objects.annotate(
-        devices=Coalesce(Subquery(active, output_field=IntegerField()), 0),
-        online=status.devices_connected(F("pk")),  # type: ignore[arg-type]
+        device_count=Coalesce(Subquery(active, output_field=IntegerField()), 0),
+        online_count=status.devices_connected(F("pk")),  # type: ignore[arg-type]
         parent_name=F("parent__name"),
     ).order_by("name", "pk")
 

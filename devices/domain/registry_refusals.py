@@ -148,7 +148,7 @@ def _worded(error: ValidationError, subject: str) -> ValidationError:
                 worded.setdefault(field, []).append(one)
             else:
                 at, sentence = SENTENCES[name]
-                worded.setdefault(at, []).append(ValidationError(sentence, code=one.code))
+                worded.setdefault(at, []).append(ValidationError(str(sentence), code=one.code))
     return ValidationError(worded)
 
 

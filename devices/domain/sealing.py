@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from django.utils.encoding import force_bytes
 
 
 class BrokenSeal(Exception):  # noqa: N818 - it reads as what happened
@@ -37,6 +38,6 @@ def _box(purpose: str) -> MultiFernet:
     return MultiFernet([Fernet(_key(key, purpose)) for key in keys])
 
 
-def _key(secret: str, purpose: str) -> bytes:
+def _key(secret: str | bytes, purpose: str) -> bytes:
     derived = HKDF(SHA256(), 32, salt=None, info=f"wattline seal {purpose}".encode())
-    return base64.urlsafe_b64encode(derived.derive(secret.encode()))
+    return base64.urlsafe_b64encode(derived.derive(force_bytes(secret)))

@@ -197,6 +197,7 @@ def test_a_client_claims_a_device_of_the_operator(maker: Tenant, client: Tenant)
         assert not Device.objects.filter(pk=stock.pk).exists()
         assert not ClaimCode.objects.exists()
         handed = AuditEntry.objects.get(action="device.hand_over")
+        assert handed.after is not None
         assert (handed.subject_id, handed.after["tenant"]) == (stock.pk, client.pk)
 
 
