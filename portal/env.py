@@ -9,6 +9,7 @@ being exported.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -113,3 +114,40 @@ def database(name: str, *, optional: bool = False) -> dict[str, Any]:
         "PORT": str(parts.port or ""),
         "OPTIONS": dict(parse_qsl(parts.query)),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """A server that takes messages; without TLS from the start STARTTLS is demanded of it."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    tls_from_the_start: bool
+
+
+def mail_server(name: str) -> MailServer | None:
+    """The server of a URL `smtp://user:password@host:587` or `smtps://…:465`; None when unset."""
+    url = text(name, "")
+    if not url:
+        return None
+    problem = SettingError(
+        f"{name} is not the URL of a mail server: set it to smtp://user:password@host:587 or "
+        "smtps://user:password@host:465"
+    )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise problem from None
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise problem
+    tls = parts.scheme == "smtps"
+    return MailServer(
+        host=parts.hostname,
+        port=port or (465 if tls else 587),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        tls_from_the_start=tls,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from portal import env
 from tenants.permissions import ACCESS_SCOPES
@@ -12,6 +13,9 @@ HOME = env.home()
 
 DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY")
+# How many proxies of our own stand between clients and this process; each appends to
+# X-Forwarded-For. A proxy on the same machine is taken into account by the ASGI server already.
+PROXIES = env.integer("WATTLINE_PROXIES", 0, minimum=0, maximum=10)
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
 # Behind a TLS proxy; `make up` serves plain HTTP on loopback.
@@ -27,6 +31,12 @@ INSTALLED_APPS = [
     "django_tables2",
     "django_filters",
     "oauth2_provider",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "django.forms",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -47,6 +57,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "portal.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "portal.frame.middleware.HtmxMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -148,6 +160,23 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 
+# --- E-mail: portal/mail.py ---
+
+# smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465; without it messages
+# become files.
+MAIL_DIR = HOME / "mail"
+_EMAIL = env.mail_server("EMAIL_URL")
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend" if _EMAIL else "portal.mail.FolderBackend"
+)
+EMAIL_HOST = _EMAIL.host if _EMAIL else ""
+EMAIL_PORT = _EMAIL.port if _EMAIL else 0
+EMAIL_HOST_USER = _EMAIL.user if _EMAIL else ""
+EMAIL_HOST_PASSWORD = _EMAIL.password if _EMAIL else ""
+EMAIL_USE_SSL = bool(_EMAIL and _EMAIL.tls_from_the_start)
+EMAIL_USE_TLS = bool(_EMAIL and not _EMAIL.tls_from_the_start)
+EMAIL_TIMEOUT = 20
+
 # --- OAuth2 and OpenID Connect: docs/sign-on.md ---
 
 # The address that people and applications know this installation by; it is the issuer of tokens.
@@ -155,6 +184,9 @@ PUBLIC_URL = env.text(
     "WATTLINE_URL",
     f"http://localhost:{env.integer('WATTLINE_PORT', 8000, minimum=1, maximum=65535)}",
 ).rstrip("/")
+DEFAULT_FROM_EMAIL = env.text(
+    "WATTLINE_MAIL_FROM", f"Wattline <no-reply@{urlsplit(PUBLIC_URL).hostname or 'localhost'}>"
+)
 # The keys that sign ID tokens; all web and worker processes of an installation share this folder.
 OIDC_KEYS_DIR = Path(env.text("OIDC_KEYS_DIR", str(HOME / "oidc")))
 

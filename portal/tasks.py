@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from smtplib import SMTPException
 from typing import Any, Final
 
 import requests
 from celery import current_task, shared_task
 from django.conf import settings
 
+from portal import mail
 from portal.oauth import backchannel
 from tenants.domain.oauth_operations import remove_expired
 from tenants.domain.queries import all_tenant_ids
@@ -21,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Waits between the attempts, in seconds; together well below the broker's visibility time-out.
 LOGOUT_RETRIES: Final = (2, 10, 60, 300, 900)
+MAIL_RETRIES: Final = (5, 30, 120, 600, 1800)
 # Codes, tokens and ended sessions are kept this long beyond their end.
 EXPIRED_RETENTION: Final = timedelta(days=1)
 
@@ -39,6 +42,19 @@ def send_logout_token(*, uri: str, client_id: str, user_id: int, sid: str, **_: 
             logger.warning("logout_notice_lost client=%s reason=%r", client_id, str(error))
             return
         raise current_task.retry(exc=error, countdown=LOGOUT_RETRIES[attempt]) from error
+
+
+@shared_task(base=KeywordTask, name="portal.send_mail", max_retries=len(MAIL_RETRIES))
+def send_mail(*, template: str, to: str, language: str, context: dict[str, Any], **_: Any) -> None:
+    """Send one message (`portal/mail.py`); a server that does not take it is tried again."""
+    try:
+        mail.send(template=template, to=to, language=language, context=context)
+    except (SMTPException, OSError) as error:
+        attempt = current_task.request.retries
+        if attempt >= len(MAIL_RETRIES):
+            logger.exception("mail.lost template=%s", template)
+            return
+        raise current_task.retry(exc=error, countdown=MAIL_RETRIES[attempt]) from error
 
 
 @shared_task(base=KeywordTask, name="portal.remove_expired_tokens")

@@ -17,7 +17,7 @@ from tenants.models import User
 from tenants.scope import open_scope
 
 _AUTHENTICATED_AT: Final = "authenticated_at"
-_SID: Final = "oauth_sid"
+SID: Final = "oauth_sid"
 
 
 def note_authentication(request: HttpRequest) -> None:
@@ -36,14 +36,14 @@ def authenticated_at(request: HttpRequest) -> datetime:
 
 def sid_of(request: HttpRequest) -> UUID:
     """The identifier of this session for applications; made at the first call."""
-    if _SID not in request.session:
-        request.session[_SID] = str(uuid4())
-    return UUID(request.session[_SID])
+    if SID not in request.session:
+        request.session[SID] = str(uuid4())
+    return UUID(request.session[SID])
 
 
 def known_sid(request: HttpRequest) -> UUID | None:
     """The identifier of this session, if any application knows it."""
-    found = request.session.get(_SID)
+    found = request.session.get(SID)
     return UUID(found) if found else None
 
 

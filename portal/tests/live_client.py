@@ -104,10 +104,12 @@ async def open_socket(headers: list[tuple[bytes, bytes]]) -> tuple[Any, bool]:
 
 
 @asynccontextmanager
-async def page(user: User | None) -> AsyncIterator[Page]:
-    """An open socket of a signed-in user (None: of nobody)."""
+async def page(user: User | None, *, session_key: str | None = None) -> AsyncIterator[Page]:
+    """An open socket of a signed-in user (None: of nobody), by a session of that user's if given."""
     headers = [(b"origin", b"http://localhost")]
-    if user is not None:
+    if session_key is not None:
+        headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={session_key}".encode()))
+    elif user is not None:
         cookie = await in_thread(session_cookie, user)
         headers.append((b"cookie", cookie.encode()))
     socket, accepted = await open_socket(headers)

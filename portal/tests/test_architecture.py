@@ -18,6 +18,7 @@ LAYERS: Final = (
     {"contenttypes"},
     {"auth", "sessions"},
     {"tenants"},
+    {"account", "mfa", "socialaccount", "usersessions"},  # of allauth, for every app alike
     {"devices"},
     {"firmware", "billing"},
     {"portal"},

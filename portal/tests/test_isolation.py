@@ -29,6 +29,13 @@ from tenants.scope import FACILITY_SETTING, NO_SCOPE_SQLSTATE, TENANT_SETTING, S
 
 # Tables of the application that belong to no tenant.
 TENANTLESS = {
+    "account_emailaddress",
+    "account_emailconfirmation",
+    "mfa_authenticator",
+    "socialaccount_socialaccount",
+    "socialaccount_socialapp",
+    "socialaccount_socialtoken",
+    "usersessions_usersession",
     "auth_group",
     "auth_group_permissions",
     "auth_permission",

@@ -1,0 +1,153 @@
+"""A browser's session: how it begins, which ones a person has, and how they end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from importlib import import_module
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from portal.account import devices
+from portal.account.addresses import client_address
+from portal.account.devices import Device
+from portal.live.notices import memberships_changed
+from portal.oauth import session as sign_on
+from portal.tasks import send_mail
+from tenants.models import User
+
+# Session key: the session stands in the person's list, so its last use is kept there.
+LISTED: Final = "listed"
+# Session key: how the person proved who it is, codes of `Method`.
+METHODS: Final = "sign_in_methods"
+# Attribute of a request whose response has the browser remembered (`middleware.py`).
+REMEMBER: Final = "_remember_device_of"
+_BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
+
+
+def sign_in(request: HttpRequest, user: User, *, method: str) -> None:
+    """Sign `user` in, who has proven by `method` who it is.
+
+    The session gets a new key; when somebody else was signed in, that session ends everywhere
+    first. The session is listed, and the person told of it by e-mail when the browser is new.
+    """
+    before = request.user
+    if isinstance(before, User) and before != user:
+        sign_on.end_everywhere(sign_on.known_sid(request))
+        auth.logout(request)
+    is_first = user.last_login is None
+    auth.login(request, user, backend=_BACKEND)
+    sign_on.note_authentication(request)
+    request.session[METHODS] = [method]
+    request.session[LISTED] = True
+    _list(request, user)
+    setattr(request, REMEMBER, user.pk)
+    if not is_first and not devices.is_known(request, user.pk):
+        _tell_of_new_device(request, user)
+
+
+def _list(request: HttpRequest, user: User) -> None:
+    now = timezone.now()
+    values = {
+        "user": user,
+        "ip": client_address(request) or "0.0.0.0",  # noqa: S104 - of a Unix socket; not bound
+        "user_agent": request.headers.get("User-Agent", "")[:200],
+        "last_seen_at": now,
+    }
+    UserSession.objects.update_or_create(
+        session_key=request.session.session_key, defaults=values, create_defaults=values
+    )
+
+
+def _tell_of_new_device(request: HttpRequest, user: User) -> None:
+    moment = datetime.now(ZoneInfo(user.time_zone))
+    context = {
+        "name": user.get_full_name(),
+        "device": str(devices.describe(request.headers.get("User-Agent", ""))),
+        "address": client_address(request),
+        "time": f"{date_format(moment, 'DATETIME_FORMAT')} ({user.time_zone})",
+        "action_url": f"{settings.PUBLIC_URL}{reverse('account-sessions')}",
+    }
+    transaction.on_commit(
+        partial(
+            send_mail.delay,
+            template="new_device",
+            to=user.email,
+            language=user.language,
+            context=context,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """One place where a person is signed in; `is_current` for the one that asks."""
+
+    session_id: int
+    device: Device
+    address: str
+    signed_in_at: datetime
+    last_seen_at: datetime
+    is_current: bool
+
+
+def sessions_of(*, user_id: int, current_key: str | None) -> tuple[SessionFacts, ...]:
+    """Sessions of a user that still hold, the current one first, then by last use; two queries."""
+    listed = list(UserSession.objects.filter(user_id=user_id))
+    alive = set(
+        Session.objects.filter(
+            session_key__in=[session.session_key for session in listed],
+            expire_date__gt=timezone.now(),
+        ).values_list("session_key", flat=True)
+    )
+    facts = [
+        SessionFacts(
+            session_id=session.pk,
+            device=devices.describe(session.user_agent),
+            address=session.ip,
+            signed_in_at=session.created_at,
+            last_seen_at=session.last_seen_at,
+            is_current=session.session_key == current_key,
+        )
+        for session in listed
+        if session.session_key in alive
+    ]
+    return tuple(sorted(facts, key=lambda s: (not s.is_current, -s.last_seen_at.timestamp())))
+
+
+def end_session(*, user_id: int, session_id: int) -> None:
+    """End one session of the user; raises UserSession.DoesNotExist for anybody else's."""
+    end_sessions([UserSession.objects.get(pk=session_id, user_id=user_id)])
+
+
+def end_other_sessions(*, user_id: int, current_key: str | None) -> int:
+    """End all sessions of the user but the current one; returns how many there were."""
+    others = list(UserSession.objects.filter(user_id=user_id).exclude(session_key=current_key))
+    end_sessions(others)
+    return len(others)
+
+
+def end_sessions(sessions: list[UserSession]) -> None:
+    """End sessions at once: pages, sockets, and every application that they signed in to."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    for session in sessions:
+        stored = store(session.session_key)
+        sid = stored.get(sign_on.SID)
+        if sid:
+            sign_on.end_everywhere(UUID(sid))
+        stored.delete()
+        session.delete()
+    for user_id in {session.user_id for session in sessions}:
+        transaction.on_commit(partial(memberships_changed, user_id))
