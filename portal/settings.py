@@ -13,9 +13,6 @@ HOME = env.home()
 
 DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY")
-# How many proxies of our own stand between clients and this process; each appends to
-# X-Forwarded-For. A proxy on the same machine is taken into account by the ASGI server already.
-PROXIES = env.integer("WATTLINE_PROXIES", 0, minimum=0, maximum=10)
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
 # Behind a TLS proxy; `make up` serves plain HTTP on loopback.

@@ -11,8 +11,8 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from portal.account import devices
-from portal.account.addresses import client_address
 from portal.account.session import LISTED, REMEMBER
+from portal.middleware import client_address
 
 # The list of sessions says when each was used last, to this many seconds.
 SEEN_EVERY_S = 300

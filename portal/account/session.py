@@ -21,9 +21,9 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from portal.account import devices
-from portal.account.addresses import client_address
 from portal.account.devices import Device
 from portal.live.notices import memberships_changed
+from portal.middleware import client_address
 from portal.oauth import session as sign_on
 from portal.tasks import send_mail
 from tenants.models import User
@@ -76,7 +76,7 @@ def _tell_of_new_device(request: HttpRequest, user: User) -> None:
     context = {
         "name": user.get_full_name(),
         "device": str(devices.describe(request.headers.get("User-Agent", ""))),
-        "address": client_address(request),
+        "address": client_address(request) or "",
         "time": f"{date_format(moment, 'DATETIME_FORMAT')} ({user.time_zone})",
         "action_url": f"{settings.PUBLIC_URL}{reverse('account-sessions')}",
     }

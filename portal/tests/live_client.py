@@ -105,7 +105,7 @@ async def open_socket(headers: list[tuple[bytes, bytes]]) -> tuple[Any, bool]:
 
 @asynccontextmanager
 async def page(user: User | None, *, session_key: str | None = None) -> AsyncIterator[Page]:
-    """An open socket of a signed-in user (None: of nobody), by a session of that user's if given."""
+    """An open socket of a signed-in user (None: of nobody), or of one session."""
     headers = [(b"origin", b"http://localhost")]
     if session_key is not None:
         headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={session_key}".encode()))

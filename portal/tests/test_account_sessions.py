@@ -18,7 +18,6 @@ from pytest_django import Settings
 
 from devices.tests import factories as park_factories
 from portal.account import devices, session
-from portal.account.addresses import client_address
 from portal.account.middleware import AccountMiddleware
 from portal.tests.live_client import own_hub, page
 from tenants.models import User
@@ -165,22 +164,3 @@ async def test_ended_session_closes_its_sockets() -> None:
         while not isinstance(received[-1], str):
             received.append(await socket.receive())
         assert received[-1] == "closed 4401"
-
-
-@pytest.mark.parametrize(
-    ("proxies", "forwarded", "expected"),
-    [
-        (0, "198.51.100.1", "127.0.0.1"),
-        (1, "6.6.6.6, 198.51.100.1", "198.51.100.1"),
-        (2, "6.6.6.6, 198.51.100.1, 10.0.0.2", "198.51.100.1"),
-        (2, "198.51.100.1", "127.0.0.1"),
-        (1, "nonsense", "127.0.0.1"),
-        (1, "6.6.6.6,2001:DB8::1", "2001:db8::1"),
-    ],
-)
-def test_address_of_the_client_is_what_our_own_proxy_says(
-    settings: Settings, proxies: int, forwarded: str, expected: str
-) -> None:
-    settings.PROXIES = proxies
-    request = RequestFactory().get("/", headers={"x-forwarded-for": forwarded})
-    assert client_address(request) == expected

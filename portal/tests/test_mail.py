@@ -67,7 +67,7 @@ def test_template_without_subject_is_an_error(settings: Settings, tmp_path: Path
     for name in ("bad.txt", "bad.html"):
         (tmp_path / "mail" / name).write_text("No subject\n")
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
-    with pytest.raises(mail.BadTemplate, match="mail/bad.txt must begin"):
+    with pytest.raises(mail.BadTemplate, match=r"mail/bad\.txt must begin"):
         mail.send(template="bad", to="a@example.org", language="en", context={})
 
 
