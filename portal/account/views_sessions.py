@@ -19,9 +19,9 @@ from portal.account import session
 from tenants.models import User
 
 
-@login_required
-@never_cache
 @require_GET
+@never_cache
+@login_required
 def sessions(request: HttpRequest) -> HttpResponse:
     """All sessions of the person, each with a button that ends it."""
     user = cast(User, request.user)
@@ -30,8 +30,8 @@ def sessions(request: HttpRequest) -> HttpResponse:
     return render(request, "account/sessions.html", context)
 
 
-@login_required
 @require_POST
+@login_required
 def end(request: HttpRequest, pk: int) -> HttpResponse:
     """End one session, which may be the one that asks."""
     try:
@@ -42,8 +42,8 @@ def end(request: HttpRequest, pk: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("account-sessions"))
 
 
-@login_required
 @require_POST
+@login_required
 def end_others(request: HttpRequest) -> HttpResponse:
     """End all sessions but the one that asks."""
     ended = session.end_other_sessions(
