@@ -37,6 +37,7 @@ READY_S: Final = 30.0
 STOP_S: Final = 15.0
 # A migrated database is copied from it when the development stack has made it.
 TEMPLATE: Final = "wattline_template"
+_SEEDS: Final = "wattline_seed_"
 _PR_SET_PDEATHSIG: Final = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -134,9 +135,30 @@ class Stack:
             self.stop(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Rows that a benchmark begins with, kept in a database of their own between runs.
+
+    `key` changes with what `fill` writes and with the tables that it is written to; of a name the
+    latest key is kept.
+    """
+
+    name: str
+    key: str
+    fill: Callable[[], None]
+
+    @property
+    def database(self) -> str:
+        """The database that keeps them."""
+        return f"{_SEEDS}{self.name}_{self.key}"
+
+
 @contextmanager
-def open_stack() -> Iterator[Stack]:
-    """A migrated database, a Redis, two free ports; raises StackError when that cannot be had."""
+def open_stack(seed: Seed | None = None) -> Iterator[Stack]:
+    """A migrated database, a Redis, two free ports; raises StackError when that cannot be had.
+
+    With a `seed` the database is a copy of the one that keeps it, made when there is none.
+    """
     for file in ("ca.pem", "bridge.pem", "bridge.key"):
         if not (settings.TLS_DIR / file).exists():
             raise StackError(f"{settings.TLS_DIR / file} is missing: run `make up` once")
@@ -144,7 +166,9 @@ def open_stack() -> Iterator[Stack]:
         scratch = tempfile.TemporaryDirectory(prefix="bench-", dir=settings.HOME)
         folder = Path(cleanup.enter_context(scratch))
         database = f"wattline_bench_{os.getpid()}"
-        cleanup.enter_context(_database(database))
+        if seed is not None:
+            _keep(seed)
+        cleanup.enter_context(_database(database, seed.database if seed else None))
         redis, redis_url, redis_process = cleanup.enter_context(_redis_server(folder))
         bridge_port, web_port = _free_port(), _free_port()
         environment = {
@@ -173,31 +197,72 @@ def open_stack() -> Iterator[Stack]:
 
 
 @contextmanager
-def _database(name: str) -> Iterator[None]:
+def _database(name: str, source: str | None = None) -> Iterator[None]:
     """A migrated database that this process's connections point at, dropped at the end."""
     former = str(settings.DATABASES["owner"]["NAME"])
-    server = psycopg.connect(_database_url("owner", former), autocommit=True)
-    identifier = sql.Identifier(name)
-    # Not by force: the owner may not end sessions of other roles. PostgreSQL waits for seconds
-    # for those of the processes that have just been stopped.
-    drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(identifier)
-    with server:
-        known = "SELECT 1 FROM pg_database WHERE datname = %s"
-        template = TEMPLATE if server.execute(known, [TEMPLATE]).fetchone() else "template1"
-        server.execute(drop)
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        server.execute(create.format(identifier, sql.Identifier(template)))
+    _create(former, name, source)
     try:
         _point_connections_at(name)
-        for extension in ("timescaledb", "btree_gist"):
-            with connections["owner"].cursor() as cursor:
-                cursor.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
-        call_command("migrate", database="owner", interactive=False, verbosity=0)
+        if source is None:
+            _migrate()
         yield
     finally:
         _point_connections_at(former)
-        with psycopg.connect(_database_url("owner", former), autocommit=True) as server:
-            server.execute(drop)
+        _drop(former, name)
+
+
+def _keep(seed: Seed) -> None:
+    """Make the database of a seed unless it is there; those of older seeds go."""
+    former = str(settings.DATABASES["owner"]["NAME"])
+    with psycopg.connect(_database_url("owner", former), autocommit=True) as server:
+        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        kept = {str(row[0]) for row in server.execute(query, [f"{_SEEDS}{seed.name}_"]).fetchall()}
+    if seed.database in kept:
+        return
+    for old in kept:
+        _drop(former, old)
+    draft = f"wattline_bench_{os.getpid()}"
+    _create(former, draft, None)
+    try:
+        _point_connections_at(draft)
+        _migrate()
+        seed.fill()
+        with connections["owner"].cursor() as cursor:
+            # So that the planner knows the rows, and index-only scans need not visit them.
+            cursor.execute("VACUUM ANALYZE")
+    except BaseException:
+        _point_connections_at(former)
+        _drop(former, draft)
+        raise
+    _point_connections_at(former)
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    with psycopg.connect(_database_url("owner", former), autocommit=True) as server:
+        server.execute(rename.format(sql.Identifier(draft), sql.Identifier(seed.database)))
+
+
+def _create(former: str, name: str, source: str | None) -> None:
+    """Create a database as a copy of `source`, or of the migrated one where there is one."""
+    with psycopg.connect(_database_url("owner", former), autocommit=True) as server:
+        known = "SELECT 1 FROM pg_database WHERE datname = %s"
+        template = TEMPLATE if server.execute(known, [TEMPLATE]).fetchone() else "template1"
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+        # Files are copied as they are: through the log a large one takes several times as long.
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        server.execute(create.format(sql.Identifier(name), sql.Identifier(source or template)))
+
+
+def _drop(former: str, name: str) -> None:
+    # Not by force: the owner may not end sessions of other roles. PostgreSQL waits for seconds
+    # for those of the processes that have just been stopped.
+    with psycopg.connect(_database_url("owner", former), autocommit=True) as server:
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def _migrate() -> None:
+    for extension in ("timescaledb", "btree_gist"):
+        with connections["owner"].cursor() as cursor:
+            cursor.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
+    call_command("migrate", database="owner", interactive=False, verbosity=0)
 
 
 def _point_connections_at(name: str) -> None:

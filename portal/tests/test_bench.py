@@ -63,3 +63,24 @@ def test_bench_names_what_it_does_not_know() -> None:
     done = bench("nonsense")
     assert done.returncode != 0
     assert "invalid choice: 'nonsense'" in done.stderr
+
+
+def test_bench_pages_finds_and_measures_every_kind_of_page() -> None:
+    arguments = ("--facilities", "3", "--requests", "1", "--goal-ms", "5000")
+    done = bench("pages", "--json", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert (result["ok"], result["devices"], result["channels"]) == (True, 60, 480)
+    assert (result["slow"], result["queries_grow"]) == ({}, [])
+    for page in ("overview", "facility", "device", "design", "oauth:grants"):
+        assert result["pages"]["admin"][page]["queries"] > 0
+    assert set(result["pages"]) == {"admin", "operator", "consumer"}
+    assert "device" not in result["pages"]["consumer"]
+
+
+def test_bench_pages_fails_above_its_goal() -> None:
+    arguments = ("--facilities", "3", "--requests", "1", "--goal-ms", "0.001", "--only", "overview")
+    done = bench("pages", "--json", *arguments)
+    assert done.returncode != 0
+    result = json.loads(done.stdout)
+    assert set(result["slow"]) == {"admin overview", "operator overview", "consumer overview"}

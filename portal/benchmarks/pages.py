@@ -1,0 +1,167 @@
+"""Server time and queries of every page, with 500 facilities, 10 000 devices, 80 000 channels.
+
+In one process without a network: a request goes through all middleware and is rendered in full.
+The pages are those that an administrator, the operator and a consumer find by the routes and by
+following links; of a list every order, page and filter that it offers is asked for once, and none
+may run more queries than its first page.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext, override_settings
+
+from devices.benchmarks.series import CHANNELS
+from devices.benchmarks.stack import open_stack
+from portal import survey
+from portal.benchmarks import park
+from tenants.models import User
+
+GOAL_MS: Final = 100.0
+_PLAIN: Final = "django.contrib.staticfiles.storage.StaticFilesStorage"
+PEOPLE: Final = {"admin": park.ADMIN, "operator": park.OPERATOR, "consumer": park.CONSUMER}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """How often each page is asked for, and which."""
+    parser.add_argument("--facilities", type=int, default=500, help="of twenty devices each")
+    parser.add_argument("--requests", type=int, default=20, help="of each page")
+    parser.add_argument("--only", default="", help="routes whose name contains this")
+    parser.add_argument("--goal-ms", type=float, default=GOAL_MS, help="of the 95th percentile")
+    parser.add_argument("--sql", action="store_true", help="tell the slowest query of each page")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one page took."""
+
+    path: str
+    p50_ms: float
+    p95_ms: float
+    queries: int
+    variants: int
+    most_queries: int
+    slowest_variant_ms: float
+    slowest_variant: str
+    slowest_query: str
+
+    @property
+    def fixed(self) -> bool:
+        """Whether no order, page or filter asks more than the first page does."""
+        return self.most_queries <= self.queries
+
+
+def run(options: Namespace) -> dict[str, object]:
+    """Measure once; `ok` is False when a page is slower than the goal or its queries grow."""
+    # The manifest of hashed names, which `collectstatic` makes, is a look-up in a dict.
+    storages = {**settings.STORAGES, "staticfiles": {"BACKEND": _PLAIN}}
+    with open_stack(park.seed(options.facilities)), override_settings(STORAGES=storages):
+        results = {name: _of(email, options) for name, email in PEOPLE.items()}
+    slow = {
+        f"{name} {route}": one.p95_ms
+        for name, pages in results.items()
+        for route, one in pages.items()
+        if one.p95_ms > options.goal_ms
+    }
+    growing = [
+        f"{name} {route}"
+        for name, pages in results.items()
+        for route, one in pages.items()
+        if not one.fixed
+    ]
+    return {
+        "ok": not slow and not growing,
+        "facilities": options.facilities,
+        "devices": options.facilities * park.DEVICES_EACH,
+        "channels": options.facilities * park.DEVICES_EACH * len(CHANNELS),
+        "requests": options.requests,
+        "goal_ms": options.goal_ms,
+        "slow": slow,
+        "queries_grow": growing,
+        "pages": {
+            name: {route: _described(one, options) for route, one in pages.items()}
+            for name, pages in results.items()
+        },
+    }
+
+
+def _described(one: Measured, options: Namespace) -> dict[str, object]:
+    told: dict[str, object] = {
+        "path": one.path,
+        "p50_ms": one.p50_ms,
+        "p95_ms": one.p95_ms,
+        "queries": one.queries,
+    }
+    if one.variants:
+        told |= {
+            "variants": one.variants,
+            "most_queries": one.most_queries,
+            "slowest_variant_ms": one.slowest_variant_ms,
+            "slowest_variant": one.slowest_variant,
+        }
+    if options.sql:
+        told["slowest_query"] = one.slowest_query
+    return told
+
+
+def _of(email: str, options: Namespace) -> dict[str, Measured]:
+    client = Client(headers={"host": "localhost"})
+    client.force_login(User.objects.get(email=email))
+
+    def get(path: str) -> survey.Answer:
+        answer = client.get(path, follow=True)
+        return survey.Answer(
+            answer.status_code,
+            answer.get("Content-Type", ""),
+            answer.request["PATH_INFO"],
+            answer.getvalue().decode(errors="replace"),
+        )
+
+    return {
+        page.route: _measure(client, page, options.requests)
+        for page in survey.explore(get)
+        if options.only in page.route
+    }
+
+
+def _measure(client: Client, page: survey.Page, requests: int) -> Measured:
+    with CaptureQueriesContext(connection) as asked:
+        client.get(page.path)
+    first = len(asked)
+    slowest = max(asked.captured_queries, key=lambda q: float(q["time"]), default={"sql": ""})
+    took = [_milliseconds(client, page.path) for _ in range(requests)]
+    counts, times = {page.path: first}, {"": 0.0}
+    for address in survey.variants(page):
+        with CaptureQueriesContext(connection) as further:
+            client.get(address)
+        counts[address] = len(further)
+        times[address] = min(_milliseconds(client, address) for _ in range(3))
+    worst = max(times, key=lambda address: times[address])
+    return Measured(
+        path=page.path,
+        p50_ms=round(float(np.percentile(took, 50)), 1),
+        p95_ms=round(float(np.percentile(took, 95)), 1),
+        queries=first,
+        variants=len(counts) - 1,
+        most_queries=max(counts.values()),
+        slowest_variant_ms=round(times[worst], 1),
+        slowest_variant=worst,
+        slowest_query=str(slowest["sql"])[:2000],
+    )
+
+
+def _milliseconds(client: Client, path: str) -> float:
+    began = time.perf_counter()
+    answer = client.get(path)
+    took = (time.perf_counter() - began) * 1000
+    if answer.status_code != 200:
+        raise RuntimeError(f"{path} answered {answer.status_code}")
+    return took
