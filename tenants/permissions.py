@@ -1,10 +1,13 @@
 """Roles as sets of named permissions.
 
-A membership carries one role; code asks for a permission, never for a role.
+A membership carries one role, one of those here or one that a tenant has made itself
+(`tenants.models.CustomRole`); code asks for a permission, never for a role.
+`tenants/permission_texts.py` says all of them in words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -39,6 +42,9 @@ class Permission(StrEnum):
     TENANTS_CHANGE = "tenants.change"
 
 
+_CODES: Final = frozenset(permission.value for permission in Permission)
+
+
 class Role(StrEnum):
     """The part that a user plays in a tenant."""
 
@@ -50,6 +56,9 @@ class Role(StrEnum):
     SUPPORT = "support"
     CONSUMER = "consumer"
 
+
+# The code of a membership whose role a tenant has made itself.
+CUSTOM_ROLE: Final = "custom"
 
 _WATCH = frozenset({Permission.FACILITIES_VIEW, Permission.DEVICES_VIEW, Permission.READINGS_VIEW})
 _RUN = _WATCH | {
@@ -98,9 +107,61 @@ PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
     }
 )
 
-# Roles whose scope is always narrowed to the facilities granted to the membership: without a
-# grant they see nothing, while the other roles without a grant see the whole tenant.
+# Roles whose memberships are always narrowed to the facilities granted to them.
 NARROWED_ROLES = frozenset({Role.CONSUMER})
+
+# What concerns a tenant as a whole: a membership that is narrowed to facilities does not include
+# it, whatever its role, and the wall hides the rows from its scope anyway.
+TENANT_WIDE: Final = frozenset(
+    {
+        Permission.MEMBERS_VIEW,
+        Permission.MEMBERS_CHANGE,
+        Permission.MEMBERS_IMPERSONATE,
+        Permission.ROLES_CHANGE,
+        Permission.APPLICATIONS_VIEW,
+        Permission.APPLICATIONS_CHANGE,
+        Permission.SIGN_ON_CHANGE,
+        Permission.AUDIT_VIEW,
+        Permission.TENANTS_VIEW,
+        Permission.TENANTS_CHANGE,
+    }
+)
+
+# A permission that is of no use without another one brings it along.
+_NEEDS: Final[MappingProxyType[Permission, frozenset[Permission]]] = MappingProxyType(
+    {
+        Permission.FACILITIES_CHANGE: frozenset({Permission.FACILITIES_VIEW}),
+        Permission.DEVICES_VIEW: frozenset({Permission.FACILITIES_VIEW}),
+        Permission.DEVICES_CHANGE: frozenset({Permission.DEVICES_VIEW}),
+        Permission.DEVICES_CONTROL: frozenset({Permission.DEVICES_VIEW}),
+        Permission.DIAGNOSTICS_VIEW: frozenset({Permission.DEVICES_VIEW}),
+        Permission.READINGS_VIEW: frozenset({Permission.FACILITIES_VIEW}),
+        Permission.READINGS_EXPORT: frozenset({Permission.READINGS_VIEW}),
+        Permission.BILLS_CHANGE: frozenset({Permission.BILLS_VIEW}),
+        Permission.MEMBERS_CHANGE: frozenset({Permission.MEMBERS_VIEW}),
+        Permission.MEMBERS_IMPERSONATE: frozenset({Permission.MEMBERS_VIEW}),
+        Permission.ROLES_CHANGE: frozenset({Permission.MEMBERS_VIEW}),
+        Permission.APPLICATIONS_CHANGE: frozenset({Permission.APPLICATIONS_VIEW}),
+        Permission.TENANTS_CHANGE: frozenset({Permission.TENANTS_VIEW}),
+    }
+)
+
+
+def completed(permissions: Iterable[Permission]) -> frozenset[Permission]:
+    """The permissions with all that they need."""
+    found: set[Permission] = set()
+    waiting = list(permissions)
+    while waiting:
+        permission = waiting.pop()
+        if permission not in found:
+            found.add(permission)
+            waiting += _NEEDS.get(permission, ())
+    return frozenset(found)
+
+
+def known(codes: Iterable[str]) -> frozenset[Permission]:
+    """The permissions among the stored codes; one that does not exist any more allows nothing."""
+    return frozenset(Permission(code) for code in codes if code in _CODES)
 
 
 def allows(*, role: str, permission: Permission) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 
 from django.db import connection, transaction
 
+from devices.domain.restrictions import restrict
 from devices.domain.secrets import DeviceSecret
 from devices.ingest.queue import EVICT_CHANNEL, encode_evict
 from devices.models import (
@@ -35,7 +36,6 @@ from devices.quantities import QUANTITIES
 from devices.telemetry import status
 from tenants.domain import audit
 from tenants.domain.audit import record, snapshot
-from tenants.models import Membership
 
 
 class TransitionError(Exception):
@@ -156,13 +156,14 @@ def create_facility(
 
 @transaction.atomic
 def grant_facility(*, membership_id: int, facility_id: int, actor_id: int | None) -> FacilityAccess:
-    """Narrow a membership to a facility, or add one more; ValidationError when granted already."""
-    membership = Membership.objects.get(pk=membership_id)
-    access = FacilityAccess(
-        tenant_id=membership.tenant_id, membership=membership, facility_id=facility_id
+    """Narrow a membership to a facility, or add one more; raises as `restrictions.restrict`."""
+    granted = FacilityAccess.objects.filter(membership_id=membership_id)
+    restrict(
+        membership_id=membership_id,
+        facility_ids=[*granted.values_list("facility_id", flat=True), facility_id],
+        actor_id=actor_id,
     )
-    access.full_clean()
-    return audit.insert(access, actor_id=actor_id, action="facility.grant")
+    return granted.get(facility_id=facility_id)
 
 
 @transaction.atomic

@@ -20,7 +20,6 @@ from devices.models import Channel, Device, Facility
 from devices.telemetry import status
 from tenants.domain.queries import Access, access_of, scope_of
 from tenants.models import User
-from tenants.permissions import NARROWED_ROLES
 from tenants.scope import Scope
 
 # What a device page shows at first.
@@ -137,7 +136,7 @@ def access_and_scope(*, user_id: int, tenant_id: int | None = None) -> tuple[Acc
     scope = scope_of(access=access)
     if facility_ids is not None:
         return access, Scope(scope.tenant_ids, tuple(facility_ids))
-    if access.membership.role in NARROWED_ROLES:
+    if access.membership.narrowed:  # it was narrowed or widened between the two look-ups
         return access, Scope(scope.tenant_ids, ())
     return access, scope
 

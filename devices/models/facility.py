@@ -102,16 +102,16 @@ class Facility(TenantOwned):
 
 
 class FacilityAccess(TenantOwned):
-    """Narrows a membership to a facility and the areas in it; several rows add up.
+    """A facility, with all areas in it, that a narrowed membership reaches; several rows add up.
 
-    A membership without such rows reaches every facility of its tenant, unless its role is always
-    narrowed (`tenants.permissions.NARROWED_ROLES`): then it reaches none.
+    Whether a membership is narrowed it says itself (`Membership.narrowed`): one that is and has no
+    such row reaches no facility.
     """
 
     membership = models.ForeignKey(
         Membership, on_delete=models.CASCADE, related_name="facility_accesses"
     )
-    # Protected: with its last row a membership would reach the whole tenant.
+    # Protected: who loses a facility by its deletion should not learn it by looking for it.
     facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="accesses")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection
+from django.utils.functional import Promise
 
 from tenants.models import Tenant, User
-from tenants.permissions import PERMISSIONS, Permission, Role
+from tenants.permission_texts import ROLE_TEXTS
+from tenants.permissions import CUSTOM_ROLE, PERMISSIONS, TENANT_WIDE, Permission, Role, known
 from tenants.scope import Scope
 
 # Tenants of one group. A query that walks through a table walks through the rows of all tenants,
@@ -37,12 +39,34 @@ class TenantFacts:
 
 @dataclass(frozen=True, slots=True)
 class MembershipFacts:
-    """One role of a user, and the tenant that it is held in."""
+    """One role of a user, and the tenant that it is held in.
+
+    `role` is the code of a built-in role or CUSTOM_ROLE; `permissions` are all that it includes.
+    `narrowed`: only facilities that are granted one by one are reached.
+    """
 
     membership_id: int
     user_id: int
-    role: Role
+    role: str
+    role_name: str | Promise
+    permissions: frozenset[Permission]
     tenant: TenantFacts
+    narrowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoleFacts:
+    """A custom role; `tenant_id` is the tenant that made it, `usable_in` are those asked for that
+    may give it.
+    """
+
+    role_id: int
+    tenant_id: int
+    tenant_name: str
+    name: str
+    description: str
+    permissions: frozenset[Permission]
+    usable_in: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +85,13 @@ class Access:
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        """What the role allows, as far as the ceiling lets it."""
-        of_role = PERMISSIONS[self.membership.role]
-        return of_role if self.ceiling is None else of_role & self.ceiling
+        """What the role allows as far as the ceiling lets it, without what concerns the whole
+        tenant when the membership is narrowed.
+        """
+        allowed = self.membership.permissions
+        if self.membership.narrowed:
+            allowed -= TENANT_WIDE
+        return allowed if self.ceiling is None else allowed & self.ceiling
 
     def allows(self, permission: Permission) -> bool:
         """Whether `permission` is among them."""
@@ -71,17 +99,39 @@ class Access:
 
 
 def memberships_of(*, user_id: int) -> tuple[MembershipFacts, ...]:
-    """The user's memberships, by the tenants' names. Needs no scope."""
+    """The user's memberships that are not suspended, by the tenants' names. Needs no scope."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT membership_id, role, tenant_id, tenant_name, tenant_slug, tenant_kind"
+            "SELECT membership_id, role, role_name, permissions, narrowed,"
+            " tenant_id, tenant_name, tenant_slug, tenant_kind"
             " FROM door_memberships_of(%s)",
             [user_id],
         )
         rows = cursor.fetchall()
     return tuple(
-        MembershipFacts(row[0], user_id, Role(row[1]), TenantFacts(*row[2:])) for row in rows
+        MembershipFacts(
+            membership_id=row[0],
+            user_id=user_id,
+            role=row[1],
+            role_name=row[2] or ROLE_TEXTS[row[1]].label,
+            permissions=known(row[3]) if row[1] == CUSTOM_ROLE else PERMISSIONS[Role(row[1])],
+            narrowed=row[4],
+            tenant=TenantFacts(*row[5:]),
+        )
+        for row in rows
     )
+
+
+def usable_roles(*, tenant_ids: Sequence[int]) -> tuple[RoleFacts, ...]:
+    """The custom roles of the tenants and of those above them, by name. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT role_id, tenant_id, tenant_name, role_name, description, permissions,"
+            " usable_in FROM door_roles_of(%s)",
+            [list(tenant_ids)],
+        )
+        rows = cursor.fetchall()
+    return tuple(RoleFacts(*row[:5], known(row[5]), tuple(row[6])) for row in rows)
 
 
 def tenants_below(*, tenant_ids: Sequence[int]) -> dict[int, tuple[TenantFacts, ...]]:

@@ -1,6 +1,7 @@
 """Tenants, users, memberships, the audit trail, and applications with their tokens."""
 
 from tenants.models.audit import AuditChannel, AuditEntry
+from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership
 from tenants.models.oauth import (
     AccessToken,
@@ -12,6 +13,7 @@ from tenants.models.oauth import (
     RefreshToken,
     SignOn,
 )
+from tenants.models.role import CustomRole
 from tenants.models.tenant import Tenant, TenantKind, TenantOwned
 from tenants.models.user import User, UserManager
 
@@ -21,9 +23,11 @@ __all__ = [
     "AuditChannel",
     "AuditEntry",
     "Consent",
+    "CustomRole",
     "DeviceGrant",
     "Grant",
     "IDToken",
+    "Invitation",
     "Membership",
     "RefreshToken",
     "SignOn",
