@@ -163,7 +163,7 @@ def grant_facility(*, membership_id: int, facility_id: int, actor_id: int | None
         facility_ids=[*granted.values_list("facility_id", flat=True), facility_id],
         actor_id=actor_id,
     )
-    return granted.get(facility_id=facility_id)
+    return granted.select_related("membership__user").get(facility_id=facility_id)
 
 
 @transaction.atomic

@@ -37,7 +37,16 @@ from devices.protocol.data import Block, encode_data
 from tenants.models import Consent, Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
-from tenants.tests.factories import authorization, member, number, operator, tenant, user
+from tenants.tests.factories import (
+    authorization,
+    custom_role,
+    invitation,
+    member,
+    number,
+    operator,
+    tenant,
+    user,
+)
 from tenants.tests.trail import audit_may_be_emptied
 
 __all__ = [
@@ -166,6 +175,8 @@ def park() -> Park:
     with open_scope(Scope((of.pk,))):
         manager = member(of, Role.MANAGER).user
         consent = authorization(of, manager)
+        custom_role(of)
+        invitation(of)
         kind = device_type(of)
         branches = branch(of, kind), branch(of, kind)
         import_run(of)

@@ -79,7 +79,7 @@ def test_scope_of_a_tenant_without_membership_is_refused(ours: Tenant) -> None:
 
 def test_scope_ends_with_the_membership(ours: Tenant) -> None:
     with open_scope(Scope((ours.pk,))):
-        member = factories.member(ours, Role.ADMIN)
+        member = factories.member(ours, Role.MANAGER)
         user = member.user
         people.end_membership(membership_id=member.pk, actor_id=None)
     with pytest.raises(NoAccess):

@@ -100,12 +100,14 @@ def grant_membership(
     role: RoleChoice,
     actor_id: int | None,
     narrowed: bool = False,
+    accepted_by_id: int | None = None,
 ) -> Membership:
     """Make a user a member.
 
     `narrowed` (always so for roles in NARROWED_ROLES): no facility is reached until
-    `devices.domain.restrictions` grants one. Raises ValidationError when the user is a member
-    already, NotAllowed and UnknownRole (`authority`).
+    `devices.domain.restrictions` grants one. `accepted_by_id`: the user accepts what `actor_id`
+    once offered, and the audit trail names the one who acts now. Raises ValidationError when the
+    user is a member already, NotAllowed and UnknownRole (`authority`).
     """
     lock_people(tenant_id=tenant_id)
     code, custom_role_id, permissions = role_given(tenant_id=tenant_id, role=role)
@@ -120,7 +122,7 @@ def grant_membership(
     )
     # The role may belong to a tenant above, which is in no scope: a trigger judges it.
     membership.full_clean(exclude=["custom_role"])
-    return audit.insert(membership, actor_id=actor_id, action="membership.grant")
+    return audit.insert(membership, actor_id=accepted_by_id or actor_id, action="membership.grant")
 
 
 @transaction.atomic

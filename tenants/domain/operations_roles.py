@@ -7,6 +7,7 @@ tenants below it. A role outside the scope does not exist: CustomRole.DoesNotExi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,7 +90,13 @@ def change_custom_role(*, role_id: int, draft: RoleDraft, actor_id: int | None) 
         raise NotAllowed(
             _("You have this role yourself: ask another administrator of the tenant to change it.")
         )
-    audit.update(role, _values(draft, permissions), actor_id=actor_id, action="role.change")
+    values = _values(draft, permissions)
+    # As a whole, for `update` cannot tell that another role has the name.
+    candidate = copy(role)
+    for name, value in values.items():
+        setattr(candidate, name, value)
+    candidate.full_clean()
+    audit.update(role, values, actor_id=actor_id, action="role.change")
     changed = permissions != former
     users = members.values_list("user_id", flat=True).distinct() if changed else ()
     return RoleChanged(role, tuple(sorted(users)))

@@ -9,21 +9,26 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from tenants.domain import oauth_operations, operations
+from tenants.domain import oauth_operations, operations, operations_invitations, operations_roles
+from tenants.domain.authority import RoleChoice
+from tenants.domain.operations_invitations import Offer
+from tenants.domain.operations_roles import RoleDraft
 from tenants.models import (
     AccessToken,
     Application,
     Consent,
+    CustomRole,
     DeviceGrant,
     Grant,
     IDToken,
+    Invitation,
     Membership,
     RefreshToken,
     Tenant,
     TenantKind,
     User,
 )
-from tenants.permissions import ACCESS_SCOPES, PERSONAL_SCOPES, Role
+from tenants.permissions import ACCESS_SCOPES, PERSONAL_SCOPES, Permission, Role
 
 _numbers = itertools.count(1)
 
@@ -62,9 +67,37 @@ def user(password: str | None = None) -> User:
     return operations.create_user(email=f"user{number()}@example.org", password=password)
 
 
-def member(of: Tenant, role: Role) -> Membership:
+def member(of: Tenant, role: RoleChoice) -> Membership:
     """A membership of a new user; needs an open scope that contains the tenant."""
     return operations.grant_membership(tenant_id=of.pk, user_id=user().pk, role=role, actor_id=None)
+
+
+def custom_role(of: Tenant, *permissions: Permission) -> CustomRole:
+    """A role of the tenant, which allows to see readings unless told otherwise."""
+    draft = RoleDraft(
+        name=f"Role {number():06}",
+        description="",
+        permissions=frozenset(permissions or [Permission.READINGS_VIEW]),
+    )
+    return operations_roles.create_role(tenant_id=of.pk, draft=draft, actor_id=None)
+
+
+def invitation(
+    of: Tenant,
+    role: RoleChoice = Role.ANALYST,
+    *,
+    by: User | None = None,
+    email: str | None = None,
+    facility_ids: tuple[int, ...] | None = None,
+) -> Invitation:
+    """An open invitation of a new address, whose mail has not been written."""
+    return operations_invitations.invite(
+        tenant_id=of.pk,
+        email=email or f"guest{number()}@example.org",
+        offer=Offer(role=role, facility_ids=facility_ids, language="en", message="Welcome"),
+        now=datetime.now(UTC),
+        actor_id=by.pk if by else None,
+    )
 
 
 def application(of: Tenant, **changes: object) -> tuple[Application, str]:

@@ -47,6 +47,6 @@ END"""
 
 
 class Migration(migrations.Migration):
-    dependencies = [("devices", "0003_telemetry"), ("tenants", "0007_people_wall")]
+    dependencies = [("devices", "0005_registry_wall"), ("tenants", "0007_people_wall")]
 
     operations = [NARROW, DOOR]
