@@ -131,7 +131,10 @@ def usable_roles(*, tenant_ids: Sequence[int]) -> tuple[RoleFacts, ...]:
             [list(tenant_ids)],
         )
         rows = cursor.fetchall()
-    return tuple(RoleFacts(*row[:5], known(row[5]), tuple(row[6])) for row in rows)
+    return tuple(
+        RoleFacts(row[0], row[1], row[2], row[3], row[4], known(row[5]), tuple(row[6]))
+        for row in rows
+    )
 
 
 def tenants_below(*, tenant_ids: Sequence[int]) -> dict[int, tuple[TenantFacts, ...]]:
