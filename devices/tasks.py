@@ -10,10 +10,10 @@ from celery import shared_task
 from django.conf import settings
 from redis import Redis
 
-from devices.domain import ledger, links
+from devices.domain import claims_operations, imports_operations, ledger, links
 from devices.ingest import heartbeat
 from tenants.domain.queries import tenant_batches
-from tenants.scope import Scope, long_scope
+from tenants.scope import Scope, long_scope, open_scope
 from tenants.tasks import KeywordTask
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,41 @@ def close_lost_links(**_: Any) -> None:
                 closed = links.close_links_of(lost, now=datetime.now(UTC)) if lost else 0
             if closed:
                 logger.warning("links_closed devices=%d", closed)
+
+
+@shared_task(base=KeywordTask, name="devices.run_import")
+def run_import(*, tenant_id: int, run_id: int, **_: Any) -> None:
+    """Do the rows of an import, group by group, each in a transaction of its own.
+
+    Can be killed and started again at any moment; two at once do no harm.
+    """
+    more = True
+    while more:
+        with open_scope(Scope((tenant_id,))):
+            more = imports_operations.advance(run_id=run_id, now=datetime.now(UTC)).more
+
+
+@shared_task(base=KeywordTask, name="devices.resume_imports")
+def resume_imports(**_: Any) -> None:
+    """Take up imports whose worker was killed."""
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            stalled = imports_operations.stalled(now=datetime.now(UTC))
+        for tenant_id, run_id in stalled:
+            logger.warning("import_resumed run=%d", run_id)
+            run_import.delay(tenant_id=tenant_id, run_id=run_id)
+
+
+@shared_task(base=KeywordTask, name="devices.forget_sealed")
+def forget_sealed(**_: Any) -> None:
+    """Remove claim codes and new secrets whose time to be shown is over."""
+    now = datetime.now(UTC)
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            codes = claims_operations.forget_sealed(now=now)
+            others = imports_operations.forget_sealed(now=now)
+        if codes or others:
+            logger.info("seals_removed codes=%d others=%d", codes, others)
 
 
 def _missed_twice(redis: Redis, group: int, missing: frozenset[str]) -> list[str]:

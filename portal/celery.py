@@ -27,6 +27,14 @@ app.conf.beat_schedule = {
         "task": "devices.close_lost_links",
         "schedule": timedelta(seconds=30),
     },
+    "take up imports whose worker was killed": {
+        "task": "devices.resume_imports",
+        "schedule": timedelta(minutes=1),
+    },
+    "forget what could be shown once": {
+        "task": "devices.forget_sealed",
+        "schedule": timedelta(hours=1),
+    },
     "clear expired sessions": {
         "task": "portal.clear_sessions",
         "schedule": timedelta(days=1),

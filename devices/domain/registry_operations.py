@@ -8,7 +8,6 @@ began with (`registry_versions.values_of`): ChangedMeanwhile tells what has chan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from devices.domain import operations
-from devices.domain.operations import Address, Eviction, Registered, TransitionError
+from devices.domain.operations import Address, Eviction, Registered
 from devices.domain.registry_refusals import told_at_fields
 from devices.domain.registry_versions import Values, require_unchanged
 from devices.models import (
@@ -66,8 +65,6 @@ CHANNEL_FIELDS: Final = (
     "maximum",
     "in_total",
 )
-# One request changes the states of so many devices at most; a page of the list has fewer.
-MAX_AT_ONCE: Final = 500
 
 _REPORTED: Final = gettext_lazy(
     "The device has reported, so this is final: its stored readings rest on it. Register it anew"
@@ -96,17 +93,6 @@ class DeviceValues:
     name: str
     placement: Placement
     hardware_revision: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StateResult:
-    """What became of one device: `refusal` is '' when its state was changed."""
-
-    device_id: int
-    serial: str
-    name: str
-    refusal: str
-    eviction: Eviction | None
 
 
 def create_facility(*, tenant_id: int, values: FacilityValues, actor_id: int | None) -> Facility:
@@ -153,11 +139,18 @@ class Replacement:
 
 
 def register_device(
-    *, values: DeviceValues, state: DeviceState, actor_id: int | None
+    *,
+    values: DeviceValues,
+    state: DeviceState,
+    actor_id: int | None,
+    secret_sha256: bytes | None = None,
 ) -> Registered:
-    """A new device of its facility's tenant, with a secret that is shown once."""
+    """A new device of its facility's tenant, with a secret that is shown once.
+
+    With `secret_sha256` the device has its secret already, and the one returned opens nothing.
+    """
     with told_at_fields("device"):
-        return operations.register_device(
+        registered = operations.register_device(
             tenant_id=Facility.objects.get(pk=values.facility_id).tenant_id,
             facility_id=values.facility_id,
             device_type_id=values.device_type_id,
@@ -168,6 +161,10 @@ def register_device(
             state=state,
             actor_id=actor_id,
         )
+        if secret_sha256 is not None:
+            registered.device.secret_sha256 = secret_sha256
+            registered.device.save(update_fields=["secret_sha256"])
+    return registered
 
 
 @transaction.atomic
@@ -258,44 +255,6 @@ def _copy_channels_anew(device: Device) -> None:
         )
         for channel in copied
     )
-
-
-def change_states(
-    *, device_ids: Sequence[int], state: DeviceState, actor_id: int | None
-) -> tuple[StateResult, ...]:
-    """Suspend or activate several devices, each by itself; in the order of their names.
-
-    A device that cannot change is told with the reason, and the others change all the same. What
-    is outside of the scope is left out. At most MAX_AT_ONCE devices.
-    """
-    if len(device_ids) > MAX_AT_ONCE:
-        raise ValidationError(
-            _("At most %(count)d devices can be changed at once.") % {"count": MAX_AT_ONCE}
-        )
-    devices = Device.objects.filter(pk__in=device_ids).order_by("name", "pk")
-    return tuple(_change_state(device, state, actor_id) for device in devices)
-
-
-def _change_state(device: Device, state: DeviceState, actor_id: int | None) -> StateResult:
-    if device.state == state:
-        refusal, eviction = _("It is in this state already."), None
-    else:
-        try:
-            eviction = operations.change_state(device_id=device.pk, state=state, actor_id=actor_id)
-            refusal = ""
-        except TransitionError:
-            refusal, eviction = _refusal(DeviceState(device.state)), None
-    return StateResult(device.pk, device.serial, device.name, refusal, eviction)
-
-
-def _refusal(state: DeviceState) -> str:
-    match state:
-        case DeviceState.REVOKED:
-            return _("It is revoked, which is final. Register it anew.")
-        case DeviceState.PLANNED:
-            return _("It is planned and has never been active: it can be activated or revoked.")
-        case _:
-            return _("Its state does not allow it.")
 
 
 def _record_change(

@@ -121,7 +121,7 @@ class LoadForm:
 
 
 def facility_rows() -> QuerySet[Facility]:
-    """The facilities by name, with `device_count` (active), `online_count` of them, `parent_name`."""
+    """The facilities by name: `device_count` (active), `online_count` of them, `parent_name`."""
     active = (
         Device.objects.filter(facility=OuterRef("pk"), state=DeviceState.ACTIVE)
         .order_by()
