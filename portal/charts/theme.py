@@ -1,4 +1,4 @@
-"""The look of every chart, light and dark: one plotly template each, matching `wattline.css`."""
+"""The look of every chart, light and dark: one plotly template each, matching `tokens.css`."""
 
 from __future__ import annotations
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
+from django.utils.translation import get_language, get_language_info
 
 from portal.frame import navigation
 from portal.frame.permissions import access_of
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language that the portal is offered in, by its own name."""
+
+    code: str
+    name: str
+    current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +28,10 @@ class Frame:
     """The frame of one page."""
 
     groups: tuple[navigation.LinkGroup, ...]
+    account: tuple[navigation.Link, ...]
     tenant_name: str
+    may_switch: bool
+    languages: tuple[Language, ...]
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -29,5 +43,16 @@ def _frame(request: HttpRequest) -> Frame:
     access = access_of(request)
     return Frame(
         groups=navigation.links(request),
+        account=navigation.account_links(request),
         tenant_name=access.tenant.name if access else "",
+        may_switch=access is not None and access.several,
+        languages=_languages(),
+    )
+
+
+def _languages() -> tuple[Language, ...]:
+    current = get_language()
+    return tuple(
+        Language(code, get_language_info(code)["name_local"], code == current)
+        for code, _name in settings.LANGUAGES
     )

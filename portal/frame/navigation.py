@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +73,12 @@ ADMINISTRATION: Final = Group(
     (),
 )
 GROUPS: Final = (MONITORING, FLEET, PEOPLE, ADMINISTRATION)
+# The menu under the person's name.
+ACCOUNT: Final = (
+    Entry(_("Connected applications"), "oauth:grants", "apps", words=_("consents grants revoke")),
+    Entry(_("API reference"), "api:reference", "api", words=_("developers openapi swagger")),
+    Entry(_("Design"), "design", "palette", words=_("components style colours")),
+)
 
 
 def visible_entries(request: HttpRequest) -> tuple[tuple[Group, tuple[Entry, ...]], ...]:
@@ -98,6 +104,33 @@ def links(request: HttpRequest) -> tuple[LinkGroup, ...]:
         )
         for group, entries in groups
     )
+
+
+def account_links(request: HttpRequest) -> tuple[Link, ...]:
+    """The menu under the person's name."""
+    return tuple(
+        Link(str(entry.label), reverse(entry.url_name), entry.icon, current=False)
+        for entry in ACCOUNT
+        if _may_open(request, entry)
+    )
+
+
+def find(request: HttpRequest, words: Sequence[str]) -> tuple[Link, ...]:
+    """The pages that the user may open and whose name or description has a word that begins with
+    each of `words`; all of them for no words.
+    """
+    listed = [entry for _group, entries in visible_entries(request) for entry in entries]
+    listed += [entry for entry in ACCOUNT if _may_open(request, entry)]
+    return tuple(
+        Link(str(entry.label), reverse(entry.url_name), entry.icon, current=False)
+        for entry in listed
+        if _has_all(f"{entry.label} {entry.words}", words)
+    )
+
+
+def _has_all(text: str, words: Sequence[str]) -> bool:
+    own = text.casefold().split()
+    return all(any(one.startswith(word.casefold()) for one in own) for word in words)
 
 
 def _may_open(request: HttpRequest, entry: Entry) -> bool:

@@ -113,5 +113,5 @@ def test_error_pages_are_in_the_products_own_design(client: Client) -> None:
     statuses = [response.status_code for response in (forged, foreign, missing)]
     assert statuses == [403, 400, 404]
     for response in (forged, foreign, missing):
-        assert "css/wattline.css" in response.content.decode()
+        assert "css/tokens.css" in response.content.decode()
         assert "<style" not in response.content.decode()

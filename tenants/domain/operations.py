@@ -92,6 +92,16 @@ def create_user(
     return user
 
 
+def set_language(*, user_id: int, language: str) -> None:
+    """The language in which a person reads the portal; no tenant's matter, so none is told.
+
+    Raises ValidationError for a language that is not offered.
+    """
+    user = User(pk=user_id, language=language)
+    user.clean_fields(exclude=["email", "name", "password", "time_zone"])
+    user.save(update_fields=["language"])
+
+
 @transaction.atomic
 def grant_membership(
     *,

@@ -75,13 +75,15 @@ class Access:
 
     `tenant` is the membership's own tenant or one below it; `tenant_ids` are that tenant and all
     below it. `ceiling` is what may be allowed at most, whatever the role: somebody who impersonates
-    the user gets no more than that; None sets no limit.
+    the user gets no more than that; None sets no limit. `several`: the user could act in another
+    tenant as well.
     """
 
     membership: MembershipFacts
     tenant: TenantFacts
     tenant_ids: tuple[int, ...]
     ceiling: frozenset[Permission] | None = None
+    several: bool = False
 
     @property
     def permissions(self) -> frozenset[Permission]:
@@ -192,7 +194,8 @@ def access_of(*, user_id: int, tenant_id: int | None = None) -> Access:
         for tenant in below[membership.tenant.tenant_id]:
             if tenant.tenant_id == tenant_id:
                 ids = tuple(sorted(facts.tenant_id for facts in below[tenant_id]))
-                return Access(membership, tenant, ids)
+                own = {facts for m in memberships for facts in below[m.tenant.tenant_id]}
+                return Access(membership, tenant, ids, several=len(own) > 1)
     raise NoAccess(f"no membership of the user covers tenant {tenant_id}")
 
 

@@ -3,4 +3,5 @@
 import "./dialogs.js";
 import "./lists.js";
 import "./menus.js";
+import "./palette.js";
 import "./toasts.js";

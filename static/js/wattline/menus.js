@@ -32,3 +32,17 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary").focus();
   }
 });
+
+// Arrow keys move between the buttons of a list of choices, and from its search field into it.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  const dialog = event.target.closest("dialog, main");
+  const list = dialog?.querySelector("[data-arrows]");
+  if (!list || !event.target.matches("[type=search], [data-arrows] *")) return;
+  const choices = [...list.querySelectorAll("button")];
+  const step = event.key === "ArrowDown" ? 1 : -1;
+  const next = choices[choices.indexOf(event.target) + step];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+});
