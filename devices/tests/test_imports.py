@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,13 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 
 from devices import tasks
-from devices.domain import imports_check, imports_operations, imports_queries, imports_reading
+from devices.domain import (
+    imports_check,
+    imports_operations,
+    imports_queries,
+    imports_reading,
+    operations,
+)
 from devices.domain.imports_check import WrongState
 from devices.domain.imports_columns import COLUMNS, guess
 from devices.domain.imports_plan import Options
@@ -34,7 +41,6 @@ from devices.models import (
     Outcome,
 )
 from devices.tests import factories
-from portal.settings import BASE_DIR
 from tenants.models import AuditEntry, Tenant
 from tenants.scope import Scope, open_scope
 
@@ -262,10 +268,10 @@ def test_a_device_that_has_reported_keeps_its_facility(db: None) -> None:
         at, other = factories.facility(ours), factories.facility(ours)
         device = factories.device(at).device
         channel = device.channels.get(number=0)
-        load = factories.operations.create_load(
+        load = operations.create_load(
             tenant_id=ours.pk, facility_id=at.pk, name="Oven", actor_id=None
         )
-        factories.operations.allocate_channel(
+        operations.allocate_channel(
             channel_id=channel.pk, load_id=load.pk, starts_at=NOW, actor_id=None
         )
         run = _upload(ours, ImportKind.DEVICES, "serial;facility", f"{device.serial};{other.name}")
@@ -313,7 +319,8 @@ def test_run_makes_facilities_and_those_inside_them(ours: Tenant) -> None:
         _check(run)
         rows = _run(run)
         assert [row.done_at is not None for row in rows] == [True] * 3
-        room = Facility.objects.get(pk=rows[2].subject_id)
+        room = Facility.objects.get(name="Room 1")
+        assert rows[2].subject_id == room.pk
         assert room.parent is not None
         assert room.parent.parent is not None
         assert (room.kind, room.parent.name, room.parent.parent.name) == (
@@ -450,7 +457,7 @@ def test_an_import_that_is_killed_goes_on_and_does_every_row_once() -> None:
 
     worker = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(ours.pk), str(run.pk)],
-        cwd=BASE_DIR,
+        cwd=Path(__file__).parents[2],
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "portal.settings"},
     )
     try:
