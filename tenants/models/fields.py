@@ -22,6 +22,22 @@ def validate_time_zone(value: str) -> None:
         )
 
 
+@models.GenericIPAddressField.register_lookup
+class InNetwork(models.Lookup):
+    """`address__in_network="192.0.2.0/24"`: PostgreSQL's `<<=`, equality included."""
+
+    lookup_name = "in_network"
+
+    def get_prep_lookup(self) -> str:
+        """The network as it is; the field would take an address alone."""
+        return str(self.rhs)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
+        """Compare as networks."""
+        left, left_parameters = self.process_lhs(compiler, connection)
+        return f"{left} <<= %s::inet", (*left_parameters, self.rhs)
+
+
 if TYPE_CHECKING:
     # Generic for the type checker alone.
     _CharField = models.CharField[str, str]
