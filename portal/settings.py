@@ -245,6 +245,8 @@ SESSION_COOKIE_SECURE = HTTPS
 # neighbour under the same domain can plant one.
 _COOKIE_PREFIX = "__Host-" if HTTPS else ""
 SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}wattline_session"
+# The consumer view is an application of its own, with a session of its own (docs/sign-on.md).
+HOME_COOKIE_NAME = f"{_COOKIE_PREFIX}wattline_home"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrftoken"
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
