@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.conf import settings
 from django.core.cache import cache
-from django.test import Client
 
 from devices.tests import factories
 from devices.tests.factories import Park
