@@ -7,9 +7,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+
+def offered_languages() -> list[tuple[str, str]]:
+    """The languages of the installation; a function, so that no migration depends on them."""
+    return list(settings.LANGUAGES)
 
 
 def validate_time_zone(value: str) -> None:
