@@ -54,7 +54,7 @@ def languages() -> list[str]:
 
 
 def compile_all() -> None:
-    """Makes the binary catalogues whose source is newer. Raises SetupError for one that is broken."""
+    """Makes the binary catalogues whose source is newer. Raises SetupError for a broken source."""
     for code in languages():
         source, target = _path(code), _path(code).with_suffix(".mo")
         if target.exists() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns:
@@ -76,12 +76,14 @@ def update_all() -> None:
 def check() -> list[Finding]:
     """What is wrong: catalogues that are behind, texts not translated, lost placeholders."""
     current = texts()
-    found = []
+    found: list[Finding] = []
     for code in languages():
         catalogue = _read(code)
-        for message in catalogue:
-            if message.id and _lost(message):
-                found.append(Finding(code, f"placeholders differ: {_source(message)!r}"))
+        found += [
+            Finding(code, f"placeholders differ: {_source(message)!r}")
+            for message in catalogue
+            if message.id and _lost(message)
+        ]
         if code not in COMPLETE:
             continue
         if _path(code).read_bytes() != _updated(code, current):

@@ -53,8 +53,8 @@ def up() -> int:
 
 
 def prepare(session: Session, say: Say) -> object:
-    """Front-end packages, catalogues, certificates, migrations, static files, demo tenants; returns the
-    logins."""
+    """Front-end packages, catalogues, certificates, migrations, static files, demo tenants; returns
+    the logins."""
     home = session.home
     frontend.ensure(home, say)
     languages.compile_all()

@@ -13,11 +13,6 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
-def offered_languages() -> list[tuple[str, str]]:
-    """The languages of the installation; a function, so that no migration depends on them."""
-    return list(settings.LANGUAGES)
-
-
 def validate_time_zone(value: str) -> None:
     """Raises ValidationError unless `value` names a zone of the IANA time zone database."""
     if value not in available_timezones():
@@ -68,6 +63,28 @@ class TimeZoneField(_CharField):
         """The plain field."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.CharField", args, kwargs
+
+
+class LanguageField(_CharField):
+    """The code of a language of the installation.
+
+    Migrations know the plain column, so that offering another language is no migration.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", 8)
+        kwargs.setdefault("default", "en")
+        super().__init__(*args, choices=_offered_languages, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        """The plain field."""
+        name, _path, args, kwargs = super().deconstruct()
+        kwargs.pop("choices", None)
+        return name, "django.db.models.CharField", args, kwargs
+
+
+def _offered_languages() -> list[tuple[str, str]]:
+    return list(settings.LANGUAGES)
 
 
 class DigestField(_CharField):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from tenants.models.fields import TimeZoneField, offered_languages
+from tenants.models.fields import LanguageField, TimeZoneField
 
 
 class TenantKind(models.TextChoices):
@@ -29,7 +29,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=60)
     time_zone = TimeZoneField(default="UTC")
-    language = models.CharField(max_length=8, default="en", choices=offered_languages)
+    language = LanguageField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
 
-from tenants.models.fields import TimeZoneField, offered_languages
+from tenants.models.fields import LanguageField, TimeZoneField
 
 
 class UserManager(BaseUserManager["User"]):
@@ -36,7 +36,7 @@ class User(AbstractBaseUser):
 
     email = models.EmailField(max_length=254)
     name = models.CharField(max_length=120, blank=True)
-    language = models.CharField(max_length=8, default="en", choices=offered_languages)
+    language = LanguageField()
     time_zone = TimeZoneField(default="UTC")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
