@@ -173,23 +173,24 @@ def _same_shape(one: Message, other: Message) -> bool:
     return one.pluralizable == other.pluralizable and one.id == other.id
 
 
+def _strings(text: object) -> list[str]:
+    """A text or its forms of number; empty ones for what is missing."""
+    return [str(form or "") for form in (text if isinstance(text, list | tuple) else [text])]
+
+
 def _translated(message: Message) -> bool:
-    if message.pluralizable:
-        return bool(message.string) and all(message.string)
-    return bool(message.string)
+    return all(_strings(message.string))
 
 
 def _lost(message: Message) -> bool:
-    """Whether a translation names other placeholders than its source."""
+    """Whether a translation names a placeholder that its source lacks, or leaves one out where
+    every number is meant."""
     if not _translated(message):
         return False
-    sources = message.id if isinstance(message.id, tuple | list) else [message.id]
-    strings = message.string if isinstance(message.string, tuple | list) else [message.string]
-    allowed = set().union(*(_placeholders(text) for text in sources))
-    required = _placeholders(sources[-1])
-    return any(not required <= _placeholders(text) <= allowed for text in strings[-1:]) or any(
-        not _placeholders(text) <= allowed for text in strings
-    )
+    sources = [_placeholders(text) for text in _strings(message.id)]
+    strings = [_placeholders(text) for text in _strings(message.string)]
+    known = set().union(*sources)
+    return strings[-1] != sources[-1] or any(not names <= known for names in strings)
 
 
 def _placeholders(text: str) -> set[str]:
@@ -197,7 +198,7 @@ def _placeholders(text: str) -> set[str]:
 
 
 def _source(message: Message) -> str:
-    return str(message.id[0] if isinstance(message.id, tuple | list) else message.id)
+    return _strings(message.id)[0]
 
 
 def _read(code: str) -> Catalog:

@@ -74,7 +74,8 @@ class LanguageField(_CharField):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 8)
         kwargs.setdefault("default", "en")
-        super().__init__(*args, choices=_offered_languages, **kwargs)
+        kwargs["choices"] = _offered_languages
+        super().__init__(*args, **kwargs)
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         """The plain field."""

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0008_audit_indexes"),
+        ("tenants", "0009_home"),
     ]
 
     operations = [
