@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from tenants.models.fields import LanguageField, TimeZoneField
+from tenants.models.fields import TimeZoneField
 
 
 class TenantKind(models.TextChoices):
@@ -29,7 +30,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=60)
     time_zone = TimeZoneField(default="UTC")
-    language = LanguageField()
+    language = models.CharField(max_length=8, default="en", choices=settings.LANGUAGES)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
 
-from tenants.models.fields import LanguageField, TimeZoneField
+from tenants.models.fields import TimeZoneField
 
 
 class UserManager(BaseUserManager["User"]):
@@ -36,7 +37,7 @@ class User(AbstractBaseUser):
 
     email = models.EmailField(max_length=254)
     name = models.CharField(max_length=120, blank=True)
-    language = LanguageField()
+    language = models.CharField(max_length=8, default="en", choices=settings.LANGUAGES)
     time_zone = TimeZoneField(default="UTC")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)

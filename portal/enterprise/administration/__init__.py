@@ -1,1 +1,0 @@
-"""Administration: audit log, applications, the tenant tree, impersonation."""

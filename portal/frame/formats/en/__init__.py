@@ -1,1 +1,0 @@
-"""International English: day before month in words, 24 hours."""
