@@ -10,7 +10,15 @@ from celery import shared_task
 from django.conf import settings
 from redis import Redis
 
-from devices.domain import claims_operations, imports_operations, ledger, links
+from devices.domain import (
+    claims_operations,
+    energy,
+    flow,
+    imports_operations,
+    ledger,
+    links,
+    rollups,
+)
 from devices.ingest import heartbeat
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, long_scope, open_scope
@@ -99,6 +107,41 @@ def forget_sealed(**_: Any) -> None:
             others = imports_operations.forget_sealed(now=now)
         if codes or others:
             logger.info("seals_removed codes=%d others=%d", codes, others)
+
+
+@shared_task(base=KeywordTask, name="devices.roll_up")
+def roll_up(**_: Any) -> None:
+    """Roll up what has come since the last time, group by group, then count the days.
+
+    Several at once share the work; one that is killed leaves whole groups behind.
+    """
+    for tenant_ids in tenant_batches():
+        scope = Scope(tenant_ids)
+        frames = quarters = after = 0
+        more, crowded = True, False
+        while more:
+            with long_scope(scope):
+                rolled = rollups.roll_up(after=after)
+            frames += rolled.frames
+            quarters += rolled.quarters
+            crowded |= rolled.crowded
+            after, more = rolled.last or 0, rolled.last is not None
+            if not more and crowded:  # once more from the first
+                more, crowded = True, False
+        with long_scope(scope):
+            while rollups.sum_facilities() == rollups.MAX_DIRTY:
+                pass
+            energy.refresh_days(now=datetime.now(UTC))
+        if frames:
+            logger.info("rolled_up frames=%d quarters=%d", frames, quarters)
+
+
+@shared_task(base=KeywordTask, name="devices.refresh_power")
+def refresh_power(**_: Any) -> None:
+    """Bring the power of devices and facilities up to date."""
+    for tenant_ids in tenant_batches():
+        with long_scope(Scope(tenant_ids)):
+            flow.refresh_power(now=datetime.now(UTC))
 
 
 def _missed_twice(redis: Redis, group: int, missing: frozenset[str]) -> list[str]:

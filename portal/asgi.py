@@ -14,8 +14,9 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
+from portal.consumer import routing as consumer_routing  # noqa: E402
 from portal.handler import API_PREFIX, ThreadedHandler  # noqa: E402
-from portal.live.routing import websocket_urlpatterns  # noqa: E402
+from portal.live import routing as live_routing  # noqa: E402
 from portal.staticfiles import serve_static  # noqa: E402
 
 _api = ThreadedHandler()
@@ -30,7 +31,11 @@ application = ProtocolTypeRouter(
     {
         "http": serve_static(_http),
         "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+            AuthMiddlewareStack(
+                URLRouter(
+                    [*live_routing.websocket_urlpatterns, *consumer_routing.websocket_urlpatterns]
+                )
+            )
         ),
     }
 )

@@ -35,6 +35,17 @@ app.conf.beat_schedule = {
         "task": "devices.forget_sealed",
         "schedule": timedelta(hours=1),
     },
+    # Not kept when nobody takes them: the next one does the work of all before.
+    "roll up": {
+        "task": "devices.roll_up",
+        "schedule": timedelta(minutes=2),
+        "options": {"expires": 120},
+    },
+    "refresh power": {
+        "task": "devices.refresh_power",
+        "schedule": timedelta(seconds=10),
+        "options": {"expires": 10},
+    },
     "clear expired sessions": {
         "task": "portal.clear_sessions",
         "schedule": timedelta(days=1),

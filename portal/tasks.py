@@ -14,6 +14,7 @@ from django.conf import settings
 
 from portal import mail
 from portal.oauth import backchannel
+from tenants.domain import home_operations
 from tenants.domain.oauth_operations import remove_expired
 from tenants.domain.queries import all_tenant_ids
 from tenants.scope import Scope, open_scope
@@ -60,10 +61,12 @@ def send_mail(*, template: str, to: str, language: str, context: dict[str, Any],
 @shared_task(base=KeywordTask, name="portal.remove_expired_tokens")
 def remove_expired_tokens(**_: Any) -> None:
     """Delete expired codes, tokens and sessions, tenant by tenant."""
-    before = datetime.now(UTC) - EXPIRED_RETENTION
+    now = datetime.now(UTC)
+    unused = now - timedelta(seconds=settings.REFRESH_TOKEN_S)
     for tenant_id in all_tenant_ids():
         with open_scope(Scope((tenant_id,))):
-            remove_expired(before=before)
+            remove_expired(before=now - EXPIRED_RETENTION)
+            home_operations.remove_unused(before=unused)
 
 
 @shared_task(base=KeywordTask, name="portal.clear_sessions")

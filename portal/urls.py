@@ -12,6 +12,7 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("accounts/login/", SignInView.as_view(), name="login"),
     path("accounts/logout/", SignOutView.as_view(), name="logout"),
+    path("home/", include("portal.consumer.urls")),
     path("", include("portal.account.urls")),
     path("api/v1/", include("portal.api.urls")),
     path("", include("portal.oauth.urls")),

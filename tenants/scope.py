@@ -96,6 +96,21 @@ def long_scope(scope: Scope) -> Iterator[Scope]:
         yield scope
 
 
+@contextmanager
+def index_order() -> Iterator[None]:
+    """Have sorted queries of the block walk along an index until they have enough.
+
+    The planner cannot know how many rows a policy lets pass: it guesses one in ten thousand,
+    expects to find next to nothing, and so reads and sorts all rows of a table for one page of them
+    (measured on a million audit entries: 310 ms instead of 1 ms). Needs an open scope.
+    """
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
+        yield
+        # After an error the rollback resets them.
+        cursor.execute("SET LOCAL enable_sort TO DEFAULT; SET LOCAL enable_bitmapscan TO DEFAULT")
+
+
 def _replace(connection: BaseDatabaseWrapper, values: tuple[str, str]) -> tuple[str, str]:
     """Set both settings for the transaction; returns the former values, '' for unset."""
     with connection.cursor() as cursor:

@@ -6,18 +6,21 @@ from devices.models.device_type import DeviceType, DeviceTypeChannel, Measuremen
 from devices.models.facility import Facility, FacilityAccess, FacilityKind
 from devices.models.import_run import ImportKind, ImportRow, ImportRun, ImportState, Outcome
 from devices.models.load import Allocation, Load, LoadCategory
+from devices.models.now import DevicePower, FacilityNow
 
 __all__ = [
     "Allocation",
     "Channel",
     "ClaimCode",
     "Device",
+    "DevicePower",
     "DeviceState",
     "DeviceType",
     "DeviceTypeChannel",
     "Facility",
     "FacilityAccess",
     "FacilityKind",
+    "FacilityNow",
     "ImportKind",
     "ImportRow",
     "ImportRun",

@@ -196,6 +196,32 @@ def has_reported(connection: BaseDatabaseWrapper, device_id: int) -> bool:
     return bool(rows[0][0])
 
 
+def sampled_since(connection: BaseDatabaseWrapper) -> list[tuple[int, datetime]]:
+    """Devices of the scope with samples that their power does not know of yet: the device and its
+    last sample, by id.
+    """
+    rows = _rows(
+        connection,
+        "SELECT c.device_id, c.last_sample_at FROM device_cursor c"
+        " LEFT JOIN devices_devicepower p USING (device_id)"
+        " WHERE c.last_sample_at IS NOT NULL"
+        " AND (p.sampled_at IS NULL OR c.last_sample_at > p.sampled_at)"
+        " ORDER BY c.device_id",
+        [],
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def take_turn(connection: BaseDatabaseWrapper, work: str) -> bool:
+    """Whether nobody else does some work; if so, nobody else will before this transaction ends."""
+    rows = _rows(
+        connection,
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
+        [f"wattline:{work}"],
+    )
+    return bool(rows[0][0])
+
+
 def reported(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> frozenset[int]:
     """Those of some devices that have ever produced a message."""
     rows = _rows(

@@ -6,15 +6,16 @@ any order on one database.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from django.db import connections
+from django.db import connection, connections
 
-from devices.domain import operations
+from devices.domain import energy, flow, operations, rollups
 from devices.domain.claims_code import Code
 from devices.domain.operations import ChannelSpec, Registered
 from devices.models import (
@@ -34,6 +35,7 @@ from devices.models import (
     Placement,
 )
 from devices.protocol.data import Block, encode_data
+from devices.telemetry import rollup_store
 from tenants.models import Consent, Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
@@ -55,6 +57,7 @@ __all__ = [
     "Branch",
     "Park",
     "branch",
+    "derived",
     "device",
     "device_type",
     "facility",
@@ -182,6 +185,8 @@ def park() -> Park:
         import_run(of)
     for made in branches:
         telemetry(made.device)
+    with open_scope(Scope((of.pk,))):
+        derived([made.device for made in branches])
     return Park(of, manager, branches, consent)
 
 
@@ -263,6 +268,18 @@ def telemetry(of: Device) -> None:
             " last_sample_at = %s WHERE device_id = %s",
             [START, START.replace(second=2), of.pk],
         )
+
+
+def derived(of: Sequence[Device]) -> None:
+    """What the background tasks make of the telemetry of some devices, a row in each table."""
+    moment = START + timedelta(minutes=1)
+    rollups.roll_up()
+    rollups.sum_facilities()
+    energy.refresh_days(now=moment)
+    flow.refresh_power(now=moment)
+    # Something is left to be done.
+    start_ms = int(START.timestamp() * 1000)
+    rollup_store.mark_facilities(connection, [(device.pk, start_ms) for device in of])
 
 
 def remove_everything() -> None:

@@ -17,7 +17,7 @@ from devices.ingest.ledger import check
 from devices.models import Device
 from devices.protocol.data import Block, encode_data
 from devices.tasks import QUARANTINE_RETENTION, audit_ledger, expire_quarantine
-from devices.telemetry import reads, schema, status
+from devices.telemetry import reads, rollup_schema, schema, status
 from devices.tests import factories
 from tenants.scope import NoScope, Scope, open_scope
 
@@ -87,7 +87,12 @@ def test_hypertables_have_their_chunk_intervals_and_schema() -> None:
             " JOIN timescaledb_information.dimensions d ON d.hypertable_name = h.table_name"
         )
         found = {name: (place, interval) for name, place, interval in cursor.fetchall()}
-    assert found == {table.name: (schema.CHUNK_SCHEMA, table.chunk) for table in schema.HYPERTABLES}
+    expected = {table.name: (schema.CHUNK_SCHEMA, table.chunk) for table in schema.HYPERTABLES}
+    expected |= {
+        name: (schema.CHUNK_SCHEMA, chunk)
+        for name, chunk in rollup_schema.ROLLUP_HYPERTABLES.items()
+    }
+    assert found == expected
     assert timedelta(hours=1) == schema.FRAME_CHUNK
 
 

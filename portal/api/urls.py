@@ -9,7 +9,10 @@ from portal.api import views
 app_name = "api"
 
 # The reference is a page, with nothing of any tenant; it is no part of the interface.
-pages = [path("docs/", views.Reference.as_view(), name="reference")]
+pages = [
+    path("docs/", views.Reference.as_view(), name="reference"),
+    path("docs/callback/", views.ReferenceCallback.as_view(), name="reference-callback"),
+]
 resources = [
     path("me/", views.Me.as_view(), name="me"),
     path("facilities/", views.FacilityList.as_view(), name="facility-list"),

@@ -39,6 +39,7 @@ from portal.api.access import (
 )
 from portal.api.authentication import BadToken, find_bearer
 from portal.api.schema import list_of, problems
+from portal.oauth import own
 from tenants.domain.queries import user_and_tenant
 from tenants.models import User
 from tenants.permissions import Permission
@@ -339,8 +340,28 @@ class Reference(View):
     http_method_names = ["get", "head"]
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """The page; its script reads the address of the description from the page."""
-        return render(request, "api/reference.html")
+        """The page; its script reads from it where the description is, and how to get a token.
+
+        Without an application of its own (several root tenants, nobody signed in) the person names
+        one.
+        """
+        person = request.user.pk if request.user.is_authenticated else None
+        context = {
+            "client_id": own.client_for(own.REFERENCE, user_id=person),
+            "callback": own.address(own.REFERENCE.callback),
+            "scopes": " ".join(own.REFERENCE.scopes),
+        }
+        return render(request, "api/reference.html", context)
+
+
+class ReferenceCallback(View):
+    """Where the provider sends the reference's own window: its script hands the code over."""
+
+    http_method_names = ["get", "head"]
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """A page of nothing but that script."""
+        return render(request, "api/reference_callback.html")
 
 
 @lru_cache(1)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from portal.devstack import checks
+from portal.devstack import checks, languages
 from portal.devstack.errors import SetupError
 from portal.devstack.frontend import copy_vendor_files
 from portal.devstack.home import Home, current, explain_os_error
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "up": (_up, "run everything"),
         "lint": (_lint, "run the checks that only read files"),
         "format": (_format, "format code and templates"),
+        "messages": (_messages, "bring the catalogues of translations to the texts"),
         "vendor": (_vendor, "copy the front-end files that pages use to static/vendor"),
         "servers": (_servers, "bring PostgreSQL and Redis up and leave them running"),
         "stop": (_stop, "stop PostgreSQL and Redis"),
@@ -111,6 +112,14 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _say(line: str) -> None:
     print(f"wattline: {line}", file=sys.stderr, flush=True)
+
+
+def _messages(_options: argparse.Namespace) -> int:
+    languages.update_all()
+    languages.compile_all()
+    for finding in languages.check():
+        print(f"{finding.language}: {finding.text}")
+    return 0
 
 
 def _servers(_options: argparse.Namespace) -> int:

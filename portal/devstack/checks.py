@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portal import env
-from portal.devstack import certificates, chromium, frontend
+from portal.devstack import certificates, chromium, frontend, languages
 from portal.devstack.errors import SetupError
 from portal.devstack.scratch import open_scratch
 from portal.devstack.servers import open_session
@@ -94,6 +94,7 @@ def run_tests(pytest_arguments: Sequence[str]) -> int:
     with open_session(_say) as session:
         home = session.home
         frontend.ensure(home, _say)
+        languages.compile_all()
         certificates.ensure(home, _say)
         browser = chromium.install(_say)
         if browser is None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from portal import env
-from portal.devstack import certificates, frontend, processes
+from portal.devstack import certificates, frontend, languages, processes
 from portal.devstack.errors import SetupError
 from portal.devstack.home import Home, current, write_atomic
 from portal.devstack.lease import wait_stopped
@@ -53,10 +53,11 @@ def up() -> int:
 
 
 def prepare(session: Session, say: Say) -> object:
-    """Front-end packages, certificates, migrations, static files, demo tenants; returns the
-    logins."""
+    """Front-end packages, catalogues, certificates, migrations, static files, demo tenants; returns
+    the logins."""
     home = session.home
     frontend.ensure(home, say)
+    languages.compile_all()
     certificates.ensure(home, say)
     say("migrating the database")
     migrate(session.endpoints, home)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from portal.enterprise import views
 
@@ -10,4 +10,5 @@ urlpatterns = [
     path("", views.overview, name="overview"),
     path("facilities/<int:pk>/", views.facility, name="facility"),
     path("devices/<int:pk>/", views.device, name="device"),
+    path("", include("portal.enterprise.administration.urls")),
 ]

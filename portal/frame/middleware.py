@@ -1,19 +1,37 @@
-"""What HTMX needs of every answer."""
+"""The language of a page, and what HTMX needs of every answer."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, cast
 
+from django.conf import settings
 from django.contrib.messages import get_messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.locale import LocaleMiddleware
+from django.utils import translation
 from django.utils.cache import patch_vary_headers
 
 from portal.frame.htmx import is_partial
+from tenants.models import User
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class LanguageMiddleware(LocaleMiddleware):
+    """The language that the person has chosen; of somebody unknown the one that the cookie or the
+    browser names.
+    """
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Activate it."""
+        if isinstance(request.user, User) and request.user.language in dict(settings.LANGUAGES):
+            translation.activate(request.user.language)
+            cast(Any, request).LANGUAGE_CODE = translation.get_language()
+        else:
+            super().process_request(request)
 
 
 class HtmxMiddleware:

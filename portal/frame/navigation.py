@@ -70,7 +70,15 @@ PEOPLE: Final = Group(
 )
 ADMINISTRATION: Final = Group(
     _("Administration"),
-    (),
+    (
+        Entry(
+            _("Audit log"),
+            "audit",
+            "history",
+            Permission.AUDIT_VIEW,
+            words=_("who changed what when log trail"),
+        ),
+    ),
 )
 GROUPS: Final = (MONITORING, FLEET, PEOPLE, ADMINISTRATION)
 # The menu under the person's name.

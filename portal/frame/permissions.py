@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from typing import Concatenate, Final, ParamSpec, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from tenants.domain.queries import Access
 from tenants.permissions import Permission
 
 Parameters = ParamSpec("Parameters")
-View = Callable[Concatenate[HttpRequest, Parameters], HttpResponse]
+# The attribute of a view that `requires` guards; decorators around it keep it.
+GUARDED: Final = "wattline_permissions"
+View = Callable[Concatenate[HttpRequest, Parameters], HttpResponseBase]
 
 
 def access_of(request: HttpRequest) -> Access | None:
@@ -35,11 +38,13 @@ def requires(*permissions: Permission) -> Callable[[View[Parameters]], View[Para
         @wraps(view)
         def guarded(
             request: HttpRequest, *args: Parameters.args, **kwargs: Parameters.kwargs
-        ) -> HttpResponse:
+        ) -> HttpResponseBase:
             if not all(may(request, permission) for permission in permissions):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
 
+        # Says to the middleware that the page asks for permissions, which impersonation narrows.
+        vars(guarded)[GUARDED] = permissions
         return cast(View[Parameters], login_required(guarded))
 
     return decorate

@@ -7,14 +7,16 @@ page shows, `value_<column>` what the export writes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import django_tables2 as tables
 from django.db.models import F, QuerySet
-from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+
+from portal.frame import quantities
 
 PAGE_SIZES: Final = (25, 50, 100)
 NOTHING: Final = "–"
@@ -73,11 +75,45 @@ class NumberColumn(tables.Column):
 
     def render(self, value: Any) -> str:
         """The number for people."""
-        return number_format(value, self._decimals, force_grouping=True)
+        return quantities.number(value, self._decimals)
 
     def value(self, **kwargs: Any) -> Any:
         """The number for programs."""
         return kwargs["value"]
+
+
+class QuantityColumn(NumberColumn):
+    """A value of `unit` with the prefix that keeps it short; the export has it in `unit`."""
+
+    def __init__(self, *args: Any, unit: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unit = unit
+
+    def render(self, value: Any) -> str:
+        """The quantity for people."""
+        return quantities.quantity(value, self._unit, self._decimals)
+
+
+class TimeColumn(tables.Column):
+    """An instant in a zone: `zone` names the row's attribute that has it (`facility__time_zone`);
+    the export has it in UTC (ISO 8601).
+    """
+
+    def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._zone = tables.A(zone)
+
+    def render(self, value: datetime, record: Any) -> str:
+        """Date and time where the facility is."""
+        zone = self._zone.resolve(record)
+        shown = quantities.local_time(value, zone)
+        return format_html(
+            '<time datetime="{}" title="{}">{}</time>', value.isoformat(), zone, shown
+        )
+
+    def value(self, **kwargs: Any) -> str:
+        """For programs."""
+        return str(kwargs["value"].isoformat())
 
 
 class BadgeColumn(tables.Column):

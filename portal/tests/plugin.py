@@ -17,6 +17,7 @@ from collections.abc import Generator
 
 import pytest
 
+from portal.devstack import languages
 from portal.devstack.errors import SetupError
 from portal.devstack.scratch import open_scratch
 from portal.devstack.servers import open_session
@@ -31,6 +32,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     """Starts the servers before pytest-django reads the settings."""
     _restore_addresses()
     try:
+        languages.compile_all()
         scratch = open_scratch(open_session(fixtures.say))
     except SetupError as error:
         raise pytest.UsageError(f"wattline: {error}") from error

@@ -57,6 +57,7 @@ NOT_NARROWED = {
     "tenants_signon": "none",
     "tenants_consent": "none",
     "tenants_grant": "none",
+    "tenants_homesession": "none",
     "tenants_idtoken": "none",
     "tenants_accesstoken": "none",
     "tenants_refreshtoken": "none",
@@ -68,6 +69,8 @@ NOT_NARROWED = {
 SHARED = {"devices_devicetype", "devices_devicetypechannel"}
 DOORS = {
     "door_access_token",
+    "door_home_session",
+    "door_own_applications",
     "door_claim",
     "door_claim_device",
     "door_tenant_of_application",

@@ -1,6 +1,7 @@
 """Tenants, users, memberships, the audit trail, and applications with their tokens."""
 
 from tenants.models.audit import AuditChannel, AuditEntry
+from tenants.models.home import HomeSession
 from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership
 from tenants.models.oauth import (
@@ -26,6 +27,7 @@ __all__ = [
     "CustomRole",
     "DeviceGrant",
     "Grant",
+    "HomeSession",
     "IDToken",
     "Invitation",
     "Membership",

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +21,22 @@ def validate_time_zone(value: str) -> None:
             code="time_zone",
             params={"value": value},
         )
+
+
+@models.GenericIPAddressField.register_lookup
+class InNetwork(models.Lookup):
+    """`address__in_network="192.0.2.0/24"`: PostgreSQL's `<<=`, equality included."""
+
+    lookup_name = "in_network"
+
+    def get_prep_lookup(self) -> str:
+        """The network as it is; the field would take an address alone."""
+        return str(self.rhs)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
+        """Compare as networks."""
+        left, left_parameters = self.process_lhs(compiler, connection)
+        return f"{left} <<= %s::inet", (*left_parameters, self.rhs)
 
 
 if TYPE_CHECKING:
@@ -46,6 +63,29 @@ class TimeZoneField(_CharField):
         """The plain field."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.CharField", args, kwargs
+
+
+class LanguageField(_CharField):
+    """The code of a language of the installation.
+
+    Migrations know the plain column, so that offering another language is no migration.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", 8)
+        kwargs.setdefault("default", "en")
+        kwargs["choices"] = _offered_languages
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        """The plain field."""
+        name, _path, args, kwargs = super().deconstruct()
+        kwargs.pop("choices", None)
+        return name, "django.db.models.CharField", args, kwargs
+
+
+def _offered_languages() -> list[tuple[str, str]]:
+    return list(settings.LANGUAGES)
 
 
 class DigestField(_CharField):

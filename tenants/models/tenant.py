@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from tenants.models.fields import TimeZoneField
+from tenants.models.fields import LanguageField, TimeZoneField
 
 
 class TenantKind(models.TextChoices):
@@ -30,7 +29,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=60)
     time_zone = TimeZoneField(default="UTC")
-    language = models.CharField(max_length=8, default="en", choices=settings.LANGUAGES)
+    language = LanguageField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

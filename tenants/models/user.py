@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
 
-from tenants.models.fields import TimeZoneField
+from tenants.models.fields import LanguageField, TimeZoneField
 
 
 class UserManager(BaseUserManager["User"]):
@@ -37,7 +36,7 @@ class User(AbstractBaseUser):
 
     email = models.EmailField(max_length=254)
     name = models.CharField(max_length=120, blank=True)
-    language = models.CharField(max_length=8, default="en", choices=settings.LANGUAGES)
+    language = LanguageField()
     time_zone = TimeZoneField(default="UTC")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -20,6 +20,7 @@ from tenants.models import (
     CustomRole,
     DeviceGrant,
     Grant,
+    HomeSession,
     IDToken,
     Invitation,
     Membership,
@@ -144,6 +145,14 @@ def authorization(of: Tenant, by: User) -> Consent:
         device_code=uuid4().hex,
         user_code=uuid4().hex,
         expires=later,
+    )
+    HomeSession.objects.create(
+        **common,
+        secret=uuid4().hex,
+        sid=sign_on.sid,
+        sealed=b"",
+        access_expires_at=later,
+        renewed_at=datetime.now(UTC),
     )
     return oauth_operations.give_consent(
         application=made, user_id=by.pk, tenant_id=of.pk, scopes=["openid"]

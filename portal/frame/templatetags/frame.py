@@ -1,11 +1,78 @@
-"""Filters of the base templates and of pages."""
+"""Filters and tags of all pages: quantities, times, pagers."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django import template
 from django.core.paginator import Page
+from django.utils.html import format_html
+
+from portal.frame import quantities
+from portal.frame.quantities import Number
 
 register = template.Library()
+
+
+@register.filter
+def number(value: Number | None, decimals: int = 0) -> str:
+    """A number in the reader's format: `{{ count|number }}`, `{{ ratio|number:2 }}`."""
+    return quantities.number(value, decimals)
+
+
+@register.filter
+def unit(value: Number | None, of: str) -> str:
+    """A value with its unit: `{{ voltage|unit:"V" }}`."""
+    return quantities.quantity(value, of)
+
+
+@register.filter
+def power(watts: Number | None) -> str:
+    """Watts: `{{ now.grid_w|power }}` gives `4.21 kW`."""
+    return quantities.power(watts)
+
+
+@register.filter
+def energy(watt_hours: Number | None) -> str:
+    """Watt-hours: `{{ day.import_wh|energy }}` gives `12.3 kWh`."""
+    return quantities.energy(watt_hours)
+
+
+@register.filter
+def percent(ratio: Number | None, decimals: int = 0) -> str:
+    """A ratio of 0 to 1 in per cent: `{{ day.coverage|percent }}`."""
+    return quantities.percent(ratio, decimals)
+
+
+@register.filter
+def local_time(moment: datetime | None, zone: str) -> str:
+    """Date and time in a facility's zone: `{{ seen_at|local_time:facility.zone }}`."""
+    return quantities.local_time(moment, zone)
+
+
+@register.filter
+def local_date(moment: datetime | None, zone: str) -> str:
+    """The day in a facility's zone."""
+    return quantities.local_time(moment, zone, "DATE_FORMAT")
+
+
+@register.filter
+def local_clock(moment: datetime | None, zone: str) -> str:
+    """The time of day in a facility's zone."""
+    return quantities.local_time(moment, zone, "TIME_FORMAT")
+
+
+@register.simple_tag
+def moment(at: datetime | None, zone: str) -> str:
+    """A `time` element: date and time in the zone, the zone's name in its title."""
+    if at is None:
+        return quantities.NOTHING
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.isoformat(),
+        zone,
+        quantities.local_time(at, zone),
+    )
 
 
 @register.filter

@@ -35,6 +35,7 @@ from devices.simulator import keyring
 from devices.simulator.park import CHAIN, FACILITIES, UTILITY, ParkFacility
 from devices.simulator.replay import ReplayError
 from devices.simulator.replay import load as load_recording
+from portal.oauth import own
 from tenants.domain import operations as people
 from tenants.domain.queries import all_tenant_ids
 from tenants.models import Membership, Tenant, TenantKind, User
@@ -127,6 +128,7 @@ class Command(BaseCommand):
                 if slug == UTILITY:
                     evictions += self._ensure_recording(tenant, state)
         state["logins"] = _ensure_people(tenants, state.get("logins", []))
+        own.keep_all()
         return evictions
 
     def _ensure_recording(self, tenant: Tenant, state: dict[str, Any]) -> list[Eviction]:

@@ -9,6 +9,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 AREA = Area(
     rows=(
         anybody("api:reference", "GET", 200),
+        anybody("api:reference-callback", "GET", 200),
         anybody("api:schema", "GET", 200),
         *(anybody("api:unknown", method, 404, "nothing") for method in METHODS),
         #   route                  roles  scopes of a token                  far  subject

@@ -1,7 +1,27 @@
-"""The consumer's door."""
+"""The consumer's door.
+
+It has sessions of its own: one of the portal, which the people of the table have, opens nothing
+here and is led to sign in (`portal/tests/test_consumer.py` asks with its own sessions).
+"""
 
 from __future__ import annotations
 
-from portal.tests.permission_rows.notation import Area
+from portal.tests.permission_rows.notation import Area, anybody
 
-AREA = Area()
+# fmt: off
+AREA = Area(
+    rows=(
+        anybody("consumer:home", "GET", 302),
+        anybody("consumer:facility", "GET", 302, "facility"),
+        anybody("consumer:today", "GET", 302, "facility"),
+        anybody("consumer:sign-in", "GET", 302),
+        anybody("consumer:callback", "GET", 400),
+        anybody("consumer:sign-out", "POST", 302),
+        anybody("consumer:signed-out", "GET", 200),
+        anybody("consumer:backchannel-logout", "POST", 400),
+        anybody("consumer:offline", "GET", 200),
+        anybody("consumer:manifest", "GET", 200),
+        anybody("consumer:service-worker", "GET", 200),
+    ),
+)
+# fmt: on

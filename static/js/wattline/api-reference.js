@@ -1,17 +1,38 @@
-// Starts Swagger UI on the interactive API reference; the address of the schema stands in the page.
-
-import { makeAccessible, plainLinks } from "./api-reference-access.js";
+// Starts Swagger UI on the interactive API reference; where the description is, and how to get an
+// access token, stands in the page.
 
 const place = document.getElementById("api-reference");
+const { schema, client, callback, scopes } = place.dataset;
 
-makeAccessible(place);
-globalThis.SwaggerUIBundle({
+// A browser sends the cookie of its session by itself and lets nobody type one: of the ways to be
+// let in, the form shows those that are to be filled in.
+const withoutSession = () => ({
+  statePlugins: {
+    auth: {
+      wrapSelectors: {
+        definitionsToAuthorize:
+          (original) =>
+          (...rest) =>
+            original(...rest)?.filter((definition) => !definition.has("session")),
+      },
+    },
+  },
+});
+
+const reference = globalThis.SwaggerUIBundle({
   domNode: place,
-  url: place.dataset.schema,
+  url: schema,
+  deepLinking: true,
   docExpansion: "list",
   defaultModelsExpandDepth: 0,
   // No request leaves for a validator of somebody else.
   validatorUrl: null,
   supportedSubmitMethods: ["get"],
-  plugins: [plainLinks],
+  oauth2RedirectUrl: callback,
+  plugins: [withoutSession],
+});
+reference.initOAuth({
+  clientId: client,
+  scopes,
+  usePkceWithAuthorizationCodeGrant: true,
 });

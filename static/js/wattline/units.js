@@ -11,6 +11,28 @@ const KILO_AND_UP = [
 // Volts, amperes and hertz of a building are read as they are.
 const PLAIN_UP_TO = { V: 1e4, A: 1e4, Hz: 1e6 };
 
+const language = globalThis.document?.documentElement.lang || "en";
+const formats = new Map();
+
+/** `value` with `digits` decimals as the page's language writes it, with a real minus sign. */
+export function localNumber(value, digits) {
+  let format = formats.get(digits);
+  if (!format) {
+    format = new Intl.NumberFormat(language, {
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+    });
+    formats.set(digits, format);
+  }
+  return format.format(value).replace(/^-(0([.,]0+)?)$/, "$1").replace("-", "−");
+}
+
+/** Decimals that leave three significant digits (portal/frame/quantities.py does the same). */
+function digitsOf(scaled) {
+  if (Math.abs(scaled) < 10) return 2;
+  return Math.abs(scaled) < 100 ? 1 : 0;
+}
+
 /** `value` split into number and unit, e.g. `["1.24", "kW"]`. */
 export function readable(value, unit, decimals = 2) {
   let scaled = value;
@@ -22,9 +44,8 @@ export function readable(value, unit, decimals = 2) {
       name,
     ])[0];
   }
-  const digits = prefix ? 2 : decimals;
-  const text = scaled.toFixed(digits).replace(/^-(0(\.0+)?)$/, "$1").replace("-", "−");
-  return [text, unit === "1" ? "" : prefix + unit];
+  const digits = prefix ? digitsOf(scaled) : decimals;
+  return [localNumber(scaled, digits), unit === "1" ? "" : prefix + unit];
 }
 
 /** The decimals that a channel of `resolution` (in its unit) is worth showing with, 3 at most. */

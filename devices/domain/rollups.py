@@ -1,0 +1,282 @@
+"""Rolling up: from new frames to quarters of an hour of channels, then of facilities.
+
+Needs an open scope, and works on what it holds. Nothing is ever added to what is there: a quarter
+that a new frame may matter to is computed again from all of its frames. So it does not matter in
+which order frames come, how often a run is repeated, or where one is cut off.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+from django.db import connection, transaction
+
+from devices.models import Channel, Placement
+from devices.protocol.data import Block, decode_many
+from devices.quantities import QUANTITIES
+from devices.telemetry import rollup_store as store
+from devices.telemetry.rollup import (
+    QUARTER_MS,
+    Kind,
+    Quarters,
+    Series,
+    reach_ms,
+    roll,
+    samples_of,
+)
+
+# Devices claimed in one transaction, new frames of a device in it, and values computed at once:
+# 4 million take about 300 MB.
+MAX_DEVICES: Final = 500
+MAX_FRAMES: Final = 3_000
+MAX_VALUES: Final = 4_000_000
+# Facility quarters summed in one transaction.
+MAX_DIRTY: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """What a step did.
+
+    `last` is the highest device id that it claimed, None when none was left; `crowded` says whether
+    a device had more new frames than one turn takes.
+    """
+
+    last: int | None
+    devices: int = 0
+    frames: int = 0
+    quarters: int = 0
+    crowded: bool = False
+
+
+@transaction.atomic
+def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
+    """Roll up the new frames of up to `limit` devices with ids above `after`; one transaction.
+
+    A device with more than MAX_FRAMES new ones is left to be claimed again.
+    """
+    claims = store.claim(connection, after=after, limit=limit)
+    if not claims:
+        return Rolled(None)
+    frames = store.new_frames(connection, claims, limit=MAX_FRAMES)
+    fresh: dict[int, list[store.NewFrame]] = defaultdict(list)
+    for frame in frames:
+        fresh[frame.device_id].append(frame)
+    series = _series(list(fresh))
+    tenants = {claim.device_id: claim.tenant_id for claim in claims}
+    touched: list[tuple[int, int]] = []
+    quarters = 0
+    for group in _groups(fresh):
+        dirty = {
+            device_id: _dirty(fresh[device_id], series[device_id])
+            for device_id in group
+            if series.get(device_id)
+        }
+        touched += [(device_id, start) for device_id, starts in dirty.items() for start in starts]
+        quarters += _compute(dirty, series, tenants)
+    store.mark_facilities(connection, touched)
+    store.advance(connection, [_progress(claim, fresh.get(claim.device_id)) for claim in claims])
+    crowded = any(len(found) >= MAX_FRAMES for found in fresh.values())
+    return Rolled(claims[-1].device_id, len(claims), len(frames), quarters, crowded)
+
+
+def _progress(
+    claim: store.Claim, frames: Sequence[store.NewFrame] | None
+) -> tuple[int, int, datetime | None]:
+    if not frames:
+        return claim.device_id, claim.committed, None
+    whole = len(frames) < MAX_FRAMES
+    newest = max(frame.received_at for frame in frames)
+    return claim.device_id, claim.committed if whole else frames[-1].sequence, newest
+
+
+def _groups(fresh: Mapping[int, Sequence[store.NewFrame]]) -> Iterator[list[int]]:
+    """Devices whose quarters are computed at once."""
+    group: list[int] = []
+    values = 0
+    for device_id, frames in fresh.items():
+        # What is read is more than what is new: the quarter around it.
+        longest = max(frame.value_count for frame in frames)
+        expected = sum(frame.value_count for frame in frames) + 15 * longest
+        if group and values + expected > MAX_VALUES:
+            yield group
+            group, values = [], 0
+        group.append(device_id)
+        values += expected
+    if group:
+        yield group
+
+
+def _dirty(frames: Sequence[store.NewFrame], series: Sequence[Series]) -> list[int]:
+    """The starts (ms) of the quarters that the frames may matter to, in order."""
+    reach = reach_ms(series[0].step_ms)
+    starts: set[int] = set()
+    for frame in frames:
+        first = (frame.start_ms - reach) // QUARTER_MS
+        starts.update(range(first, (frame.end_ms + reach) // QUARTER_MS + 1))
+    return [start * QUARTER_MS for start in sorted(starts)]
+
+
+def _compute(
+    dirty: Mapping[int, Sequence[int]],
+    series: Mapping[int, Sequence[Series]],
+    tenants: Mapping[int, int],
+) -> int:
+    """Compute and keep the dirty quarters of some devices; returns how many rows they have."""
+    if not dirty:
+        return 0
+    blocks: dict[int, list[tuple[int, Block]]] = defaultdict(list)
+    spans = [
+        span
+        for device_id, starts in dirty.items()
+        for span in _spans(device_id, starts, reach_ms(series[device_id][0].step_ms))
+    ]
+    rows = store.frames_in(connection, spans)
+    bodies = decode_many([bytes(body) for _, _, body in rows])
+    for (device_id, sequence, _), data in zip(rows, bodies, strict=True):
+        blocks[device_id] += [(sequence, block) for block in data.blocks]
+    flat = [one for device_id in dirty for one in series[device_id]]
+    index = {(one.device_id, one.number): place for place, one in enumerate(flat)}
+    rolled = roll(samples_of(list(blocks.items()), index, flat), flat)
+    return _keep(_wanted(rolled, dirty, flat), flat, tenants)
+
+
+def _spans(device_id: int, starts: Sequence[int], reach: int) -> Iterator[store.Span]:
+    """The periods whose frames are needed, quarters that lie together as one."""
+    begin = before = starts[0]
+    for start in [*starts[1:], None]:
+        if start is None or start - before > QUARTER_MS + 2 * reach:
+            yield store.Span(device_id, begin - reach, before + QUARTER_MS + reach)
+            if start is None:
+                return
+            begin = start
+        before = start
+
+
+def _wanted(
+    quarters: Quarters, dirty: Mapping[int, Sequence[int]], series: Sequence[Series]
+) -> Quarters:
+    """Of all quarters that frames were read of, those that were read in full."""
+    devices = np.array([one.device_id for one in series], np.int64)[quarters.series]
+    asked = np.array(
+        [(device_id, start) for device_id, starts in dirty.items() for start in starts], np.int64
+    )
+    keys = np.unique(asked[:, 0] * (1 << 32) + asked[:, 1] // QUARTER_MS)
+    return quarters.only(np.isin(devices * (1 << 32) + quarters.starts // QUARTER_MS, keys))
+
+
+def _keep(quarters: Quarters, series: Sequence[Series], tenants: Mapping[int, int]) -> int:
+    count = len(quarters.starts)
+    if count:
+        devices = np.array([one.device_id for one in series], np.int64)
+        numbers = np.array([one.number for one in series], np.int64)
+        owners = np.array([tenants[one.device_id] for one in series], np.int64)
+        store.keep(
+            connection,
+            quarters,
+            tenants=owners[quarters.series],
+            devices=devices[quarters.series],
+            channels=numbers[quarters.series],
+        )
+    return count
+
+
+def _series(device_ids: Sequence[int]) -> dict[int, list[Series]]:
+    """The channels of some devices; one query."""
+    rows = list(
+        Channel.objects.filter(device_id__in=device_ids)
+        .order_by("device_id", "number")
+        .values_list(
+            "device_id", "number", "quantity", "unit", "resolution", "minimum", "maximum",
+            "device__device_type__step_ms",
+        )
+    )  # fmt: skip
+    most: dict[int, float] = {}
+    for device_id, _, quantity, _, _, minimum, maximum, _ in rows:
+        if quantity == "active_power":
+            most[device_id] = max(most.get(device_id, 0.0), float(max(-minimum, maximum)))
+    found: dict[int, list[Series]] = defaultdict(list)
+    for device_id, number, quantity, unit, resolution, _, maximum, step_ms in rows:
+        found[device_id].append(
+            Series(
+                device_id=device_id,
+                number=number,
+                resolution=resolution,
+                kind=_kind(quantity, unit),
+                step_ms=step_ms,
+                maximum=Decimal(maximum),
+                most_w=most.get(device_id),
+            )
+        )
+    return found
+
+
+def _kind(quantity: str, unit: str) -> Kind:
+    if quantity == "active_power":
+        return Kind.POWER
+    if unit == "Wh" and QUANTITIES[quantity].behaviour == "register":
+        return Kind.REGISTER
+    return Kind.NONE
+
+
+@transaction.atomic
+def sum_facilities(*, limit: int = MAX_DIRTY) -> int:
+    """Sum up to `limit` quarters of facilities whose devices have changed; returns how many."""
+    dirty = store.take_dirty(connection, limit=limit)
+    if dirty:
+        facility_ids = sorted({facility_id for facility_id, _, _ in dirty})
+        store.sum_facilities(connection, dirty, energy_sources(facility_ids=facility_ids))
+    return len(dirty)
+
+
+def energy_sources(*, facility_ids: Iterable[int]) -> list[store.Source]:
+    """The channels that the energy of facilities is counted from; one query.
+
+    Of each device by its placement: mains import and export, a generator generates, a battery
+    charges and discharges. A register counts where the device has one for that direction, else
+    what its power amounts to.
+    """
+    rows = Channel.objects.filter(
+        device__facility_id__in=list(facility_ids),
+        device__placement__in=[Placement.MAINS, Placement.GENERATION, Placement.STORAGE],
+        in_total=True,
+        quantity__in=["active_power", "energy_import", "energy_export"],
+    ).order_by("device_id", "number")
+    devices: dict[tuple[int, int, str], dict[str, list[int]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for facility_id, device_id, placement, quantity, number in rows.values_list(
+        "device__facility_id", "device_id", "device__placement", "quantity", "number"
+    ):
+        devices[facility_id, device_id, placement][quantity].append(number)
+    return [
+        store.Source(facility_id, device_id, number, flow, part)
+        for (facility_id, device_id, placement), numbers in devices.items()
+        for flow, number, part in _flows(Placement(placement), numbers)
+    ]
+
+
+def _flows(
+    placement: Placement, numbers: Mapping[str, Sequence[int]]
+) -> Iterator[tuple[str, int, str]]:
+    if placement is Placement.GENERATION:
+        registers = numbers.get("energy_export") or numbers.get("energy_import")
+        for number in registers or numbers.get("active_power", ()):
+            yield "generation", number, "energy"
+        return
+    mains = placement is Placement.MAINS
+    for flow, quantity, part in (
+        ("import" if mains else "charge", "energy_import", "forward"),
+        ("export" if mains else "discharge", "energy_export", "returned"),
+    ):
+        for number in numbers.get(quantity, ()):
+            yield flow, number, "energy"
+        if quantity not in numbers:
+            for number in numbers.get("active_power", ()):
+                yield flow, number, part

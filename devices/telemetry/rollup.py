@@ -1,0 +1,361 @@
+"""Roll-ups of a quarter of an hour, computed from samples: arrays in, arrays out.
+
+The rules, for each channel (a series):
+
+- Of several samples at one millisecond the one with the highest sequence number counts.
+- The *step* of a sample is the usual distance of the samples in its block, not below the step of
+  the device's type and not above `longest_step_ms`. A block of one sample has the step of the type.
+- A sample holds until the next one when that comes within twice the longer of their two steps.
+  Otherwise there is a gap, and the sample stands for its own step alone.
+- `coverage` is the part of the quarter in which a sample held; `mean` is weighted by that time.
+- `n`, `minimum`, `maximum`, `first`, `last` tell of the samples inside the quarter alone. A quarter
+  into which only an earlier sample holds has n = 0, and these are NaN.
+- Energy of power is power times the time that it held; what flowed backwards is told apart.
+- Energy of a register is what it counted between two samples at most `reach_ms` apart, shared among
+  quarters by time. Where it runs backwards it has rolled over (near the end of its range) or was
+  set anew; where it runs faster than the device can measure it was replaced: such a step counts as
+  nothing, because nothing is known of it.
+
+So a quarter depends on no sample that is further away from it than `reach_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.protocol.data import Block, Bools, Int64s
+
+Floats = NDArray[np.float64]
+
+QUARTER: Final = timedelta(minutes=15)
+QUARTER_MS: Final = QUARTER // timedelta(milliseconds=1)
+# Devices may be told to sample less often than their type does; up to this step no gap is seen.
+LONGEST_STEP_MS: Final = 60_000
+_WH_PER_UNIT_MS: Final = 3_600_000.0  # a watt for this many milliseconds is a watt-hour
+# A register that falls from beyond the first to below the second part of its range rolled over.
+_NEAR_END: Final = 0.9
+_NEAR_START: Final = 0.1
+# Above the rated power by this factor, a register was not read but replaced.
+_TOLERATED: Final = 1.2
+
+
+class Kind(IntEnum):
+    """What energy means for a channel."""
+
+    NONE = 0
+    POWER = 1
+    REGISTER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A channel of a device: value = stored integer x `resolution`.
+
+    `step_ms` is that of the device's type. For registers: `maximum` in the channel's unit is the
+    end of the range, `most_w` the highest power that the device can measure (None: unknown).
+    """
+
+    device_id: int
+    number: int
+    resolution: Decimal
+    kind: Kind
+    step_ms: int
+    maximum: Decimal = Decimal(0)
+    most_w: float | None = None
+
+    @property
+    def modulus(self) -> int:
+        """How many integers the register has: 10ⁿ where the range ends there, else one more than
+        the highest.
+        """
+        highest = int(self.maximum / self.resolution)
+        return highest if str(highest).strip("0") == "1" else highest + 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Samples of many series, (n,) each: `series` is an index, `times` in ms since the Unix epoch,
+    `steps` in ms; `raw` are the integers as stored.
+    """
+
+    series: Int64s
+    times: Int64s
+    sequences: Int64s
+    raw: Int64s
+    steps: Int64s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quarters:
+    """Roll-ups, (n,) each, by series and start; `starts` in ms since the Unix epoch.
+
+    Values are in the channel's unit, NaN for none; `energy` and `returned` (the part of power that
+    was negative, as a positive number) in Wh.
+    """
+
+    series: Int64s
+    starts: Int64s
+    n: Int64s
+    minimum: Floats
+    maximum: Floats
+    mean: Floats
+    first: Floats
+    last: Floats
+    energy: Floats
+    returned: Floats
+    coverage: Floats
+
+    def only(self, chosen: Bools) -> Quarters:
+        """Those that a mask (n,) chooses."""
+        return Quarters(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+
+def longest_step_ms(step_ms: int) -> int:
+    """The longest distance of two samples that is no gap, halved, for a type's step."""
+    return max(step_ms, LONGEST_STEP_MS)
+
+
+def reach_ms(step_ms: int) -> int:
+    """How far from a quarter a sample may lie and still matter to it, for a type's step."""
+    return 2 * longest_step_ms(step_ms)
+
+
+def samples_of(
+    numbers: Sequence[tuple[int, Sequence[tuple[int, Block]]]],
+    index: dict[tuple[int, int], int],
+    series: Sequence[Series],
+) -> Samples:
+    """Flatten blocks: `numbers` has for each device id its (sequence, block) in that order.
+
+    `index` maps (device id, channel number) to a place in `series`; other channels are left out.
+    """
+    parts = [
+        part for device_id, blocks in numbers for part in _device_parts(device_id, blocks, index)
+    ]
+    if not parts:
+        nothing = np.empty(0, np.int64)
+        return Samples(nothing, nothing, nothing, nothing, nothing)
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    of, steps = columns[0], columns[4]
+    shortest = np.array([each.step_ms for each in series], np.int64)[of]
+    steps = np.clip(steps, shortest, np.maximum(shortest, LONGEST_STEP_MS))
+    return Samples(of, columns[1], columns[2], columns[3], steps)
+
+
+_Part = tuple[Int64s, Int64s, Int64s, Int64s, Int64s]
+
+
+def _device_parts(
+    device_id: int,
+    blocks: Sequence[tuple[int, Block]],
+    index: dict[tuple[int, int], int],
+) -> Iterable[_Part]:
+    """Blocks of one device, joined where they have the same channels: few long arrays, not many
+    short ones.
+    """
+    alike: dict[tuple[int, ...], list[tuple[int, Block]]] = {}
+    for sequence, block in blocks:
+        alike.setdefault(block.channels, []).append((sequence, block))
+    for channels, members in alike.items():
+        wanted = [
+            (row, index[device_id, number])
+            for row, number in enumerate(channels)
+            if (device_id, number) in index
+        ]
+        if not wanted:
+            continue
+        rows = [row for row, _ in wanted]
+        lengths = [len(block.times) for _, block in members]
+        times = np.concatenate([block.times for _, block in members])
+        sequences = np.repeat([sequence for sequence, _ in members], lengths)
+        steps = np.repeat([_step(block.times) for _, block in members], lengths)
+        raw = np.concatenate([block.values for _, block in members], axis=1)[rows]
+        of = np.repeat([place for _, place in wanted], len(times))
+        count = len(wanted)
+        part = (of, np.tile(times, count), np.tile(sequences, count), raw.ravel())
+        steps = np.tile(steps, count)
+        if any(block.present is not None for _, block in members):
+            here = np.concatenate(
+                [
+                    np.ones(block.values.shape, np.bool_)
+                    if block.present is None
+                    else block.present
+                    for _, block in members
+                ],
+                axis=1,
+            )[rows].ravel()
+            yield (*(column[here] for column in part), steps[here])
+        else:
+            yield (*part, steps)
+
+
+def _step(times: Int64s) -> int:
+    """The usual distance of a block's samples; 0 for a single one."""
+    n = len(times)
+    if n < 2:
+        return 0
+    step = int(times[1] - times[0])
+    # Evenly spaced, as nearly all blocks are: spares the median.
+    if n == 2 or int(times[-1] - times[0]) == step * (n - 1):
+        return step
+    return int(np.median(np.diff(times)))
+
+
+def roll(samples: Samples, series: Sequence[Series]) -> Quarters:
+    """The roll-ups of all quarters that the samples touch; see the module for the rules."""
+    samples = _ordered(samples)
+    ends = _hold(samples)
+    pieces = _split(samples.times, ends)
+    at, starts, lengths, own = pieces
+    of = samples.series[at]
+    if not len(at):
+        return _nothing()
+    begins = np.flatnonzero(np.concatenate([[True], (np.diff(of) != 0) | (np.diff(starts) != 0)]))
+    finals = np.concatenate([begins[1:], [len(at)]]) - 1
+    group_series, group_starts = of[begins], starts[begins]
+    raw = samples.raw[at]
+    n = np.add.reduceat(own.astype(np.int64), begins)
+    held = np.add.reduceat(lengths, begins)
+    # Exact while the sums stay below 2⁵³: a gigawatt in steps of a watt for a quarter of an hour.
+    weighted = raw.astype(np.float64) * lengths
+    # What an earlier sample left comes first, and is one piece at most.
+    firsts = begins + ~own[begins]
+    scale, unscale = _scales(series)
+    scale, unscale = scale[group_series], unscale[group_series]
+    whole = np.add.reduceat(weighted, begins) * scale / unscale
+    back = np.add.reduceat(np.where(raw < 0, -weighted, 0.0), begins) * scale / unscale
+    extreme = np.iinfo(np.int64)
+    none = n == 0
+
+    def value(integers: Int64s) -> Floats:
+        return np.where(none, np.nan, integers.astype(np.float64) * scale / unscale)
+
+    kinds = np.array([each.kind for each in series], np.int64)[group_series]
+    power = kinds == Kind.POWER
+    energy = np.where(power, whole / _WH_PER_UNIT_MS, np.nan)
+    register = kinds == Kind.REGISTER
+    if register.any():
+        counted = _counted(samples, series, group_series, group_starts)
+        energy = np.where(register, counted * scale / unscale, energy)
+    return Quarters(
+        series=group_series,
+        starts=group_starts,
+        n=n,
+        minimum=value(np.minimum.reduceat(np.where(own, raw, extreme.max), begins)),
+        maximum=value(np.maximum.reduceat(np.where(own, raw, extreme.min), begins)),
+        mean=whole / held,
+        first=value(raw[np.minimum(firsts, finals)]),
+        last=value(raw[finals]),
+        energy=energy,
+        returned=np.where(power, back / _WH_PER_UNIT_MS, np.nan),
+        coverage=held / QUARTER_MS,
+    )
+
+
+def _nothing() -> Quarters:
+    integers, floats = np.empty(0, np.int64), np.empty(0)
+    return Quarters(integers, integers, integers, *([floats] * 8))
+
+
+def _scales(series: Sequence[Series]) -> tuple[Floats, Floats]:
+    # As a fraction: 2301 / 10 is the double nearest to 230.1, while 2301 * 0.1 is not.
+    ratios = [each.resolution.as_integer_ratio() for each in series]
+    return np.array([up for up, _ in ratios], float), np.array([down for _, down in ratios], float)
+
+
+def _ordered(samples: Samples) -> Samples:
+    """By series and time, each time once."""
+    same = np.diff(samples.series) == 0
+    rising = np.diff(samples.times) > 0
+    if (np.diff(samples.series) >= 0).all() and (rising | ~same).all():
+        return samples
+    order = np.lexsort((samples.sequences, samples.times, samples.series))
+    of, times = samples.series[order], samples.times[order]
+    final = np.concatenate([(np.diff(of) != 0) | (np.diff(times) != 0), [True]])
+    order = order[final]
+    return Samples(*(getattr(samples, name)[order] for name in samples.__slots__))
+
+
+def _hold(samples: Samples) -> Int64s:
+    """Until when each sample holds, in ms."""
+    ends = samples.times + samples.steps
+    if len(ends) < 2:
+        return ends
+    follows = np.diff(samples.series) == 0
+    distance = np.diff(samples.times)
+    limit = 2 * np.maximum(samples.steps[:-1], samples.steps[1:])
+    lengths = np.where(
+        follows,
+        np.where(distance <= limit, distance, np.minimum(samples.steps[:-1], distance)),
+        samples.steps[:-1],
+    )
+    ends[:-1] = samples.times[:-1] + lengths
+    return ends
+
+
+def _split(begins: Int64s, ends: Int64s) -> tuple[Int64s, Int64s, Int64s, Bools]:
+    """Cut intervals [begin, end) at the quarters.
+
+    Returns for each piece: which interval, the quarter's start, the length in ms, and whether the
+    interval begins in that quarter.
+    """
+    first = begins // QUARTER_MS
+    count = (ends - 1) // QUARTER_MS - first + 1
+    at = np.repeat(np.arange(len(begins)), count)
+    offset = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
+    starts = (first[at] + offset) * QUARTER_MS
+    lengths = np.minimum(ends[at], starts + QUARTER_MS) - np.maximum(begins[at], starts)
+    return at, starts, lengths, offset == 0
+
+
+def _counted(
+    samples: Samples, series: Sequence[Series], group_series: Int64s, group_starts: Int64s
+) -> Floats:
+    """What registers counted in each group, in integers of the channel."""
+    counted = np.zeros(len(group_series))
+    kinds = np.array([each.kind for each in series], np.int64)
+    reach = np.array([reach_ms(each.step_ms) for each in series], np.int64)
+    here = samples.series[:-1]
+    distance = np.diff(samples.times)
+    pairs = np.flatnonzero(
+        (np.diff(samples.series) == 0) & (kinds[here] == Kind.REGISTER) & (distance <= reach[here])
+    )
+    if not len(pairs):
+        return counted
+    of, lasted = here[pairs], distance[pairs]
+    steps = _steps(samples.raw[pairs], samples.raw[pairs + 1], lasted, of, series)
+    at, starts, lengths, _ = _split(samples.times[pairs], samples.times[pairs + 1])
+    shares = steps[at] * (lengths / lasted[at])
+    # Both samples of a pair lie in quarters of their own, and a longer step holds all between.
+    keys = group_series * (1 << 32) + group_starts // QUARTER_MS
+    places = np.searchsorted(keys, of[at] * (1 << 32) + starts // QUARTER_MS)
+    np.add.at(counted, places, shares)
+    return counted
+
+
+def _steps(
+    before: Int64s, after: Int64s, lasted: Int64s, of: Int64s, series: Sequence[Series]
+) -> Floats:
+    """How far registers went from one sample to the next, in integers; 0 where unknown."""
+    modulus = np.array([each.modulus for each in series], float)[of]
+    most = np.array([_most_per_ms(each) for each in series])[of]
+    steps = (after - before).astype(np.float64)
+    rolled = (steps < 0) & (before > _NEAR_END * modulus) & (after < _NEAR_START * modulus)
+    steps = np.where(rolled, steps + modulus, steps)
+    # A register shows what it counted in whole integers: one more than the power alone explains.
+    return np.where((steps < 0) | (steps > most * lasted + 1), 0.0, steps)
+
+
+def _most_per_ms(series: Series) -> float:
+    """The most integers that a register can count in a millisecond."""
+    if series.most_w is None:
+        return np.inf
+    return _TOLERATED * series.most_w / _WH_PER_UNIT_MS / float(series.resolution)

@@ -1,0 +1,22 @@
+"""The routes of the consumer view."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from portal.consumer import views
+
+app_name = "consumer"
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("facilities/<int:pk>/", views.home, name="facility"),
+    path("facilities/<int:pk>/today/", views.today, name="today"),
+    path("sign-in/", views.sign_in, name="sign-in"),
+    path("callback/", views.callback, name="callback"),
+    path("sign-out/", views.sign_out, name="sign-out"),
+    path("signed-out/", views.signed_out, name="signed-out"),
+    path("backchannel-logout/", views.backchannel_logout, name="backchannel-logout"),
+    path("offline/", views.offline, name="offline"),
+    path("manifest.webmanifest", views.manifest, name="manifest"),
+    path("service-worker.js", views.service_worker, name="service-worker"),
+]

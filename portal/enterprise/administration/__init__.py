@@ -1,0 +1,1 @@
+"""Administration: audit log, applications, the tenant tree, impersonation."""

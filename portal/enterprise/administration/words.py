@@ -1,0 +1,203 @@
+"""The audit log in words: actions, kinds of subjects, names and values of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+# What is asked for by one choice of the filter: a heading, then codes of actions with their words.
+ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
+    _("Signing in"): {
+        "session.begin": _("Signed in"),
+        "session.refused": _("Sign-in refused"),
+        "session.end": _("Signed out"),
+        "password.change": _("Password changed"),
+        "password.reset": _("Password reset"),
+        "email.change": _("E-mail address changed"),
+        "email.verify": _("E-mail address verified"),
+        "mfa.add": _("Second factor added"),
+        "mfa.remove": _("Second factor removed"),
+        "mfa.use_recovery_code": _("Recovery code used"),
+        "mfa.renew_recovery_codes": _("Recovery codes renewed"),
+        "company_login.change": _("Company login changed"),
+    },
+    _("People and roles"): {
+        "membership.grant": _("Member added"),
+        "membership.change_role": _("Role of a member changed"),
+        "membership.end": _("Member removed"),
+        "membership.restrict": _("Restriction of a member changed"),
+        "membership.suspend": _("Member suspended"),
+        "membership.restore": _("Member restored"),
+        "invitation.create": _("Invitation sent"),
+        "invitation.resend": _("Invitation sent again"),
+        "invitation.revoke": _("Invitation revoked"),
+        "invitation.accept": _("Invitation accepted"),
+        "role.create": _("Role created"),
+        "role.change": _("Role changed"),
+        "role.delete": _("Role deleted"),
+    },
+    _("Impersonation"): {
+        "impersonation.begin": _("Impersonation begun"),
+        "impersonation.end": _("Impersonation ended"),
+    },
+    _("Applications"): {
+        "application.register": _("Application registered"),
+        "application.change": _("Application changed"),
+        "application.rotate_secret": _("Secret of an application replaced"),
+        "application.activate": _("Application activated"),
+        "application.deactivate": _("Application deactivated"),
+        "application.revoke_tokens": _("Tokens of an application revoked"),
+        "consent.give": _("Application allowed"),
+        "consent.revoke": _("Permission of an application revoked"),
+    },
+    _("Facilities"): {
+        "facility.create": _("Facility created"),
+        "facility.change": _("Facility changed"),
+        "facility.delete": _("Facility deleted"),
+        "load.create": _("Load created"),
+        "load.change": _("Load changed"),
+        "load.remove": _("Load removed"),
+        "allocation.create": _("Channel allocated to a load"),
+        "allocation.end": _("Allocation to a load ended"),
+        "allocation.remove": _("Allocation to a load removed"),
+    },
+    _("Devices"): {
+        "device_type.create": _("Device type created"),
+        "device.register": _("Device registered"),
+        "device.change": _("Device changed"),
+        "device.register_anew": _("Device registered anew"),
+        "device.claim": _("Device claimed"),
+        "device.hand_over": _("Device handed over"),
+        "claim_code.issue": _("Claim code issued"),
+        "claim_code.withdraw": _("Claim code withdrawn"),
+        "device.planned": _("Device planned"),
+        "device.active": _("Device activated"),
+        "device.suspended": _("Device suspended"),
+        "device.revoked": _("Device revoked"),
+        "device.rotate_secret": _("Secret of a device replaced"),
+    },
+    _("Tenants"): {
+        "tenant.create": _("Tenant created"),
+        "tenant.change": _("Tenant changed"),
+        "tenant.suspend": _("Tenant suspended"),
+        "tenant.resume": _("Tenant resumed"),
+        "branding.change": _("Branding changed"),
+    },
+    _("Exports"): {
+        "export.audit": _("Audit log exported"),
+    },
+}
+ACTION_WORDS: Final = {code: words for group in ACTIONS.values() for code, words in group.items()}
+
+SUBJECT_WORDS: Final[Mapping[str, str | Promise]] = {
+    "tenants.tenant": _("Tenant"),
+    "tenants.user": _("Person"),
+    "tenants.membership": _("Member"),
+    "tenants.invitation": _("Invitation"),
+    "tenants.customrole": _("Role"),
+    "tenants.application": _("Application"),
+    "tenants.consent": _("Application"),
+    "tenants.impersonation": _("Impersonation"),
+    "tenants.companylogin": _("Company login"),
+    "tenants.branding": _("Branding"),
+    "devices.facility": _("Facility"),
+    "devices.facilityaccess": _("Access to a facility"),
+    "devices.device": _("Device"),
+    "devices.devicetype": _("Device type"),
+    "devices.load": _("Load"),
+    "devices.allocation": _("Allocation"),
+}
+
+FIELD_WORDS: Final[Mapping[str, str | Promise]] = {
+    "address": _("Address"),
+    "allowed_scopes": _("Scopes"),
+    "application": _("Application"),
+    "application_name": _("Application"),
+    "authorization_grant_type": _("Kind"),
+    "backchannel_logout_uri": _("Logout notices to"),
+    "capabilities": _("Capabilities"),
+    "category": _("Category"),
+    "channel": _("Channel"),
+    "city": _("Town"),
+    "client_id": _("Client ID"),
+    "client_type": _("Keeps a secret"),
+    "code": _("Code"),
+    "country": _("Country"),
+    "custom_role": _("Role"),
+    "description": _("Description"),
+    "device": _("Device"),
+    "device_type": _("Device type"),
+    "email": _("E-mail address"),
+    "ends_at": _("Ends at"),
+    "expires_at": _("Expires at"),
+    "facilities": _("Facilities"),
+    "facility": _("Facility"),
+    "facility_ids": _("Facilities"),
+    "granted_at": _("Granted at"),
+    "hardware_revision": _("Hardware revision"),
+    "id": _("Number"),
+    "is_active": _("Active"),
+    "kind": _("Kind"),
+    "language": _("Language"),
+    "latitude": _("Latitude"),
+    "load": _("Load"),
+    "longitude": _("Longitude"),
+    "manufacturer": _("Manufacturer"),
+    "membership": _("Member"),
+    "method": _("Method"),
+    "name": _("Name"),
+    "narrowed": _("Restricted to facilities"),
+    "number": _("Number"),
+    "parent": _("Above it"),
+    "permissions": _("Permissions"),
+    "person": _("Person"),
+    "placement": _("Placement"),
+    "post_logout_redirect_uris": _("Addresses after signing out"),
+    "postal_code": _("Postal code"),
+    "reason": _("Reason"),
+    "redirect_uris": _("Redirect addresses"),
+    "region": _("Region"),
+    "role": _("Role"),
+    "samples": _("Samples in a frame"),
+    "scopes": _("Scopes"),
+    "serial": _("Serial number"),
+    "skip_authorization": _("Asks nobody for consent"),
+    "slug": _("Short name"),
+    "starts_at": _("Starts at"),
+    "state": _("State"),
+    "step_ms": _("Step, ms"),
+    "street": _("Street"),
+    "suspended_at": _("Suspended at"),
+    "tenant": _("Tenant"),
+    "ticket": _("Ticket"),
+    "time_zone": _("Time zone"),
+    "user": _("Person"),
+    "version": _("Version"),
+}
+
+# The page of a subject, by its key.
+SUBJECT_PAGES: Final[Mapping[str, str]] = {
+    "devices.facility": "facility",
+    "devices.device": "device",
+}
+
+
+def action_in_words(code: str) -> str:
+    """What happened; a code that nobody has put into words is shown as words of its own."""
+    found = ACTION_WORDS.get(code)
+    return str(found) if found else code.replace(".", " ").replace("_", " ").capitalize()
+
+
+def subject_in_words(label: str) -> str:
+    """What kind of row it was."""
+    found = SUBJECT_WORDS.get(label)
+    return str(found) if found else label.partition(".")[2].capitalize()
+
+
+def field_in_words(name: str) -> str:
+    """What a column holds."""
+    found = FIELD_WORDS.get(name)
+    return str(found) if found else name.replace("_", " ").capitalize()

@@ -1,0 +1,1 @@
+"""International English: day before month in words, 24 hours."""

@@ -1,0 +1,79 @@
+"""Numbers, quantities and times as a reader of the active language writes them.
+
+Quantities come in their base unit and are shown with the prefix that keeps them short: three
+significant digits from a thousand on, as `static/js/wattline/units.js` does for live values. A
+no-break space stands between number and unit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from django.utils import timezone
+from django.utils.formats import date_format, number_format
+
+Number = int | float | Decimal
+
+NOTHING: Final = "–"
+_MINUS: Final = "\N{MINUS SIGN}"
+_SPACE: Final = "\N{NO-BREAK SPACE}"
+_PREFIXES: Final = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+# Volts, amperes and hertz of a building are read as they are.
+_PREFIXED_FROM: Final = {"V": 10**4, "A": 10**4, "Hz": 10**6}
+_WITH_PREFIX: Final = frozenset({"W", "Wh", "var", "varh", "VA", "VAh", "V", "A", "Hz"})
+
+
+def number(value: Number | None, decimals: int = 0) -> str:
+    """`value` with grouped thousands and a real minus sign; a dash for None."""
+    if value is None:
+        return NOTHING
+    rounded = round(Decimal(str(value)), decimals)
+    text = str(number_format(abs(rounded), decimals, use_l10n=True, force_grouping=True))
+    return f"{_MINUS}{text}" if rounded < 0 else text
+
+
+def quantity(value: Number | None, unit: str, decimals: int = 0) -> str:
+    """`value` in `unit`, with a prefix from a thousand on; `decimals` hold without one.
+
+    `1` is the unit of a plain ratio and not shown.
+    """
+    if value is None:
+        return NOTHING
+    exact = Decimal(str(value))
+    size = abs(exact)
+    if unit in _WITH_PREFIX and size >= _PREFIXED_FROM.get(unit, 1000):
+        factor, prefix = next((f, name) for f, name in _PREFIXES if size >= f)
+        scaled = exact / factor
+        shown = number(scaled, 2 if abs(scaled) < 10 else 1 if abs(scaled) < 100 else 0)
+        return f"{shown}{_SPACE}{prefix}{unit}"
+    shown = number(exact, decimals)
+    return shown if unit in {"", "1"} else f"{shown}{_SPACE}{unit}"
+
+
+def power(watts: Number | None) -> str:
+    """Watts as W, kW, MW or GW."""
+    return quantity(watts, "W")
+
+
+def energy(watt_hours: Number | None) -> str:
+    """Watt-hours as Wh, kWh, MWh or GWh."""
+    return quantity(watt_hours, "Wh")
+
+
+def percent(ratio: Number | None, decimals: int = 0) -> str:
+    """A ratio of 0 to 1 in per cent."""
+    if ratio is None:
+        return NOTHING
+    return f"{number(Decimal(str(ratio)) * 100, decimals)}{_SPACE}%"
+
+
+def local_time(moment: datetime | None, zone: str, kind: str = "DATETIME_FORMAT") -> str:
+    """`moment` in the zone of a facility, by a format of the language (`DATE_FORMAT`, …); a dash
+    for None.
+    """
+    if moment is None:
+        return NOTHING
+    return date_format(timezone.localtime(moment, ZoneInfo(zone)), kind)
