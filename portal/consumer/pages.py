@@ -155,13 +155,13 @@ def _hours(quarters: Iterable[Quarter], zone: str) -> list[dict[str, Any]]:
 
 # Where each node lies, and its picture in `templates/consumer/icons.html`.
 _NODES: Final = {
-    "generation": (180, 58, "sun"),
-    "grid": (62, 178, "grid"),
-    "home": (298, 178, "home"),
-    "storage": (180, 298, "battery"),
+    "generation": (180, 56, "sun"),
+    "grid": (58, 178, "grid"),
+    "home": (302, 178, "home"),
+    "storage": (180, 300, "battery"),
 }
 _HUB: Final = (180, 178)
-_RADIUS: Final = 46
+_RADIUS: Final = 50
 
 
 def _flow(parts: Sequence[str]) -> dict[str, Any]:
@@ -173,8 +173,8 @@ def _flow(parts: Sequence[str]) -> dict[str, Any]:
         "storage": _("Battery"),
     }
     shown = [name for name in _NODES if name in {*parts, "home"}]
-    top = 0 if "generation" in shown else 118
-    bottom = 356 if "storage" in shown else 244
+    top = 0 if "generation" in shown else 122
+    bottom = 356 if "storage" in shown else 234
     return {
         "box": f"0 {top} 360 {bottom - top}",
         "hub": _HUB,
