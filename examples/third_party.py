@@ -7,7 +7,7 @@ from authlib.integrations.flask_client import OAuth
 from authlib.oidc.core import IDToken
 from flask import Flask, abort, redirect, render_template_string, request, session, url_for
 
-URL, SCOPE = os.environ["WATTLINE_URL"], "openid facilities:read devices:read readings:read"
+URL, SCOPE = os.environ["WATTLINE_URL"], "openid facilities:read readings:read"
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 PAGE = """<!doctype html><html lang="en"><title>Power watch</title><h1>{{ facility.name }}</h1>
 <p><output id="power">…</output></p><a href="/logout">Sign out</a><script>setInterval(async () => {
@@ -37,9 +37,6 @@ def index():
     if session.get("sid") not in tokens:
         return '<!doctype html><title>Power watch</title><a href="/login">Sign in with Wattline</a>'
     facility = session["facility"] = get("facilities", limit=1)["results"][0]
-    mains = {d["id"] for d in get("devices", facility=facility["id"], placement="mains")["results"]}
-    found = get("channels", facility=facility["id"], quantity="active_power", limit=200)["results"]
-    session["total"] = [c["id"] for c in found if c["in_total"] and c["device"] in mains]
     return render_template_string(PAGE, facility=facility)
 
 
@@ -48,7 +45,8 @@ def power():
     if session.get("sid") not in tokens:
         return "signed out", 401
     values = get(f"facilities/{session['facility']['id']}/latest")["values"]
-    return f"{sum(v['value'] for v in values if v['channel'] in session['total']):.0f} W"
+    counted = [v for v in values if v["in_total"] and v["quantity"] == "active_power"]
+    return f"{sum(v['value'] for v in counted):.0f} W"
 
 
 @app.get("/login")

@@ -18,19 +18,23 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from devices.domain.queries import DeviceNotFound, FacilityNotFound
-from devices.models import Channel, Device, DeviceState, Facility
+from devices.models import Channel, Device, DeviceState, Facility, Placement
 from devices.telemetry.latest import LastReading, last_readings
 
 
 @dataclass(frozen=True, slots=True)
 class LatestValue:
-    """The last reading of a channel: `value` in `unit`, at `time` (UTC)."""
+    """The last reading of a channel: `value` in `unit`, at `time` (UTC).
+
+    `in_total`: it counts into the facility's total, which is the sum over the mains devices.
+    """
 
     device_id: int
     channel_id: int
     key: str
     quantity: str
     unit: str
+    in_total: bool
     value: float
     time: datetime
 
@@ -59,13 +63,15 @@ def latest_of_device(*, device_id: int) -> tuple[LatestValue, ...]:
     return _latest(rows)
 
 
-# device, channel, number, key, quantity, unit, resolution
-_Row = tuple[int, int, int, str, str, str, Decimal]
+# device, channel, number, key, quantity, unit, resolution, in_total, placement
+_Row = tuple[int, int, int, str, str, str, Decimal, bool, str]
 
 
 def _channels(channels: QuerySet[Channel]) -> list[_Row]:
-    columns = ("device_id", "pk", "number", "key", "quantity", "unit", "resolution")
-    rows: Iterable[Any] = channels.order_by("device_id", "number").values_list(*columns)
+    columns = ("device_id", "pk", "number", "key", "quantity", "unit", "resolution", "in_total")
+    rows: Iterable[Any] = channels.order_by("device_id", "number").values_list(
+        *columns, "device__placement"
+    )
     return list(rows)
 
 
@@ -75,12 +81,15 @@ def _latest(rows: list[_Row]) -> tuple[LatestValue, ...]:
         numbers[device_id].add(number)
     readings = last_readings(connection, numbers) if rows else {}
     values = []
-    for device_id, channel_id, number, key, quantity, unit, resolution in rows:
+    for device_id, channel_id, number, key, quantity, unit, resolution, counts, placement in rows:
         reading = readings.get(device_id, {}).get(number)
         if reading is not None:
             value = _value(reading, resolution)
             time = datetime.fromtimestamp(reading.time_ms / 1000, UTC)
-            values.append(LatestValue(device_id, channel_id, key, quantity, unit, value, time))
+            in_total = counts and placement == Placement.MAINS
+            values.append(
+                LatestValue(device_id, channel_id, key, quantity, unit, in_total, value, time)
+            )
     return tuple(values)
 
 

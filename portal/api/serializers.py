@@ -170,6 +170,9 @@ class LatestValueSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
     quantity = serializers.ChoiceField(sorted(QUANTITIES))
     unit = serializers.CharField()
+    in_total = serializers.BooleanField(
+        help_text="Counts into the facility's total: of its quantity, the sum of all that do."
+    )
     value = serializers.FloatField()
     time = serializers.DateTimeField(help_text="When it was measured, UTC.")
     age_s = serializers.FloatField(

@@ -390,6 +390,7 @@ def _latest(values: Sequence[LatestValue]) -> Response:
             "key": value.key,
             "quantity": value.quantity,
             "unit": value.unit,
+            "in_total": value.in_total,
             "value": value.value,
             "time": value.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "age_s": round((now - value.time).total_seconds(), 3),

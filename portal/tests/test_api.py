@@ -309,6 +309,7 @@ def test_latest_values_are_the_last_samples(client: Client, world: World) -> Non
         "key": "active_power",
         "quantity": "active_power",
         "unit": "W",
+        "in_total": True,
         "value": 101.0,
         "time": "2026-03-01T12:00:02.000Z",
         "age_s": 8.0,

@@ -1,0 +1,205 @@
+"""The consumer view in a real browser on real processes, with a third party's application beside it:
+one sign-in serves all, one sign-out ends all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import requests
+from django.conf import settings
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from devices.domain import operations
+from devices.models import Facility
+from devices.tests import factories
+from portal.tests.browser.conftest import PASSWORD, Copy, eventually, free_port
+from tenants.domain import oauth_operations
+from tenants.models import Application, User
+from tenants.permissions import Role
+from tenants.scope import Scope, open_scope
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(databases=["default", "owner"]),
+]
+
+
+@dataclass
+class Street:
+    """The product with a worker, somebody who lives in the recorded house, and Power watch, an
+    application of a third party."""
+
+    copy: Copy
+    consumer: User
+    power_watch: str
+
+    @property
+    def url(self) -> str:
+        """The address that the installation knows itself by; cookies hang on its name."""
+        return f"http://localhost:{self.copy.web_port}"
+
+
+@pytest.fixture(scope="module")
+def street(copy: Copy, django_db_blocker: Any) -> Iterator[Street]:
+    url = f"http://localhost:{copy.web_port}"
+    command = [sys.executable, "manage.py", "own_applications"]
+    environment = {**os.environ, "WATTLINE_PORT": str(copy.web_port)}
+    done = subprocess.run(
+        command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "own applications changed: 2\n"
+    scope = Scope((copy.tenant.pk,))
+
+    def facility() -> Facility | None:
+        with open_scope(scope):
+            return Facility.objects.first()
+
+    port = free_port()
+    watch = f"http://localhost:{port}"
+    with django_db_blocker.unblock():
+        eventually(lambda: facility() is not None, "the recorded house is registered")
+        house = facility()
+        assert house is not None
+        with open_scope(scope):
+            membership = factories.member(copy.tenant, Role.CONSUMER)
+            operations.grant_facility(
+                membership_id=membership.pk, facility_id=house.pk, actor_id=None
+            )
+            application = Application(
+                tenant_id=copy.tenant.pk,
+                name="Power watch",
+                client_type=Application.CLIENT_CONFIDENTIAL,
+                authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
+                redirect_uris=f"{watch}/callback",
+                post_logout_redirect_uris=f"{watch}/",
+                backchannel_logout_uri=f"{watch}/backchannel-logout",
+                allowed_scopes=["openid", "facilities:read", "readings:read"],
+            )
+            secret = oauth_operations.register_application(application, actor_id=None)
+        consumer = membership.user
+        consumer.set_password(PASSWORD)
+        consumer.save(update_fields=["password"])
+    silent = "ignore:You're running the worker with superuser privileges"
+    copy.start(
+        "worker",
+        *("-W", silent, "-m", "celery", "--app", "portal", "--quiet"),
+        *("worker", "--concurrency", "1", "--without-gossip"),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "WATTLINE_URL": url,
+            "CLIENT_ID": str(application.client_id),
+            "CLIENT_SECRET": secret,
+        }.items():
+            patch.setenv(name, value)
+        example = ("-m", "flask", "--app", "examples/third_party.py", "run", "--without-threads")
+        copy.start("power-watch", *example, "--port", str(port))
+    eventually(lambda: _answers(watch), "Power watch answers")
+    yield Street(copy, consumer, watch)
+    for name in ("power-watch", "worker"):
+        copy.stop(name)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+@dataclass
+class Phone:
+    """A browser of the size of a phone, and everything that went wrong in it."""
+
+    context: BrowserContext
+    street: Street
+    troubles: list[str] = field(default_factory=list)
+
+    def page(self) -> Page:
+        """A new tab."""
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation',"
+            " event => console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`))"
+        )
+        page.on(
+            "console",
+            lambda message: self.troubles.append(message.text) if message.type == "error" else None,
+        )
+        return page
+
+    def sign_in(self, page: Page, user: User) -> None:
+        """Fill in the sign-in page that the browser has been led to."""
+        page.get_by_label("E-mail address").fill(user.email)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+
+    def open_home(self) -> Page:
+        """From nothing to the live page of the home."""
+        page = self.page()
+        page.goto(f"{self.street.url}/home/")
+        self.sign_in(page, self.street.consumer)
+        expect_live(page)
+        return page
+
+
+def expect_live(page: Page) -> None:
+    expect(page.locator('[data-show="state"]')).to_have_text("Live", timeout=20_000)
+    expect(page.locator('[data-show="number"]')).to_have_text(
+        re.compile(r"^[\d.]+$"), timeout=30_000
+    )
+
+
+@pytest.fixture
+def phone(browser: Browser, street: Street) -> Iterator[Phone]:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, locale="en-GB", reduced_motion="reduce"
+    )
+    yield Phone(context, street)
+    context.close()
+
+
+def test_one_sign_in_serves_portal_home_and_third_party_and_one_sign_out_ends_all(
+    phone: Phone,
+) -> None:
+    street = phone.street
+    home = phone.open_home()
+
+    # The portal knows the person already.
+    portal = phone.page()
+    portal.goto(f"{street.url}/oauth/grants/")
+    expect(portal).to_have_url(f"{street.url}/oauth/grants/")
+
+    # So does the third party's application, once the person has agreed to what it may see.
+    watch = phone.page()
+    watch.goto(street.power_watch)
+    watch.get_by_role("link", name="Sign in with Wattline").click()
+    expect(watch.get_by_role("heading")).to_have_text("Allow Power watch?")
+    watch.get_by_role("button", name="Allow").click()
+    expect(watch.get_by_role("heading")).to_have_text(re.compile("Recording"))
+    expect(watch.locator("#power")).to_have_text(re.compile(r"^\d+ W$"), timeout=10_000)
+
+    portal.goto(f"{street.url}/oauth/grants/")
+    portal.evaluate(
+        """() => {
+            const form = document.querySelector('form[action="/accounts/logout/"]');
+            form.requestSubmit();
+        }"""
+    )
+    expect(portal).to_have_url(re.compile("/accounts/login/"))
+
+    # Told by the worker: both applications have ended their own sessions.
+    expect(home.get_by_text("You have been signed out.").first).to_be_visible(timeout=20_000)
+    home.goto(f"{street.url}/home/")
+    expect(home).to_have_url(re.compile("/accounts/login/"))
+    expect(watch.get_by_role("link", name="Sign in with Wattline")).to_be_visible(timeout=20_000)
+    expect(portal).to_have_url(re.compile("/accounts/login/"))
