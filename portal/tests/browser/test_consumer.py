@@ -1,5 +1,5 @@
-"""The consumer view in a real browser on real processes, with a third party's application beside it:
-one sign-in serves all, one sign-out ends all.
+"""The consumer view in a real browser on real processes, a third party's application beside it: one
+sign-in serves all, one sign-out ends all.
 """
 
 from __future__ import annotations
