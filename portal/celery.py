@@ -60,4 +60,5 @@ app.conf.beat_schedule = {
     },
 }
 app.autodiscover_tasks()
+app.autodiscover_tasks(["portal.account"])
 heartbeats.connect()

@@ -140,14 +140,18 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
     "tenants.hashers.SecretHasher",  # secrets of applications; passwords never
 ]
+# OWASP ASVS 2.1: length counts, and that nobody else has thought of it; no rules of composition.
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 
 LANGUAGE_CODE = "en"
@@ -157,6 +161,45 @@ FORMAT_MODULE_PATH = ["portal.frame.formats"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+
+# --- Signing in: portal/account/, docs/sign-on.md ---
+
+ACCOUNT_ADAPTER = "portal.account.adapter.AccountAdapter"
+MFA_ADAPTER = "portal.account.adapter.MfaAdapter"
+SOCIALACCOUNT_ADAPTER = "portal.account.adapter.CompanyAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+# An account's address has been proven before it has the account: by an invitation, by a company's
+# own sign-in, by the link of a change.
+ACCOUNT_EMAIL_VERIFICATION = "none"
+# Before the account's security is changed, the person proves once more who it is.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+ACCOUNT_RATE_LIMITS = {"reset_password": "20/m/ip,3/10m/key", "manage_email": "5/10m/user"}
+PASSWORD_RESET_TIMEOUT = 3600
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_USER_VERIFICATION = "preferred"
+# Browsers offer passkeys over HTTPS, and over HTTP on their own machine.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
+MFA_TOTP_ISSUER = "Wattline"
+# Clocks differ: the code before and the one after the current one are taken as well, each once.
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODE_DIGITS = 10
+# A login page asks for the options of a passkey once; many people may share one address.
+MFA_RATE_LIMITS = {"webauthn_login": "120/m/ip"}
+MFA_FORMS = {
+    "authenticate": "portal.account.forms.CodeForm",
+    "reauthenticate": "portal.account.forms.ReauthenticationCodeForm",
+    "activate_totp": "portal.account.forms.ActivateAppForm",
+    "add_webauthn": "portal.account.forms.AddPasskeyForm",
+    "edit_webauthn": "portal.account.forms.RenamePasskeyForm",
+}
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
+# The keys that secrets in the database are sealed with (tenants/sealing.py); all processes share
+# the folder, and it belongs into the backup.
+SEALING_KEYS_DIR = Path(env.text("SEALING_KEYS_DIR", str(HOME / "sealing")))
 
 # --- E-mail: portal/mail.py ---
 

@@ -9,8 +9,10 @@ from smtplib import SMTPException
 from typing import Any, Final
 
 import requests
+from allauth.usersessions.models import UserSession
 from celery import current_task, shared_task
 from django.conf import settings
+from django.contrib.sessions.models import Session
 
 from portal import mail
 from portal.oauth import backchannel
@@ -71,5 +73,6 @@ def remove_expired_tokens(**_: Any) -> None:
 
 @shared_task(base=KeywordTask, name="portal.clear_sessions")
 def clear_sessions(**_: Any) -> None:
-    """Delete sessions that have expired: they open nothing, but their table only grows."""
+    """Delete sessions that have expired: they open nothing, but their tables only grow."""
     import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+    UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()

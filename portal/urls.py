@@ -5,13 +5,10 @@ from __future__ import annotations
 from django.urls import include, path
 
 from portal import health
-from portal.oauth.sign import SignInView, SignOutView
 
 urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
-    path("accounts/login/", SignInView.as_view(), name="login"),
-    path("accounts/logout/", SignOutView.as_view(), name="logout"),
     path("home/", include("portal.consumer.urls")),
     path("", include("portal.account.urls")),
     path("api/v1/", include("portal.api.urls")),

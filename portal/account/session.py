@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
 from typing import Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils import timezone, translation
 
-from portal.account import devices
+from portal.account import devices, events
 from portal.account.devices import Device
 from portal.live.notices import memberships_changed
 from portal.middleware import client_address
 from portal.oauth import session as sign_on
 from portal.tasks import send_mail
+from tenants.domain.audit import record_event
 from tenants.models import User
 
 # Session key: the session stands in the person's list, so its last use is kept there.
 LISTED: Final = "listed"
-# Session key: how the person proved who it is, codes of `Method`.
-METHODS: Final = "sign_in_methods"
+# Session key: how the person proved who it is.
+METHOD: Final = "sign_in_method"
+# Session key: who was signed in while somebody is signing in once more.
+_FORMER: Final = "signed_in_before"
 # Attribute of a request whose response has the browser remembered (`middleware.py`).
 REMEMBER: Final = "_remember_device_of"
 _BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
@@ -43,19 +45,52 @@ def sign_in(request: HttpRequest, user: User, *, method: str) -> None:
     The session gets a new key; when somebody else was signed in, that session ends everywhere
     first. The session is listed, and the person told of it by e-mail when the browser is new.
     """
-    before = request.user
-    if isinstance(before, User) and before != user:
+    former = request.session.pop(_FORMER, None)
+    if isinstance(request.user, User):
+        former = request.user.pk
+    if former is not None and former != user.pk:
         sign_on.end_everywhere(sign_on.known_sid(request))
         auth.logout(request)
     is_first = user.last_login is None
+    key_before = request.session.session_key
     auth.login(request, user, backend=_BACKEND)
+    UserSession.objects.filter(session_key=key_before).delete()
     sign_on.note_authentication(request)
-    request.session[METHODS] = [method]
+    request.session[METHOD] = method
     request.session[LISTED] = True
     _list(request, user)
+    record_event(user_id=user.pk, action="session.begin", details={"method": method})
     setattr(request, REMEMBER, user.pk)
     if not is_first and not devices.is_known(request, user.pk):
         _tell_of_new_device(request, user)
+
+
+def ask_again(request: HttpRequest, user: User) -> None:
+    """Somebody who is signed in has begun to sign in once more, as `user`.
+
+    The session is nobody's until that is done. It keeps what applications know it by, as long as it
+    is the same person who comes back.
+    """
+    if request.user == user:
+        for name in (auth.SESSION_KEY, auth.BACKEND_SESSION_KEY, auth.HASH_SESSION_KEY):
+            request.session.pop(name, None)
+        request.session[_FORMER] = user.pk
+        request.user = AnonymousUser()
+    else:
+        end(request)
+
+
+def end(request: HttpRequest) -> None:
+    """End the session of this browser, in every application too."""
+    sign_on.end_everywhere(sign_on.known_sid(request))
+    UserSession.objects.filter(session_key=request.session.session_key).delete()
+    auth.logout(request)
+
+
+def signed_in_lately(request: HttpRequest) -> bool:
+    """Whether the person has signed in within the time that a proof of identity holds."""
+    age = timezone.now() - sign_on.authenticated_at(request)
+    return age < timedelta(seconds=settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
 
 
 def _list(request: HttpRequest, user: User) -> None:
@@ -72,23 +107,20 @@ def _list(request: HttpRequest, user: User) -> None:
 
 
 def _tell_of_new_device(request: HttpRequest, user: User) -> None:
-    moment = datetime.now(ZoneInfo(user.time_zone))
-    context = {
-        "name": user.get_full_name(),
-        "device": str(devices.describe(request.headers.get("User-Agent", ""))),
-        "address": client_address(request) or "",
-        "time": f"{date_format(moment, 'DATETIME_FORMAT')} ({user.time_zone})",
-        "action_url": f"{settings.PUBLIC_URL}{reverse('account-sessions')}",
-    }
-    transaction.on_commit(
-        partial(
-            send_mail.delay,
-            template="new_device",
-            to=user.email,
-            language=user.language,
-            context=context,
-        )
+    with translation.override(user.language):
+        context = {
+            "name": user.get_full_name(),
+            "action_url": f"{settings.PUBLIC_URL}{reverse('account-sessions')}",
+            **events.circumstances(request, user),
+        }
+    send = partial(
+        send_mail.delay,
+        template="new_device",
+        to=user.email,
+        language=user.language,
+        context=context,
     )
+    transaction.on_commit(send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +169,18 @@ def end_other_sessions(*, user_id: int, current_key: str | None) -> int:
     others = list(UserSession.objects.filter(user_id=user_id).exclude(session_key=current_key))
     end_sessions(others)
     return len(others)
+
+
+def end_all_sessions(*, user_id: int) -> None:
+    """End all sessions of the user."""
+    end_sessions(list(UserSession.objects.filter(user_id=user_id)))
+
+
+def renamed(request: HttpRequest, *, former_key: str | None) -> None:
+    """The session of this browser has got another key while its person stayed signed in."""
+    UserSession.objects.filter(session_key=former_key).update(
+        session_key=request.session.session_key
+    )
 
 
 def end_sessions(sessions: list[UserSession]) -> None:

@@ -83,6 +83,9 @@ ADMINISTRATION: Final = Group(
 GROUPS: Final = (MONITORING, FLEET, PEOPLE, ADMINISTRATION)
 # The menu under the person's name.
 ACCOUNT: Final = (
+    Entry(_("Your account"), "account-profile", "user", words=_("profile name language e-mail")),
+    Entry(_("Security"), "mfa_index", "shield-lock", words=_("password passkeys second factor")),
+    Entry(_("Sessions"), "account-sessions", "devices", words=_("signed in devices sign out")),
     Entry(_("Connected applications"), "oauth:grants", "apps", words=_("consents grants revoke")),
     Entry(_("API reference"), "api:reference", "api", words=_("developers openapi swagger")),
     Entry(_("Design"), "design", "palette", words=_("components style colours")),

@@ -1,4 +1,4 @@
-"""Signing in and out: the portal's own pages, and the logout that applications ask for."""
+"""The logout that applications ask for."""
 
 from __future__ import annotations
 
@@ -6,62 +6,23 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.contrib import auth
-from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.views import LogoutView
 from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
-from portal import signin
+from portal.account import session as account_session
 from portal.oauth import session
-from portal.oauth.authorize import allow_form_to, leave, redirect_of
+from portal.oauth.authorize import allow_form_to, leave
 from tenants.domain.oauth_queries import scope_of_application
 from tenants.domain.oauth_validator import active_application, claims_of_hint
 from tenants.models import Application, User
 from tenants.scope import open_scope
 
 _TARGET: Final = "oauth-logout-target"
-
-
-class SignInView(signin.SignInView):
-    """The sign-in page; with `again` it asks somebody who is signed in already, too."""
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Show the page, or lead on who is signed in."""
-        self.redirect_authenticated_user = "again" not in request.GET
-        return super().dispatch(request, *args, **kwargs)
-
-    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        """Sign in; when it is another person than before, that one's session ends everywhere."""
-        before = self.request.user
-        if before.is_authenticated and before != form.get_user():
-            session.end_everywhere(session.known_sid(self.request))
-            auth.logout(self.request)
-        response = super().form_valid(form)
-        session.note_authentication(self.request)
-        return response
-
-    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
-        """The page, whose form may lead to an application that waits behind it."""
-        response = super().render_to_response(context, **kwargs)
-        if uri := redirect_of(self.get_redirect_url()):
-            allow_form_to(response, uri)
-        return response
-
-
-class SignOutView(LogoutView):
-    """Sign out of the portal and of every application that this session signed in to."""
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """End the session everywhere."""
-        session.end_everywhere(session.known_sid(request))
-        return super().post(request, *args, **kwargs)
 
 
 class _Refused(Exception):  # noqa: N818 - it reads as what happened
@@ -143,8 +104,7 @@ def _requested(
 
 
 def _end(request: HttpRequest, target: str | None) -> HttpResponse:
-    session.end_everywhere(session.known_sid(request))
-    auth.logout(request)
+    account_session.end(request)
     return _signed_out(target)
 
 

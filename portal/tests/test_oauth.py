@@ -486,7 +486,7 @@ def test_signing_in_again_is_demanded_and_cannot_be_skipped(
     # Straight back, without having signed in: asked again.
     assert "/accounts/login/" in world.browser.get(back)["Location"]
     assert world.browser.get(page["Location"]).status_code == 200
-    form = {"username": user.email, "password": "correct horse battery", "next": back}
+    form = {"login": user.email, "password": "correct horse battery", "next": back}
     after = world.browser.post(page["Location"], form)
     assert after["Location"] == back
     answer = sent_to(world.browser.get(back), world.redirect_uri)

@@ -98,7 +98,7 @@ def test_somebody_who_is_not_signed_in_comes_back_after_signing_in(park: Park) -
 
 
 def test_a_wrong_password_is_told_without_saying_which(park: Park) -> None:
-    form = {"username": park.manager.email, "password": "wrong"}
+    form = {"login": park.manager.email, "password": "wrong"}
     response = Client().post(reverse("login"), form)
     assert "E-mail address and password do not match" in response.content.decode()
 

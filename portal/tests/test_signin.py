@@ -6,7 +6,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from portal.signin import ACCOUNT, ADDRESS, PAIR, TOO_MANY, Attempt, SignInForm
+from portal.account.adapter import TOO_MANY, AccountAdapter
+from portal.account.limits import ACCOUNT, ADDRESS, PAIR, Attempt
 from tenants.models import User
 from tenants.tests import factories
 
@@ -26,7 +27,7 @@ def _place() -> str:
 
 def _sign_in(email: str, password: str, address: str, next_page: str = "") -> tuple[int, str]:
     """Status, and where it leads or what the page says."""
-    form = {"username": email, "password": password, "next": next_page}
+    form = {"login": email, "password": password, "next": next_page}
     response = Client(REMOTE_ADDR=address).post(reverse("login"), form)
     return response.status_code, response.get("Location") or response.content.decode()
 
@@ -37,7 +38,7 @@ def test_wrong_passwords_are_limited_even_before_the_right_one(user: User) -> No
         assert _sign_in(user.email, "wrong", here)[0] == 200
     status, text = _sign_in(user.email.upper(), PASSWORD, here)
     assert status == 429
-    assert str(SignInForm.error_messages[TOO_MANY]) in text
+    assert str(AccountAdapter.error_messages[TOO_MANY]) in text
     assert _sign_in(user.email, PASSWORD, _place()) == (302, "/")  # nobody is locked out elsewhere
 
 
@@ -102,12 +103,12 @@ def test_session_changes_its_key_at_sign_in(user: User) -> None:
     session = client.session
     session["before"] = 1
     session.save()
-    client.post(reverse("login"), {"username": user.email, "password": PASSWORD})
+    client.post(reverse("login"), {"login": user.email, "password": PASSWORD})
     assert client.session.session_key not in (None, session.session_key)
 
 
 def test_error_pages_are_in_the_products_own_design(client: Client) -> None:
-    forged = Client(enforce_csrf_checks=True).post(reverse("login"), {"username": "a"})
+    forged = Client(enforce_csrf_checks=True).post(reverse("login"), {"login": "a"})
     foreign = client.get(reverse("login"), headers={"host": "evil.example"})
     missing = client.get("/no-such-page/")
     statuses = [response.status_code for response in (forged, foreign, missing)]

@@ -1,4 +1,4 @@
-"""Sign-in by password, with limits on wrong passwords.
+"""Limits on wrong passwords.
 
 An attempt is counted before its password is looked at, so that guesses sent at once do not slip
 through together, and given back when it was right. Counters live in the cache; an attempt that is
@@ -9,23 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import logging
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.views import LoginView
 from django.core.cache import cache
-from django.core.exceptions import ValidationError
-from django.http import HttpResponse
-from django.utils.translation import gettext_lazy as _
 
 from tenants.models import User
-
-logger = logging.getLogger(__name__)
-
-TOO_MANY: Final = "too_many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,43 +91,3 @@ def _count(key: str, window: timedelta) -> int:
         if count <= 1:  # should it have ended inside `incr`, which looks and then counts
             cache.touch(key, seconds)
         return count
-
-
-class SignInForm(AuthenticationForm):
-    """E-mail address and password, unless there were too many wrong ones."""
-
-    error_messages = {
-        **AuthenticationForm.error_messages,
-        TOO_MANY: _("Too many wrong passwords. Wait a few minutes, then try again."),
-    }
-
-    def clean(self) -> dict[str, Any]:
-        """Look at the limits, then at the password."""
-        email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
-        if not email or not password or self.request is None:
-            return super().clean()
-        address = self.request.META.get("REMOTE_ADDR", "")
-        attempt = Attempt(address=address, email=email)
-        if limit := attempt.begin():
-            logger.warning("signin.refused address=%s limit=%s", address, limit.name)
-            raise ValidationError(self.error_messages[TOO_MANY], code=TOO_MANY)
-        try:
-            cleaned = super().clean()
-        except ValidationError:
-            logger.info("signin.failed address=%s", address)
-            raise
-        attempt.succeeded()
-        return cleaned
-
-
-class SignInView(LoginView):
-    """The sign-in page; 429 when a limit refuses the attempt."""
-
-    form_class = SignInForm
-    redirect_authenticated_user = True
-
-    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        """The page again, with the reason."""
-        refused = form.has_error("__all__", TOO_MANY)
-        context = self.get_context_data(form=form, refused=refused)
-        return self.render_to_response(context, status=429 if refused else 200)
