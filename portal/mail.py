@@ -76,7 +76,7 @@ class FolderBackend(BaseEmailBackend):
             to = _NO_FILE_NAME.sub("_", parseaddr(message.to[0])[1])[:80]
             path = folder / f"{moment}-{to}.eml"
             draft = folder / f".{uuid4().hex}"
-            draft.write_bytes(message.message().as_bytes(linesep="\r\n"))
+            draft.write_bytes(message.message().as_bytes())
             draft.replace(path)
             logger.info("mail.written to=%s file=%s", ",".join(message.to), path)
         return len(email_messages)

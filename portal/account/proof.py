@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from typing import Any
 
 from allauth.account.internal.flows.reauthentication import is_reauthentication_required
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 
-Parameters = ParamSpec("Parameters")
-View = Callable[Concatenate[HttpRequest, Parameters], HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
-def proven(view: View[Parameters]) -> View[Parameters]:
+def proven(view: View) -> View:
     """A page for signed-in people who have proven within minutes who they are; others do it first.
 
     A form that is sent too late is shown anew after the proof: what was in it, perhaps a password,
@@ -23,13 +23,11 @@ def proven(view: View[Parameters]) -> View[Parameters]:
     """
 
     @wraps(view)
-    def guarded(
-        request: HttpRequest, *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if is_reauthentication_required(request, app="allauth.mfa"):
             if request.method == "POST":
                 return HttpResponseRedirect(request.get_full_path())
             raise ReauthenticationRequired
         return view(request, *args, **kwargs)
 
-    return cast(View[Parameters], login_required(guarded))
+    return login_required(guarded)

@@ -68,7 +68,7 @@ class SetPasswordView(PasswordResetConfirmView):
 
     def get_user(self, uidb64: str) -> User | None:
         """The account, as long as it may be used."""
-        user = cast(User | None, super().get_user(uidb64))
+        user = super().get_user(uidb64)
         return user if user is not None and user.is_active else None
 
     def form_valid(self, form: Any) -> HttpResponse:

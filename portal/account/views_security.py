@@ -78,7 +78,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 @page
-class AddPasskeyView(AddWebAuthnView):  # type: ignore[misc]
+class AddPasskeyView(AddWebAuthnView):
     """A new passkey."""
 
     template_name = "account/passkey_add.html"
@@ -94,7 +94,7 @@ class AddPasskeyView(AddWebAuthnView):  # type: ignore[misc]
 
 
 @page
-class RenamePasskeyView(EditWebAuthnView):  # type: ignore[misc]
+class RenamePasskeyView(EditWebAuthnView):
     """Another name for a passkey."""
 
     template_name = "account/passkey_rename.html"
@@ -102,7 +102,7 @@ class RenamePasskeyView(EditWebAuthnView):  # type: ignore[misc]
 
 
 @page
-class RemovePasskeyView(RemoveWebAuthnView):  # type: ignore[misc]
+class RemovePasskeyView(RemoveWebAuthnView):
     """Remove a passkey, after a question."""
 
     template_name = "account/passkey_remove.html"
@@ -118,28 +118,28 @@ class RemovePasskeyView(RemoveWebAuthnView):  # type: ignore[misc]
 
 
 @page
-class AddAppView(ActivateTOTPView):  # type: ignore[misc]
+class AddAppView(ActivateTOTPView):
     """Set up an authenticator app."""
 
     template_name = "account/app_add.html"
 
 
 @page
-class RemoveAppView(DeactivateTOTPView):  # type: ignore[misc]
+class RemoveAppView(DeactivateTOTPView):
     """Give the authenticator app up, after a question."""
 
     template_name = "account/app_remove.html"
 
 
 @method_decorator([require_GET, never_cache, proven], name="dispatch")
-class RecoveryCodesView(ViewRecoveryCodesView):  # type: ignore[misc]
+class RecoveryCodesView(ViewRecoveryCodesView):
     """The recovery codes that are left."""
 
     template_name = "account/recovery_codes.html"
 
 
 @page
-class NewRecoveryCodesView(GenerateRecoveryCodesView):  # type: ignore[misc]
+class NewRecoveryCodesView(GenerateRecoveryCodesView):
     """New recovery codes instead of the former, after a question."""
 
     template_name = "account/recovery_codes_new.html"

@@ -13,6 +13,7 @@ from allauth.account.views import BaseReauthenticateView
 from allauth.core.internal import ratelimit
 from allauth.mfa.base.internal.flows import post_authentication
 from allauth.mfa.base.views import AuthenticateView, ReauthenticateView
+from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.forms import LoginWebAuthnForm
 from allauth.mfa.webauthn.internal import auth as webauthn
 from allauth.mfa.webauthn.views import ReauthenticateWebAuthnView
@@ -128,9 +129,10 @@ def _leading(response: HttpResponse, following: str) -> HttpResponse:
 
 @get_and_post
 @never_cache
-@ratelimit.decorator(app="allauth.mfa", action="webauthn_login")
 def passkey(request: HttpRequest) -> HttpResponse:
     """Sign in by a passkey alone: GET gives the options for the browser, POST takes its answer."""
+    if not ratelimit.consume(request, app="allauth.mfa", action="webauthn_login", limit_get=True):
+        return render(request, "429.html", status=429)
     if request.user.is_authenticated and "again" not in request.GET:
         return HttpResponseRedirect(next_page(request) or resolve_url(settings.LOGIN_REDIRECT_URL))
     if request.method == "GET":
@@ -150,7 +152,7 @@ def passkey(request: HttpRequest) -> HttpResponse:
 
 
 @method_decorator([get_and_post, never_cache], name="dispatch")
-class SecondFactorView(AuthenticateView):  # type: ignore[misc]
+class SecondFactorView(AuthenticateView):
     """The second factor, after the password."""
 
     template_name = "account/second_factor.html"
@@ -174,7 +176,7 @@ class SecondFactorView(AuthenticateView):  # type: ignore[misc]
 
 
 def _factors(user: User) -> dict[str, bool]:
-    types = set(user.authenticator_set.values_list("type", flat=True))
+    types = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
     return {
         "has_app": "totp" in types,
         "has_codes": "recovery_codes" in types,
@@ -199,7 +201,7 @@ class _Reauthentication:
 
 
 @method_decorator([get_and_post, never_cache, login_required], name="dispatch")
-class ReauthenticateByPasswordView(_Reauthentication, BaseReauthenticateView):  # type: ignore[misc]
+class ReauthenticateByPasswordView(_Reauthentication, BaseReauthenticateView):
     """The password once more, before the account's security is changed."""
 
     template_name = "account/reauthenticate.html"
@@ -216,21 +218,21 @@ class ReauthenticateByPasswordView(_Reauthentication, BaseReauthenticateView):  
 
 
 @method_decorator([get_and_post, never_cache], name="dispatch")
-class ReauthenticateByCodeView(_Reauthentication, ReauthenticateView):  # type: ignore[misc]
+class ReauthenticateByCodeView(_Reauthentication, ReauthenticateView):
     """A code, before the account's security is changed."""
 
     template_name = "account/reauthenticate.html"
 
 
 @method_decorator([get_and_post, never_cache], name="dispatch")
-class ReauthenticateByPasskeyView(_Reauthentication, ReauthenticateWebAuthnView):  # type: ignore[misc]
+class ReauthenticateByPasskeyView(_Reauthentication, ReauthenticateWebAuthnView):
     """A passkey, before the account's security is changed."""
 
     template_name = "account/reauthenticate.html"
 
     def form_invalid(self, form: Form) -> HttpResponse:
         """The page again, with the reason."""
-        return self.render_to_response(self.get_context_data(form=form))
+        return cast(HttpResponse, self.render_to_response(self.get_context_data(form=form)))
 
 
 class SignOutView(LogoutView):

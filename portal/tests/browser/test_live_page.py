@@ -50,6 +50,7 @@ class Visit:
         page = self.page
         page.goto(f"{self.copy.url}/")
         page.get_by_label("E-mail address").fill(self.copy.manager.email)
+        page.get_by_role("button", name="Continue").click()
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("heading", name="Facilities", exact=True)).to_be_visible()
