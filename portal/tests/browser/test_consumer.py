@@ -140,8 +140,9 @@ class Phone:
     def sign_in(self, page: Page, user: User) -> None:
         """Fill in the sign-in page that the browser has been led to."""
         page.get_by_label("E-mail address").fill(user.email)
+        page.get_by_role("button", name="Continue").click()
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign in", exact=True).click()
 
     def open_home(self) -> Page:
         """From nothing to the live page of the home."""

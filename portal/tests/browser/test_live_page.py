@@ -52,7 +52,7 @@ class Visit:
         page.get_by_label("E-mail address").fill(self.copy.manager.email)
         page.get_by_role("button", name="Continue").click()
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign in", exact=True).click()
         expect(page.get_by_role("heading", name="Facilities", exact=True)).to_be_visible()
         # The overview is taken anew every ten seconds: it need not be loaded again.
         page.get_by_role("link", name=re.compile("Recording")).click(timeout=30_000)
