@@ -43,6 +43,7 @@ from tenants.tests.factories import (
     authorization,
     custom_role,
     invitation,
+    look,
     member,
     number,
     operator,
@@ -178,6 +179,7 @@ def park() -> Park:
     with open_scope(Scope((of.pk,))):
         manager = member(of, Role.MANAGER).user
         consent = authorization(of, manager)
+        look(of)
         custom_role(of)
         invitation(of)
         kind = device_type(of)

@@ -11,6 +11,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import get_language, get_language_info
 
 from portal.frame import navigation
+from portal.frame.brand import ShownBrand, shown_brand
 from portal.frame.permissions import access_of
 
 
@@ -29,6 +30,7 @@ class Frame:
 
     groups: tuple[navigation.LinkGroup, ...]
     account: tuple[navigation.Link, ...]
+    brand: ShownBrand
     tenant_name: str
     may_switch: bool
     languages: tuple[Language, ...]
@@ -44,6 +46,7 @@ def _frame(request: HttpRequest) -> Frame:
     return Frame(
         groups=navigation.links(request),
         account=navigation.account_links(request),
+        brand=shown_brand(request),
         tenant_name=access.tenant.name if access else "",
         may_switch=access is not None and access.several,
         languages=_languages(),

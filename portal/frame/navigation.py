@@ -78,6 +78,13 @@ ADMINISTRATION: Final = Group(
             Permission.AUDIT_VIEW,
             words=_("who changed what when log trail"),
         ),
+        Entry(
+            _("Branding"),
+            "branding",
+            "palette",
+            Permission.TENANTS_CHANGE,
+            words=_("logo name colours look accent"),
+        ),
     ),
 )
 GROUPS: Final = (MONITORING, FLEET, PEOPLE, ADMINISTRATION)
@@ -88,7 +95,7 @@ ACCOUNT: Final = (
     Entry(_("Sessions"), "account-sessions", "devices", words=_("signed in devices sign out")),
     Entry(_("Connected applications"), "oauth:grants", "apps", words=_("consents grants revoke")),
     Entry(_("API reference"), "api:reference", "api", words=_("developers openapi swagger")),
-    Entry(_("Design"), "design", "palette", words=_("components style colours")),
+    Entry(_("Design"), "design", "layout-grid", words=_("components style colours")),
 )
 
 

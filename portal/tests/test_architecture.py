@@ -78,6 +78,7 @@ def test_raw_sql_stands_where_it_belongs() -> None:
         "tenants/domain/oauth_queries.py",  # the doors of sign-on
         "tenants/domain/home_queries.py",  # the doors of the consumer view
         "tenants/domain/queries_invitations.py",  # the doors of invitations
+        "tenants/domain/branding.py",  # the doors of looks
         "tenants/domain/operations.py",  # the key of a new tenant
         "devices/domain/queries.py",  # the door to a membership's facilities
         "devices/domain/claims_doors.py",

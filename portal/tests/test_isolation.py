@@ -62,12 +62,15 @@ NOT_NARROWED = {
     "tenants_accesstoken": "none",
     "tenants_refreshtoken": "none",
     "tenants_devicegrant": "none",
+    "tenants_branding": "none",
     "devices_importrun": "none",
     "devices_importrow": "none",
 }
 # Rows without a tenant are seen by everybody.
 SHARED = {"devices_devicetype", "devices_devicetypechannel"}
 DOORS = {
+    "door_brand_files",
+    "door_brand_of",
     "door_access_token",
     "door_home_session",
     "door_own_applications",

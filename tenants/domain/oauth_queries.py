@@ -72,15 +72,21 @@ def access_token(*, checksum: str) -> TokenFacts:
     )
 
 
+def tenant_of_application(*, client_id: str) -> int | None:
+    """The tenant that registered an active application; None without one. Needs no scope."""
+    if "\x00" in client_id:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT door_tenant_of_application(%s)", [client_id])
+        tenant_id = cursor.fetchone()[0]
+    return None if tenant_id is None else int(tenant_id)
+
+
 def scope_of_application(*, client_id: str) -> Scope:
     """The tenant of an active application and all below it, where its tokens may be; the empty
     scope when there is no such application. Needs no scope.
     """
-    if "\x00" in client_id:
-        return Scope(())
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT door_tenant_of_application(%s)", [client_id])
-        tenant_id = cursor.fetchone()[0]
+    tenant_id = tenant_of_application(client_id=client_id)
     return Scope(()) if tenant_id is None else Scope(_below(tenant_id))
 
 

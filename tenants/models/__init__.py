@@ -1,6 +1,7 @@
 """Tenants, users, memberships, the audit trail, and applications with their tokens."""
 
 from tenants.models.audit import AuditChannel, AuditEntry
+from tenants.models.branding import Branding
 from tenants.models.home import HomeSession
 from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership
@@ -23,6 +24,7 @@ __all__ = [
     "Application",
     "AuditChannel",
     "AuditEntry",
+    "Branding",
     "Consent",
     "CustomRole",
     "DeviceGrant",

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from tenants.domain import oauth_operations, operations, operations_invitations, operations_roles
 from tenants.domain.authority import RoleChoice
+from tenants.domain.branding import Look, set_look
 from tenants.domain.operations_invitations import Offer
 from tenants.domain.operations_roles import RoleDraft
 from tenants.models import (
@@ -115,6 +116,12 @@ def application(of: Tenant, **changes: object) -> tuple[Application, str]:
     }
     made = Application(**(values | changes))
     return made, oauth_operations.register_application(made, actor_id=None)
+
+
+def look(of: Tenant, name: str = "") -> None:
+    """A name and colours of the tenant's own; needs an open scope with it."""
+    own = Look(name or f"Look {number():06}", "#7a1fa2", "#d6a3ff")
+    set_look(tenant_id=of.pk, look=own, actor_id=None)
 
 
 def authorization(of: Tenant, by: User) -> Consent:
