@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -55,12 +56,12 @@ def brand_of(*, tenant_id: int) -> Brand:
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM door_brand_of(%s)", [tenant_id])
         row = cursor.fetchone()
-    name, colours_of, colours_version, logo_of, logo_version = row or ("", None, None, None, None)
-    return Brand(
-        name or "",
-        None if colours_of is None else BrandFile(colours_of, colours_version),
-        None if logo_of is None else BrandFile(logo_of, logo_version),
-    )
+    name, *colours, logo_of, logo_version = row
+    return Brand(name or "", _file(*colours), _file(logo_of, logo_version))
+
+
+def _file(tenant_id: int | None, version: str) -> BrandFile | None:
+    return None if tenant_id is None else BrandFile(tenant_id, version)
 
 
 def brand_files(*, tenant_id: int, version: str) -> BrandFiles | None:
@@ -94,7 +95,7 @@ def set_look(
     surfaces.
     """
     row = Branding.objects.select_for_update().filter(tenant_id=tenant_id).first()
-    values = {
+    values: dict[str, Any] = {
         "name": look.name,
         "accent_light": look.accent_light,
         "accent_dark": look.accent_dark,
