@@ -13,11 +13,14 @@ from allauth.usersessions.models import UserSession
 from celery import current_task, shared_task
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.urls import reverse
+from django.utils import timezone
 
 from portal import mail
 from portal.oauth import backchannel
 from tenants.domain import home_operations
 from tenants.domain.oauth_operations import remove_expired
+from tenants.domain.operations_invitations import note_sent, write_letter
 from tenants.domain.queries import all_tenant_ids
 from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
@@ -58,6 +61,41 @@ def send_mail(*, template: str, to: str, language: str, context: dict[str, Any],
             logger.exception("mail.lost template=%s", template)
             return
         raise current_task.retry(exc=error, countdown=MAIL_RETRIES[attempt]) from error
+
+
+@shared_task(base=KeywordTask, name="portal.send_invitation", max_retries=len(MAIL_RETRIES))
+def send_invitation(*, tenant_id: int, invitation_id: int, **_: Any) -> None:
+    """Send the mail of an invitation, if it is still open.
+
+    The token of its link is drawn here, so that it passes no queue; sent again, the link is a new
+    one and the former ends.
+    """
+    scope = Scope((tenant_id,))
+    with open_scope(scope):
+        letter = write_letter(invitation_id=invitation_id, now=datetime.now(UTC))
+    if letter is None:
+        return
+    context = {
+        "tenant": letter.tenant,
+        "role": letter.role,
+        "invited_by": letter.invited_by,
+        "message": letter.message,
+        "expires_at": letter.expires_at,
+        "action_url": settings.PUBLIC_URL + reverse("invitation-accept", args=[letter.token]),
+    }
+    try:
+        with timezone.override(letter.time_zone):
+            mail.send(
+                template="invitation", to=letter.to, language=letter.language, context=context
+            )
+    except (SMTPException, OSError) as error:
+        attempt = current_task.request.retries
+        if attempt >= len(MAIL_RETRIES):
+            logger.exception("mail.lost template=invitation")
+            return
+        raise current_task.retry(exc=error, countdown=MAIL_RETRIES[attempt]) from error
+    with open_scope(scope):
+        note_sent(invitation_id=invitation_id, now=datetime.now(UTC))
 
 
 @shared_task(base=KeywordTask, name="portal.remove_expired_tokens")

@@ -11,4 +11,5 @@ urlpatterns = [
     path("facilities/<int:pk>/", views.facility, name="facility"),
     path("devices/<int:pk>/", views.device, name="device"),
     path("", include("portal.enterprise.administration.urls")),
+    path("", include("portal.enterprise.people.urls")),
 ]

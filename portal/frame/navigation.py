@@ -66,7 +66,29 @@ FLEET: Final = Group(
 )
 PEOPLE: Final = Group(
     _("People"),
-    (),
+    (
+        Entry(
+            _("People"),
+            "people",
+            "users",
+            Permission.MEMBERS_VIEW,
+            words=_("members users accounts deactivate"),
+        ),
+        Entry(
+            _("Invitations"),
+            "invitations",
+            "mail",
+            Permission.MEMBERS_VIEW,
+            words=_("invite somebody new person join"),
+        ),
+        Entry(
+            _("Roles"),
+            "roles",
+            "id-badge-2",
+            Permission.MEMBERS_VIEW,
+            words=_("permissions rights custom role"),
+        ),
+    ),
 )
 ADMINISTRATION: Final = Group(
     _("Administration"),

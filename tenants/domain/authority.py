@@ -94,6 +94,14 @@ def role_given(
     raise UnknownRole(_("This role does not exist any more: choose another one."))
 
 
+def role_permissions(*, tenant_id: int, role: RoleChoice) -> frozenset[Permission]:
+    """What a role allows; nothing for one that cannot be used in the tenant."""
+    try:
+        return role_given(tenant_id=tenant_id, role=role)[2]
+    except UnknownRole:
+        return frozenset()
+
+
 def permissions_of(membership: Membership) -> frozenset[Permission]:
     """All that the role of a membership includes, narrowed or not."""
     if membership.custom_role_id is None:

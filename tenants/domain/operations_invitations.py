@@ -1,8 +1,8 @@
 """Asking people to become members, by mail; each change leaves an audit row in the transaction.
 
 An invitation names an address. Nothing tells whoever invites whether the address has an account.
-The token of its link is drawn by the process that writes the mail (`draw_token`), so that it passes
-no queue.
+The token of its link is drawn by the process that writes the mail (`write_letter`), so that it
+passes no queue.
 
 All need an open scope with the tenant.
 """
@@ -13,10 +13,12 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from tenants.domain import audit
@@ -25,6 +27,7 @@ from tenants.domain.queries_invitations import (
     InvitationState,
     NotAcceptable,
     digest_of,
+    find_invitation,
     role_of,
     state_of,
 )
@@ -53,11 +56,29 @@ class Offer:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What the mail of an invitation says; `token` is in its link and nowhere else.
+
+    `role` is translated when it is written out; `time_zone` is the tenant's.
+    """
+
+    token: str
+    to: str
+    language: str
+    tenant: str
+    role: str | Promise
+    invited_by: str
+    message: str
+    expires_at: datetime
+    time_zone: ZoneInfo
+
+
 @transaction.atomic
 def invite(
     *, tenant_id: int, email: str, offer: Offer, now: datetime, actor_id: int | None
 ) -> Invitation:
-    """Invite an address; the entry point has the mail sent after commit (`draw_token`).
+    """Invite an address; the entry point has the mail sent after commit (`write_letter`).
 
     Raises ValidationError for a bad address, CannotInvite, NotAllowed and UnknownRole.
     """
@@ -154,8 +175,8 @@ def revoke(*, invitation_id: int, now: datetime, actor_id: int | None) -> Invita
 
 
 @transaction.atomic
-def draw_token(*, invitation_id: int, now: datetime) -> tuple[Invitation, str] | None:
-    """A new token for an invitation whose mail is to be written, in place of any former one.
+def write_letter(*, invitation_id: int, now: datetime) -> Letter | None:
+    """Draw a new token for an invitation, in place of any former one, and say what its mail says.
 
     None when it is not open any more. To be called by the process that sends the mail, which does
     so after the commit.
@@ -164,9 +185,25 @@ def draw_token(*, invitation_id: int, now: datetime) -> tuple[Invitation, str] |
     if invitation is None or state_of(invitation, now=now) is not InvitationState.OPEN:
         return None
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    invitation.token_sha256, invitation.sent_at = digest_of(token), now
-    invitation.save(update_fields=["token_sha256", "sent_at"])
-    return invitation, token
+    invitation.token_sha256 = digest_of(token)
+    invitation.save(update_fields=["token_sha256"])
+    facts = find_invitation(token=token, now=now)
+    return Letter(
+        token=token,
+        to=facts.email,
+        language=facts.language,
+        tenant=facts.tenant_name,
+        role=facts.role_name,
+        invited_by=facts.invited_by,
+        message=facts.message,
+        expires_at=facts.expires_at,
+        time_zone=ZoneInfo(invitation.tenant.time_zone),
+    )
+
+
+def note_sent(*, invitation_id: int, now: datetime) -> None:
+    """The mail of an invitation has gone out."""
+    Invitation.objects.filter(pk=invitation_id).update(sent_at=now)
 
 
 def _open(tenant_id: int, email: str) -> QuerySet[Invitation]:
