@@ -87,12 +87,14 @@ class Page:
         return bool(await self._socket.receive_nothing(timeout=seconds))
 
 
-async def open_socket(headers: list[tuple[bytes, bytes]]) -> tuple[Any, bool]:
+async def open_socket(
+    headers: list[tuple[bytes, bytes]], path: str = "/ws/live/"
+) -> tuple[Any, bool]:
     """A socket by its handshake's headers, and whether it was accepted."""
     scope = {
         "type": "websocket",
-        "path": "/ws/live/",
-        "raw_path": b"/ws/live/",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "headers": [(b"host", b"localhost"), *headers],
         "subprotocols": [],
