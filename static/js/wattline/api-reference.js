@@ -1,6 +1,8 @@
 // Starts Swagger UI on the interactive API reference; where the description is, and how to get an
 // access token, stands in the page.
 
+import { makeAccessible, plainLinks } from "./api-reference-access.js";
+
 const place = document.getElementById("api-reference");
 const { schema, client, callback, scopes } = place.dataset;
 
@@ -19,17 +21,17 @@ const withoutSession = () => ({
   },
 });
 
+makeAccessible(place);
 const reference = globalThis.SwaggerUIBundle({
   domNode: place,
   url: schema,
-  deepLinking: true,
   docExpansion: "list",
   defaultModelsExpandDepth: 0,
   // No request leaves for a validator of somebody else.
   validatorUrl: null,
   supportedSubmitMethods: ["get"],
   oauth2RedirectUrl: callback,
-  plugins: [withoutSession],
+  plugins: [plainLinks, withoutSession],
 });
 reference.initOAuth({
   clientId: client,
