@@ -46,6 +46,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(seconds=10),
         "options": {"expires": 10},
     },
+    "end impersonations whose time is up": {
+        "task": "portal.end_impersonations",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "clear expired sessions": {
         "task": "portal.clear_sessions",
         "schedule": timedelta(days=1),

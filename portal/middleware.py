@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, cast
 
+from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import Resolver404, ResolverMatch, resolve
+from django.utils.translation import gettext as _
 
 from devices.domain.queries import access_and_scope
+from portal import impersonation
 from tenants.domain import audit
+from tenants.domain.impersonation import ImpersonationEnded
 from tenants.domain.queries import Access, NoAccess
 from tenants.models import AuditChannel, User
 from tenants.scope import Scope, open_scope
@@ -62,10 +69,12 @@ class ScopedRequest(HttpRequest):
     """A request behind `ScopeMiddleware`.
 
     `access` says how the user acts: views ask it for permissions. It is None for nobody, and for a
-    user without any membership, whose scope is empty.
+    user without any membership, whose scope is empty. With `impersonation`, `user` is the person
+    who is impersonated, and `access` what both may.
     """
 
     access: Access | None
+    impersonation: impersonation.Shown | None
     failed: bool
 
 
@@ -82,21 +91,66 @@ class ScopeMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request inside its scope."""
         scoped = cast(ScopedRequest, request)
-        scoped.access, scoped.failed = None, False
-        if not isinstance(request.user, User):
+        scoped.access, scoped.impersonation, scoped.failed = None, None, False
+        user = request.user
+        if not isinstance(user, User):
             return self._get_response(request)
-        scoped.access, scope = _chosen(request, request.user)
+        if impersonation.noted(request.session):
+            match = _match(request)
+            if match is None or match.view_name not in impersonation.SIGN_OUT_ROUTES:
+                return self._impersonating(scoped, user, match)
+            impersonation.leave(request, user_id=user.pk)
+        scoped.access, scope = _chosen(request, user)
+        return self._in_scope(scoped, scope)
+
+    def _in_scope(self, request: ScopedRequest, scope: Scope) -> HttpResponseBase:
         with open_scope(scope):
             response = self._get_response(request)
             # Django has turned the exception into a response already.
-            if scoped.failed:
+            if request.failed:
                 transaction.set_rollback(True)
             return response
+
+    def _impersonating(
+        self, request: ScopedRequest, user: User, match: ResolverMatch | None
+    ) -> HttpResponseBase:
+        """Answer as the person whom the signed-in supporter acts as."""
+        try:
+            acting = impersonation.acting(request.session, user_id=user.pk)
+        except ImpersonationEnded:
+            # Not answered as the supporter: what was sent was meant to be done by the person.
+            impersonation.leave(request, user_id=user.pk)
+            messages.info(request, _("The impersonation has ended. You are yourself again."))
+            return redirect("overview")
+        assert acting is not None
+        facts = acting.facts
+        request.user, request.access = facts.person, acting.access
+        request.impersonation = impersonation.Shown(
+            supporter=user,
+            person=facts.person,
+            tenant_name=facts.tenant_name,
+            reason=facts.reason,
+            ends_at=facts.ends_at,
+        )
+        origin = replace(audit.current_origin(), impersonator_id=user.pk, reason=facts.reason)
+        with audit.origin(origin):
+            if match is not None and not impersonation.opens(match):
+                with open_scope(acting.scope):
+                    return render(request, "impersonation_refused.html", status=403)
+            return self._in_scope(request, acting.scope)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Remember that the view raised."""
         del exception
         cast(ScopedRequest, request).failed = True
+
+
+def _match(request: HttpRequest) -> ResolverMatch | None:
+    """The route of a request; None for an address that leads nowhere."""
+    try:
+        return resolve(request.path_info)
+    except Resolver404:
+        return None
 
 
 def _chosen(request: HttpRequest, user: User) -> tuple[Access | None, Scope]:

@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from portal import mail
 from portal.oauth import backchannel
-from tenants.domain import home_operations
+from tenants.domain import home_operations, impersonation
 from tenants.domain.oauth_operations import remove_expired
 from tenants.domain.operations_invitations import note_sent, write_letter
-from tenants.domain.queries import all_tenant_ids
+from tenants.domain.queries import all_tenant_ids, tenant_batches
 from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
 
@@ -107,6 +107,15 @@ def remove_expired_tokens(**_: Any) -> None:
         with open_scope(Scope((tenant_id,))):
             remove_expired(before=now - EXPIRED_RETENTION)
             home_operations.remove_unused(before=unused)
+
+
+@shared_task(base=KeywordTask, name="portal.end_impersonations")
+def end_impersonations(**_: Any) -> None:
+    """Note the end of impersonations whose time is up: they allow nothing any more as it is."""
+    now = datetime.now(UTC)
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            impersonation.end_expired(now=now)
 
 
 @shared_task(base=KeywordTask, name="portal.clear_sessions")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from celery import Task
 
 from tenants.domain import audit
 from tenants.models import AuditChannel
 from tenants.scope import Scope, open_scope
+
+# The header of a message that carries where a task was sent from.
+_ORIGIN: Final = "wattline_origin"
 
 
 class KeywordTask(Task[Any, Any]):
@@ -26,8 +29,30 @@ class KeywordTask(Task[Any, Any]):
         """Run the task; TypeError for positional arguments."""
         if args:
             raise TypeError(f"{self.name} takes keyword arguments only")
-        with audit.origin(audit.Origin(AuditChannel.TASK)):
+        with audit.origin(audit.Origin(AuditChannel.TASK, **self._carried())):
             return self.run(**self._known(kwargs))
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, *others: Any, **options: Any
+    ) -> Any:
+        """Send the task, with the address and the impersonation that it is sent under: what it
+        changes in somebody's name is told of like what the request itself changes.
+        """
+        where = audit.current_origin()
+        if where.address or where.impersonator_id:
+            carried = {
+                "address": where.address,
+                "impersonator_id": where.impersonator_id,
+                "reason": where.reason,
+            }
+            options["headers"] = {**(options.get("headers") or {}), _ORIGIN: carried}
+        return super().apply_async(args, kwargs, *others, **options)
+
+    def _carried(self) -> dict[str, Any]:
+        """What the message carries of its sender; a worker has the headers as attributes."""
+        headers = self.request.headers or {}
+        found: dict[str, Any] = headers.get(_ORIGIN) or self.request.get(_ORIGIN) or {}
+        return found
 
     def _known(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         parameters = inspect.signature(self.run).parameters

@@ -42,6 +42,7 @@ from tenants.scope import Scope, open_scope
 from tenants.tests.factories import (
     authorization,
     custom_role,
+    impersonation,
     invitation,
     look,
     member,
@@ -177,7 +178,9 @@ def park() -> Park:
     """
     of = tenant()
     with open_scope(Scope((of.pk,))):
-        manager = member(of, Role.MANAGER).user
+        managing = member(of, Role.MANAGER)
+        manager = managing.user
+        impersonation(of, managing)
         consent = authorization(of, manager)
         look(of)
         custom_role(of)

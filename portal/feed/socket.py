@@ -48,6 +48,8 @@ MAX_WAITING: Final = 2 * MAX_DEVICES
 # Authorisation is looked at again this often, besides at every change of a membership, so that a
 # session that ended or a notice that got lost does not leave a socket open.
 RECHECK_S: Final = 30.0
+# After the end of a permission, so that the clock of the look itself is past it.
+_LATE_S: Final = 0.05
 # Records of the backfill go out in messages of about this size.
 _CHUNK_BYTES: Final = 64 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,6 +68,8 @@ class FeedSocket(AsyncWebsocketConsumer):
 
     _watching: watching.Watching | None = None
     _hub: Hub | None = None
+    _end: asyncio.TimerHandle | None = None
+    _other_group: str | None = None
 
     async def identify(self) -> int | None:
         """The user behind the handshake; None for nobody."""
@@ -117,6 +121,9 @@ class FeedSocket(AsyncWebsocketConsumer):
         self._hub.sockets[self._user_id] -= 1
         self._hub.sockets += Counter()  # drops who has none left
         self._hub = None
+        if self._end is not None:
+            self._end.cancel()
+        await self._leave_other_group()
         await self.channel_layer.group_discard(user_group(self._user_id), self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -139,8 +146,7 @@ class FeedSocket(AsyncWebsocketConsumer):
     async def membership_changed(self, event: dict[str, Any]) -> None:
         """A message of the channel layer: look at the authorisation now."""
         del event
-        if self._hub is not None and not self._requests.full():
-            self._requests.put_nowait({"recheck": True})
+        self._recheck_soon()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (error := task.exception()) is None:
@@ -180,7 +186,33 @@ class FeedSocket(AsyncWebsocketConsumer):
         target = watching.Target(request["kind"], request["id"])
         self._watching = None
         self._watching = await self._describe(target)
+        await self._heed(self._watching)
         await self._show(self._watching, self._watching.device_ids, request["have"])
+
+    async def _heed(self, described: watching.Watching) -> None:
+        """Look again at the moment when the permission ends, and when the other user's changes."""
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
+        if described.until is not None:
+            left = (described.until - datetime.now(UTC)).total_seconds()
+            loop = asyncio.get_running_loop()
+            self._end = loop.call_later(max(0.0, left) + _LATE_S, self._recheck_soon)
+        wanted = None if described.acts_as is None else user_group(described.acts_as)
+        if wanted != self._other_group:
+            await self._leave_other_group()
+            if wanted is not None:
+                await self.channel_layer.group_add(wanted, self.channel_name)
+            self._other_group = wanted
+
+    async def _leave_other_group(self) -> None:
+        if self._other_group is not None:
+            await self.channel_layer.group_discard(self._other_group, self.channel_name)
+            self._other_group = None
+
+    def _recheck_soon(self) -> None:
+        if self._hub is not None and not self._requests.full():
+            self._requests.put_nowait({"recheck": True})
 
     async def _recheck(self) -> None:
         assert self._watching is not None

@@ -54,22 +54,29 @@ class Target:
     """A facility or a device by its id; `tenant_id` is the tenant that the user acted in at first.
 
     Later checks ask about the same tenant, so that a page stays open when the user switches to
-    another one elsewhere.
+    another one elsewhere. The page belongs to the impersonation in which it was opened, too.
     """
 
     kind: TargetKind
     id: int
     tenant_id: int | None = None
+    impersonation_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """What a socket is allowed to watch: equal as long as nothing about it has changed."""
+    """What a socket is allowed to watch: equal as long as nothing about it has changed.
+
+    `acts_as`: the user whose changes of rights concern it beside those of its own. `until`: when
+    the permission ends by itself.
+    """
 
     target: Target
     scope: Scope
     device_ids: tuple[int, ...]
     description: dict[str, Any]
+    acts_as: int | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

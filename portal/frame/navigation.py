@@ -94,6 +94,13 @@ ADMINISTRATION: Final = Group(
     _("Administration"),
     (
         Entry(
+            _("Act as somebody"),
+            "impersonation",
+            "user-search",
+            Permission.MEMBERS_IMPERSONATE,
+            words=_("impersonate support login as"),
+        ),
+        Entry(
             _("Audit log"),
             "audit",
             "history",

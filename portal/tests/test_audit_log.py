@@ -19,7 +19,7 @@ from devices.domain import operations as park_operations
 from devices.models import DeviceState
 from devices.tests import factories
 from portal.enterprise.administration import audit_export, audit_pages
-from tenants.domain import audit, audit_queries, operations
+from tenants.domain import audit, audit_queries
 from tenants.domain.audit import Origin
 from tenants.domain.audit_queries import AuditFilter
 from tenants.models import AuditChannel, AuditEntry, Tenant, User
@@ -129,14 +129,14 @@ def test_an_impersonated_change_names_both(client: Client, ours: Tenant, admin: 
     support = factories.user()
     where = Origin(AuditChannel.PORTAL, None, support.pk, "Ticket 4711: chart is empty")
     with open_scope(Scope((ours.pk,))), audit.origin(where):
-        operations.grant_membership(
-            tenant_id=ours.pk, user_id=factories.user().pk, role=Role.ANALYST, actor_id=admin.pk
+        park_operations.create_facility(
+            tenant_id=ours.pk, name="Bakery", time_zone="UTC", actor_id=admin.pk
         )
     _tell(ours, "session.begin")
     html = _get(client, impersonated="on")
     assert f"{support.email} as {admin.email}" in html
     assert "Ticket 4711: chart is empty" in html
-    assert _shown(client, impersonated="on") == ["membership.grant"]
+    assert _shown(client, impersonated="on") == ["facility.create"]
 
 
 def test_times_and_days_are_those_of_the_reader(client: Client, admin: User, ours: Tenant) -> None:
@@ -258,7 +258,9 @@ def test_looking_through_entries_goes_on_where_it_stopped(
         _tell(ours, "test.a", at=START + timedelta(minutes=n), value="needle" if n == 2 else "hay")
     monkeypatch.setattr(audit_queries, "SCANNED", 3)
     wanted = AuditFilter(text="needle")
-    stops, found, behind = [], [], None
+    stops: list[audit_queries.Cursor] = []
+    found: list[audit_queries.EntryFacts] = []
+    behind: audit_queries.Cursor | None = None
     with open_scope(Scope((ours.pk,))):
         total = AuditEntry.objects.count()
         while True:
@@ -409,7 +411,7 @@ async def test_the_file_streams_without_blocking_the_server() -> None:
     _of, user = await sync_to_async(make)()
     client = AsyncClient()
     await client.aforce_login(user)
-    response = await client.get(reverse("audit-json"))
+    response: Any = await client.get(reverse("audit-json"))
     assert response.is_async
     body = b"".join([part async for part in response])
     assert {one["action"] for one in json.loads(body)} >= {"tenant.create", "export.audit"}

@@ -53,6 +53,7 @@ NOT_NARROWED = {
     "tenants_customrole": "none",
     "tenants_invitation": "none",
     "tenants_auditentry": "none",
+    "tenants_impersonation": "none",
     "tenants_application": "none",
     "tenants_signon": "none",
     "tenants_consent": "none",

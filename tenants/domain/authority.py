@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
+from tenants.domain.audit import current_origin
 from tenants.domain.queries import NoAccess, RoleFacts, access_of, usable_roles
 from tenants.models import Membership, Tenant
 from tenants.permission_texts import PERMISSION_TEXTS, in_words
@@ -41,6 +42,9 @@ def held(*, actor_id: int | None, tenant_id: int) -> frozenset[Permission]:
     """What the actor may do in a tenant at the moment; two queries."""
     if actor_id is None:
         return frozenset(Permission)
+    if current_origin().impersonator_id is not None:
+        # Whoever is acted as gives and takes nothing: that stays the person's own.
+        return frozenset()
     try:
         return access_of(user_id=actor_id, tenant_id=tenant_id).permissions
     except NoAccess:

@@ -3,6 +3,7 @@
 from tenants.models.audit import AuditChannel, AuditEntry
 from tenants.models.branding import Branding
 from tenants.models.home import HomeSession
+from tenants.models.impersonation import Impersonation
 from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership
 from tenants.models.oauth import (
@@ -31,6 +32,7 @@ __all__ = [
     "Grant",
     "HomeSession",
     "IDToken",
+    "Impersonation",
     "Invitation",
     "Membership",
     "RefreshToken",

@@ -23,6 +23,7 @@ from tenants.models import (
     Grant,
     HomeSession,
     IDToken,
+    Impersonation,
     Invitation,
     Membership,
     RefreshToken,
@@ -122,6 +123,20 @@ def look(of: Tenant, name: str = "") -> None:
     """A name and colours of the tenant's own; needs an open scope with it."""
     own = Look(name or f"Look {number():06}", "#7a1fa2", "#d6a3ff")
     set_look(tenant_id=of.pk, look=own, actor_id=None)
+
+
+def impersonation(of: Tenant, member_of: Membership) -> Impersonation:
+    """Support acting as a member; needs an open scope with the tenant."""
+    now = datetime.now(UTC)
+    return Impersonation.objects.create(
+        tenant=of,
+        impersonator=user(),
+        person=member_of.user,
+        membership_id=member_of.pk,
+        reason="A chart is empty",
+        started_at=now,
+        ends_at=now + timedelta(minutes=30),
+    )
 
 
 def authorization(of: Tenant, by: User) -> Consent:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from portal.tests.permission_rows.notation import Area, Row
+from portal.tests.permission_rows.notation import Area, Row, anybody
 
 # What concerns a tenant as a whole is not for members who are narrowed to facilities, whatever their
 # role.
 _NARROWED = {"elsewhere admin": 403}
+_SUPPORT = {"elsewhere support": 403}
 
 # fmt: off
 AREA = Area(
@@ -15,6 +16,14 @@ AREA = Area(
         Row("audit",        "GET", "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
         Row("audit-csv",    "GET", "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
         Row("audit-json",   "GET", "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
+        #   route                 method  roles               may  far  others newcomer nobody  subject
+        Row("impersonation",      "GET",  "operator support", 200, 200, 403,   403,     302, but=_SUPPORT),
+        Row("impersonation-begin", "GET", "operator support", 200, 404, 403,   403,     302, "consumer", but=_SUPPORT),
+        Row("impersonation-begin", "POST", "operator support", 422, 404, 403,  403,     302, "consumer", but=_SUPPORT),
+        anybody("impersonation-end", "POST", 302),
     ),
+    # The consumer of the first facility.
+    subjects={"consumer": lambda world: world.park.branches[0].access.membership_id},
+    secrets=lambda world: [world.park.consumer(0).email],
 )
 # fmt: on
