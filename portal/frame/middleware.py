@@ -55,9 +55,18 @@ class HtmxMiddleware:
         texts = [
             {"text": str(message), "tone": message.level_tag} for message in get_messages(request)
         ]
-        if texts and "HX-Trigger" not in response:
-            response["HX-Trigger"] = json.dumps({"wattline:toasts": {"toasts": texts}})
+        if texts:
+            events = _events(response.get("HX-Trigger", ""))
+            response["HX-Trigger"] = json.dumps({**events, "wattline:toasts": {"toasts": texts}})
         return response
+
+
+def _events(header: str) -> dict[str, Any]:
+    """What a view has asked for in `HX-Trigger`: an object, or names with commas between."""
+    if header.startswith("{"):
+        found: dict[str, Any] = json.loads(header)
+        return found
+    return {name.strip(): None for name in header.split(",") if name.strip()}
 
 
 def _page_redirect(request: HttpRequest, response: HttpResponseBase) -> HttpResponse:

@@ -8,6 +8,7 @@ from portal.frame import branding, design, views
 
 urlpatterns = [
     path("design/", design.page, name="design"),
+    path("design/dialog/", design.dialog, name="design-dialog"),
     path("search/", views.search, name="search"),
     path("search/suggest/", views.suggest, name="search-suggest"),
     path("tenants/switch/", views.switch_tenant, name="switch-tenant"),

@@ -12,6 +12,9 @@ BAD_LOOK = {"accent_light": "red"}
 AREA = Area(
     rows=(
         member("design", "GET", 200),
+        member("design", "POST", 302),
+        member("design-dialog", "GET", 200),
+        member("design-dialog", "POST", 422),
         member("search", "GET", 200),
         member("search-suggest", "GET", 200),
         member("switch-tenant", "GET", 200),
