@@ -13,12 +13,14 @@ from typing import Final
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from portal.frame.quantities import number
+
 THEMES: Final = ("light", "dark")
 # WCAG 2.2: 1.4.3 for text, 1.4.11 for the parts of controls and charts.
 TEXT_CONTRAST: Final = 4.5
 MARK_CONTRAST: Final = 3.0
 # How much of the accent the soft surface behind it has.
-_SOFT: Final = {"light": 0.12, "dark": 0.24}
+_SOFT: Final = {"light": 0.12, "dark": 0.22}
 _ON_ACCENT: Final = ("#ffffff", "#0b1220")
 _RULE: Final = re.compile(r'\[data-bs-theme="(light|dark)"\] \{(.*?)\}', re.DOTALL)
 _COLOUR: Final = re.compile(r"--wl-([a-z0-9-]+): (#[0-9a-f]{6});")
@@ -81,17 +83,23 @@ def accent_problem(colour: str, theme: str) -> str | None:
     has as text or under text, and the contrast needed. None when it can.
     """
     own, accent = tokens()[theme], accent_of(colour, theme)
-    surfaces = {
-        _("a card"): own["surface"],
-        _("the page"): own["page"],
-        _("a quiet surface"): own["surface-quiet"],
-        _("its own soft surface"): accent.soft,
+    sentences = {
+        own["surface"]: _("On a card it has a contrast of %(ratio)s; %(needed)s is needed."),
+        own["page"]: _("On the page it has a contrast of %(ratio)s; %(needed)s is needed."),
+        own["surface-quiet"]: _(
+            "On a quiet surface it has a contrast of %(ratio)s; %(needed)s is needed."
+        ),
+        accent.soft: _(
+            "On its own soft surface it has a contrast of %(ratio)s; %(needed)s is needed."
+        ),
     }
-    ratios = {name: contrast(colour, surface) for name, surface in surfaces.items()}
-    name, ratio = min(ratios.items(), key=lambda item: item[1])
+    surface = min(sentences, key=lambda surface: contrast(colour, surface))
+    ratio = contrast(colour, surface)
     if ratio >= TEXT_CONTRAST:
         return None
-    text = _("On %(surface)s it has a contrast of %(ratio)s : 1; %(needed)s : 1 is needed.")
     # Rounded down: 4.49 must not read as 4.5.
-    shown = f"{int(ratio * 100) / 100:.2f}"
-    return text % {"surface": name, "ratio": shown, "needed": TEXT_CONTRAST}
+    shown = number(int(ratio * 100) / 100, 2)
+    return sentences[surface] % {
+        "ratio": f"{shown} : 1",
+        "needed": f"{number(TEXT_CONTRAST, 1)} : 1",
+    }

@@ -53,6 +53,7 @@ _PLACES: Final = {
         (Permission.FACILITIES_VIEW, Permission.READINGS_VIEW),
     ),
     Kind.DEVICE: _Place("device", "cpu", (Permission.DEVICES_VIEW, Permission.READINGS_VIEW)),
+    Kind.PERSON: _Place("person", "user-circle", (Permission.MEMBERS_VIEW,)),
 }
 
 

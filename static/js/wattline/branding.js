@@ -4,7 +4,7 @@
  */
 
 const COLOUR = /^#[0-9a-f]{6}$/i;
-const SOFT_PERCENT = { light: 12, dark: 24 };
+const SOFT_PERCENT = { light: 12, dark: 22 };
 const ON_ACCENT = ["#ffffff", "#0b1220"];
 
 function luminance(colour) {
