@@ -400,7 +400,7 @@ def test_signing_out_is_protected_against_forgery(consumer: Client) -> None:
 def notice(park: Park, **changes: Any) -> str:
     """A logout token about the session that there is."""
     row = stored(park)
-    values = {
+    values: dict[str, Any] = {
         "client_id": f"{own.HOME.prefix}{root_of(park)}",
         "user_id": row.user_id,
         "sid": str(row.sid),

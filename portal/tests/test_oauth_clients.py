@@ -3,78 +3,25 @@ discovery, signs somebody in, refreshes, revokes and signs out."""
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 from authlib.integrations.requests_client import OAuth2Session
-from django.core.cache import cache
-from django.test import Client
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from pytest_django import Settings
-from pytest_django.live_server_helper import LiveServer
 
-from tenants.models import Tenant, User
-from tenants.permissions import Role
-from tenants.scope import Scope, open_scope
-from tenants.tests import factories
+from portal.tests.oauth_parties import BYE, CALLBACK, Member, discovered, issuer, member
+
+__all__ = ["issuer", "member"]
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner"])
 
-CALLBACK = "https://app.example.org/callback"
-BYE = "https://app.example.org/bye"
 
-
-@pytest.fixture
-def issuer(live_server: LiveServer, settings: Settings) -> str:
-    """The server, which calls itself by the address that it is reached at."""
-    settings.PUBLIC_URL = live_server.url
-    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "OIDC_ISS_ENDPOINT": live_server.url}
-    cache.clear()
-    return str(live_server.url)
-
-
-@pytest.fixture
-def member() -> tuple[Tenant, User]:
-    """Somebody who may allow an application something."""
-    tenant = factories.tenant()
-    with open_scope(Scope((tenant.pk,))):
-        return tenant, factories.member(tenant, Role.MANAGER).user
-
-
-def browser_of(user: User) -> requests.Session:
-    """A browser in which the user is signed in."""
-    client = Client()
-    client.force_login(user)
-    browser = requests.Session()
-    for name, morsel in client.cookies.items():
-        browser.cookies.set(name, morsel.value)
-    return browser
-
-
-def agree(browser: requests.Session, address: str) -> str:
-    """Allow what the page asks for; the address that the browser is sent to."""
-    page = browser.get(address, timeout=10)
-    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
-    answer = browser.post(
-        address, data={**hidden, "answer": "allow"}, allow_redirects=False, timeout=10
-    )
-    return answer.headers["Location"]
-
-
-def test_authlib_signs_in_refreshes_revokes_and_signs_out(
-    issuer: str, member: tuple[Tenant, User]
-) -> None:
-    tenant, user = member
-    with open_scope(Scope((tenant.pk,))):
-        application, secret = factories.application(
-            tenant, redirect_uris=CALLBACK, post_logout_redirect_uris=BYE
-        )
-    found = requests.get(f"{issuer}/.well-known/openid-configuration", timeout=10).json()
-    assert found["issuer"] == issuer
+def test_authlib_signs_in_refreshes_revokes_and_signs_out(issuer: str, member: Member) -> None:
+    application, secret = member.application()
+    found = discovered(issuer)
     session: Any = OAuth2Session(
         application.client_id,
         secret,
@@ -87,8 +34,8 @@ def test_authlib_signs_in_refreshes_revokes_and_signs_out(
     address, state = session.create_authorization_url(
         found["authorization_endpoint"], code_verifier=verifier, nonce="n"
     )
-    browser = browser_of(user)
-    location = agree(browser, address)
+    browser = member.browser
+    location = member.agree(address)
     token = session.fetch_token(
         authorization_response=location, state=state, code_verifier=verifier
     )
@@ -116,24 +63,20 @@ def test_authlib_signs_in_refreshes_revokes_and_signs_out(
     assert "error=login_required" in again.headers["Location"]
 
 
-def test_authlib_acts_as_a_service_account(issuer: str, member: tuple[Tenant, User]) -> None:
-    tenant, _user = member
-    with open_scope(Scope((tenant.pk,))):
-        application, secret = factories.application(
-            tenant, authorization_grant_type="client-credentials", redirect_uris=""
-        )
+def test_authlib_acts_as_a_service_account(issuer: str, member: Member) -> None:
+    application, secret = member.application(
+        authorization_grant_type="client-credentials",
+        redirect_uris="",
+        post_logout_redirect_uris="",
+    )
     session: Any = OAuth2Session(application.client_id, secret, scope="facilities:read")
     token = session.fetch_token(f"{issuer}/oauth/token", grant_type="client_credentials")
     assert token["scope"] == "facilities:read"
     assert "refresh_token" not in token
 
 
-def test_two_refreshes_at_once_never_give_two_chains(
-    issuer: str, member: tuple[Tenant, User]
-) -> None:
-    tenant, user = member
-    with open_scope(Scope((tenant.pk,))):
-        application, secret = factories.application(tenant, redirect_uris=CALLBACK)
+def test_two_refreshes_at_once_never_give_two_chains(issuer: str, member: Member) -> None:
+    application, secret = member.application()
     session: Any = OAuth2Session(
         application.client_id,
         secret,
@@ -144,7 +87,7 @@ def test_two_refreshes_at_once_never_give_two_chains(
     address, state = session.create_authorization_url(
         f"{issuer}/oauth/authorize", code_verifier="v" * 43
     )
-    location = agree(browser_of(user), address)
+    location = member.agree(address)
     token = session.fetch_token(
         f"{issuer}/oauth/token",
         authorization_response=location,
