@@ -77,6 +77,15 @@ def test_consumer_signs_in_without_a_question_and_sees_the_own_home(
     assert park.branches[1].facility.name not in text
 
 
+@pytest.mark.parametrize("role", list(Role))
+def test_portal_leads_consumers_alone_to_their_home(park: Park, role: Role) -> None:
+    with open_scope(park.scope):
+        person = factories.member(park.tenant, role).user
+    answer = home.browser(person).get("/")
+    expected = (302, "/home/") if role is Role.CONSUMER else (200, None)
+    assert (answer.status_code, answer.headers.get("Location")) == expected
+
+
 def test_request_to_the_provider_carries_every_guard(park: Park) -> None:
     own.keep_all()
     browser = home.browser(park.consumer(0))
