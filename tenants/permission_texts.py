@@ -26,17 +26,27 @@ PERMISSION_TEXTS: Final[MappingProxyType[Permission, Text]] = MappingProxyType(
             _("See facilities"), _("Names, addresses, areas and time zones of facilities.")
         ),
         Permission.FACILITIES_CHANGE: Text(
-            _("Change facilities"), _("Create facilities and areas, and edit or import them.")
+            _("Change facilities"), _("Create facilities and areas, and edit them.")
         ),
         Permission.DEVICES_VIEW: Text(
             _("See devices"), _("Devices with their channels, and whether they are connected.")
         ),
         Permission.DEVICES_CHANGE: Text(
             _("Change devices"),
-            _("Register, claim, edit, suspend and revoke devices; draw new secrets."),
+            _(
+                "Register, edit, suspend and revoke devices; draw new secrets; issue claim codes;"
+                " allocate channels to loads."
+            ),
+        ),
+        Permission.DEVICES_CLAIM: Text(
+            _("Claim devices"), _("Take over a delivered device by the code on its label.")
         ),
         Permission.DEVICES_CONTROL: Text(
             _("Control devices"), _("Send commands to devices, which may switch loads.")
+        ),
+        Permission.PARK_IMPORT: Text(
+            _("Import the park"),
+            _("Create and change facilities and devices in bulk, from a file."),
         ),
         Permission.DIAGNOSTICS_VIEW: Text(
             _("See diagnostics"), _("Log lines of the firmware and the history of connections.")

@@ -24,7 +24,9 @@ class Permission(StrEnum):
     FACILITIES_CHANGE = "facilities.change"
     DEVICES_VIEW = "devices.view"
     DEVICES_CHANGE = "devices.change"
+    DEVICES_CLAIM = "devices.claim"
     DEVICES_CONTROL = "devices.control"
+    PARK_IMPORT = "park.import"
     READINGS_VIEW = "readings.view"
     READINGS_EXPORT = "readings.export"
     DIAGNOSTICS_VIEW = "diagnostics.view"
@@ -64,7 +66,9 @@ _WATCH = frozenset({Permission.FACILITIES_VIEW, Permission.DEVICES_VIEW, Permiss
 _RUN = _WATCH | {
     Permission.FACILITIES_CHANGE,
     Permission.DEVICES_CHANGE,
+    Permission.DEVICES_CLAIM,
     Permission.DEVICES_CONTROL,
+    Permission.PARK_IMPORT,
     Permission.READINGS_EXPORT,
     Permission.DIAGNOSTICS_VIEW,
     Permission.BILLS_VIEW,
@@ -90,6 +94,7 @@ PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
         Role.TECHNICIAN: _WATCH
         | {
             Permission.DEVICES_CHANGE,
+            Permission.DEVICES_CLAIM,
             Permission.DEVICES_CONTROL,
             Permission.DIAGNOSTICS_VIEW,
         },
@@ -102,7 +107,12 @@ PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
             Permission.TENANTS_VIEW,
         },
         Role.CONSUMER: frozenset(
-            {Permission.FACILITIES_VIEW, Permission.READINGS_VIEW, Permission.BILLS_VIEW}
+            {
+                Permission.FACILITIES_VIEW,
+                Permission.DEVICES_CLAIM,
+                Permission.READINGS_VIEW,
+                Permission.BILLS_VIEW,
+            }
         ),
     }
 )
@@ -114,6 +124,7 @@ NARROWED_ROLES = frozenset({Role.CONSUMER})
 # it, whatever its role, and the wall hides the rows from its scope anyway.
 TENANT_WIDE: Final = frozenset(
     {
+        Permission.PARK_IMPORT,
         Permission.MEMBERS_VIEW,
         Permission.MEMBERS_CHANGE,
         Permission.MEMBERS_IMPERSONATE,
@@ -133,7 +144,11 @@ _NEEDS: Final[MappingProxyType[Permission, frozenset[Permission]]] = MappingProx
         Permission.FACILITIES_CHANGE: frozenset({Permission.FACILITIES_VIEW}),
         Permission.DEVICES_VIEW: frozenset({Permission.FACILITIES_VIEW}),
         Permission.DEVICES_CHANGE: frozenset({Permission.DEVICES_VIEW}),
+        Permission.DEVICES_CLAIM: frozenset({Permission.FACILITIES_VIEW}),
         Permission.DEVICES_CONTROL: frozenset({Permission.DEVICES_VIEW}),
+        Permission.PARK_IMPORT: frozenset(
+            {Permission.FACILITIES_CHANGE, Permission.DEVICES_CHANGE}
+        ),
         Permission.DIAGNOSTICS_VIEW: frozenset({Permission.DEVICES_VIEW}),
         Permission.READINGS_VIEW: frozenset({Permission.FACILITIES_VIEW}),
         Permission.READINGS_EXPORT: frozenset({Permission.READINGS_VIEW}),
