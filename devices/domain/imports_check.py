@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -22,6 +23,7 @@ from devices.domain.imports_plan import (
 )
 from devices.domain.imports_reading import Line, Table
 from devices.domain.registry_operations import FACILITY_FIELDS
+from devices.domain.registry_queries import PATH_SEPARATOR
 from devices.domain.registry_versions import values_of
 from devices.models import (
     Allocation,
@@ -60,9 +62,12 @@ def check(*, run_id: int, columns: Sequence[str], options: Options, now: datetim
     run = locked(run_id, ImportState.UPLOADED, ImportState.CHECKED)
     table = imports_reading.read(bytes(run.content or b""))
     _require_columns(run.kind, columns, table)
-    plan = _plan(run, table.lines, columns, options)
+    facilities = list(Facility.objects.filter(tenant_id=run.tenant_id))
+    paths = _paths(facilities)
+    plan = _plan(run, table.lines, columns, options, facilities, paths)
     run.rows.all().delete()
-    ImportRow.objects.bulk_create((_row(run, planned) for planned in plan), batch_size=2000)
+    rows = (_row(run, planned, paths) for planned in plan)
+    ImportRow.objects.bulk_create(rows, batch_size=2000)
     run.columns, run.options = list(columns), asdict(options)
     run.state, run.checked_at = ImportState.CHECKED, now
     run.save(update_fields=["columns", "options", "state", "checked_at"])
@@ -87,10 +92,13 @@ def _require_columns(kind: str, columns: Sequence[str], table: Table) -> None:
 
 
 def _plan(
-    run: ImportRun, lines: Sequence[Line], columns: Sequence[str], options: Options
+    run: ImportRun,
+    lines: Sequence[Line],
+    columns: Sequence[str],
+    options: Options,
+    rows: Sequence[Facility],
+    paths: Mapping[int, Path],
 ) -> list[Planned]:
-    rows = list(Facility.objects.filter(tenant_id=run.tenant_id))
-    paths = _paths(rows)
     if run.kind == ImportKind.FACILITIES:
         facilities = {
             paths[row.pk]: Existing(row.pk, values_of(row, FACILITY_FIELDS)) for row in rows
@@ -138,7 +146,13 @@ def _devices(tenant_id: int) -> dict[str, Existing]:
     }
 
 
-def _row(run: ImportRun, planned: Planned) -> ImportRow:
+def _row(run: ImportRun, planned: Planned, paths: Mapping[int, Path]) -> ImportRow:
+    """The row as it is kept; facilities that change are told by their paths."""
+
+    def told(field: str, value: Any) -> Any:
+        known = field == "facility" and value in paths
+        return PATH_SEPARATOR.join(paths[value]) if known else value
+
     return ImportRow(
         tenant_id=run.tenant_id,
         run=run,
@@ -146,7 +160,9 @@ def _row(run: ImportRun, planned: Planned) -> ImportRow:
         label=planned.label[:200],
         values=dict(planned.values),
         outcome=planned.outcome,
-        changes=[list(change) for change in planned.changes],
+        changes=[
+            [name, told(name, before), told(name, after)] for name, before, after in planned.changes
+        ],
         problems=[asdict(problem) for problem in planned.problems],
         subject_id=planned.subject_id,
     )

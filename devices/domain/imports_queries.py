@@ -20,7 +20,6 @@ from devices.domain.sealing import unseal
 from devices.models import (
     ClaimCode,
     DeviceType,
-    Facility,
     FacilityKind,
     ImportKind,
     ImportRow,
@@ -60,10 +59,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class ImportDetail:
-    """An import; `columns` are empty once its file is gone. `secrets` wait to be fetched once."""
+    """An import; `columns` are empty once its file is gone. `secrets` wait to be fetched once.
+
+    `time_zone` is the tenant's; `codes` are the devices whose labels can be printed.
+    """
 
     run_id: int
     tenant_id: int
+    time_zone: str
     kind: str
     state: str
     file_name: str
@@ -114,7 +117,7 @@ def line_rows(*, run_id: int) -> QuerySet[ImportRow]:
 
 def detail(*, run_id: int) -> ImportDetail:
     """An import with what its page needs; six queries at most. Raises ImportNotFound."""
-    run = ImportRun.objects.filter(pk=run_id).first()
+    run = ImportRun.objects.filter(pk=run_id).select_related("tenant").first()
     if run is None:
         raise ImportNotFound(f"import {run_id}")
     table = imports_reading.read(bytes(run.content)) if run.content else None
@@ -128,6 +131,7 @@ def detail(*, run_id: int) -> ImportDetail:
     return ImportDetail(
         run_id=run.pk,
         tenant_id=run.tenant_id,
+        time_zone=run.tenant.time_zone,
         kind=run.kind,
         state=run.state,
         file_name=run.file_name,
@@ -183,33 +187,15 @@ def result(*, run_id: int, secrets: Mapping[int, str]) -> tuple[ResultRow, ...]:
     )
 
 
-def row_text(
-    kind: str, row: ImportRow, names: Mapping[str, Mapping[Any, str]] | None = None
-) -> str:
-    """What is wrong with a row, or what it changes, in words.
-
-    `names` are those of facilities and types by id (`names_of`).
-    """
+def row_text(kind: str, row: ImportRow) -> str:
+    """What is wrong with a row, or what it changes, in words."""
     if row.problems:
         return " ".join(problem_text(kind, Problem(**one)) for one in row.problems)
-    fields, known = labels(kind), {**_CODES, **(names or {})}
+    fields = labels(kind)
     return "; ".join(
-        f"{fields.get(name, name)}: {_shown(known, name, before)} → {_shown(known, name, after)}"
+        f"{fields.get(name, name)}: {_shown(name, before)} → {_shown(name, after)}"
         for name, before, after in row.changes
     )
-
-
-def names_of(rows: list[ImportRow]) -> dict[str, dict[Any, str]]:
-    """The names of the facilities that some rows change; one query."""
-    ids = {
-        value
-        for row in rows
-        for name, before, after in row.changes
-        if name == "facility"
-        for value in (before, after)
-    }
-    names = Facility.objects.filter(pk__in=ids).values_list("pk", "name") if ids else ()
-    return {"facility": dict(names)}
 
 
 _CODES: Final[dict[str, Mapping[Any, str | Promise]]] = {
@@ -218,10 +204,10 @@ _CODES: Final[dict[str, Mapping[Any, str | Promise]]] = {
 }
 
 
-def _shown(known: Mapping[str, Mapping[Any, str | Promise]], field: str, value: Any) -> str:
+def _shown(field: str, value: Any) -> str:
     if value in (None, ""):
         return "–"
-    return str(known.get(field, {}).get(value, value))
+    return str(_CODES.get(field, {}).get(value, value))
 
 
 def _cells(lines: tuple[imports_reading.Line, ...], at: int) -> list[str]:

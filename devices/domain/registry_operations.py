@@ -31,6 +31,7 @@ from devices.models import (
 )
 from devices.telemetry import status
 from tenants.domain.audit import record, snapshot
+from tenants.scope import require_scope
 
 FACILITY_FIELDS: Final = (
     "parent",
@@ -96,7 +97,17 @@ class DeviceValues:
 
 
 def create_facility(*, tenant_id: int, values: FacilityValues, actor_id: int | None) -> Facility:
-    """A new facility; below another one it belongs to that one's tenant, else to `tenant_id`."""
+    """A new facility; below another one it belongs to that one's tenant, else to `tenant_id`.
+
+    A scope that is narrowed to some facilities could not see it: such an access creates none.
+    """
+    if require_scope().facility_ids is not None:
+        raise ValidationError(
+            _(
+                "Your access is limited to certain facilities, so you cannot create any. Ask an"
+                " administrator of your organisation."
+            )
+        )
     with told_at_fields("facility"):
         if values.parent_id is not None:
             tenant_id = Facility.objects.get(pk=values.parent_id).tenant_id

@@ -44,12 +44,16 @@ class AllocationNotFound(Exception):  # noqa: N818 - it reads as what happened
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One entry of a choice; `tenant_name` is '' while the scope holds one tenant alone."""
+    """One entry of a choice; `tenant_name` is '' while the scope holds one tenant alone.
+
+    `time_zone` is that of a facility.
+    """
 
     pk: int
     label: str
     tenant_id: int | None
     tenant_name: str
+    time_zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +300,13 @@ def _facility_choices(rows: list[Facility]) -> list[Choice]:
     by_id = {row.pk: row for row in rows}
     several = len({row.tenant_id for row in rows}) > 1
     choices = [
-        Choice(row.pk, _path(row, by_id), row.tenant_id, row.tenant.name if several else "")
+        Choice(
+            pk=row.pk,
+            label=_path(row, by_id),
+            tenant_id=row.tenant_id,
+            tenant_name=row.tenant.name if several else "",
+            time_zone=row.time_zone,
+        )
         for row in rows
     ]
     return sorted(choices, key=lambda choice: (choice.tenant_name, choice.label.casefold()))

@@ -161,6 +161,7 @@ class Park:
     manager: User
     branches: tuple[Branch, Branch]
     consent: Consent
+    imported: ImportRun
 
     @property
     def scope(self) -> Scope:
@@ -187,12 +188,12 @@ def park() -> Park:
         invitation(of)
         kind = device_type(of)
         branches = branch(of, kind), branch(of, kind)
-        import_run(of)
+        imported = import_run(of)
     for made in branches:
         telemetry(made.device)
     with open_scope(Scope((of.pk,))):
         derived([made.device for made in branches])
-    return Park(of, manager, branches, consent)
+    return Park(of, manager, branches, consent, imported)
 
 
 def branch(of: Tenant, kind: DeviceType) -> Branch:
@@ -228,7 +229,11 @@ def withdrawn_code(of: Device) -> ClaimCode:
 def import_run(of: Tenant) -> ImportRun:
     """An import with one row."""
     run = ImportRun.objects.create(
-        tenant_id=of.pk, kind=ImportKind.FACILITIES, file_name=f"import-{number()}.csv"
+        tenant_id=of.pk,
+        kind=ImportKind.FACILITIES,
+        file_name=f"import-{number()}.csv",
+        content=b"name\nHouse A\n",
+        columns=["name"],
     )
     ImportRow.objects.create(tenant_id=of.pk, run=run, line=2, outcome=Outcome.CREATE)
     return run

@@ -13,4 +13,5 @@ urlpatterns = [
     path("devices/<int:pk>/", views.device, name="device"),
     path("", include("portal.enterprise.administration.urls")),
     path("", include("portal.enterprise.people.urls")),
+    path("", include("portal.enterprise.registry.urls")),
 ]

@@ -62,7 +62,50 @@ MONITORING: Final = Group(
 )
 FLEET: Final = Group(
     _("Fleet"),
-    (),
+    (
+        Entry(
+            _("Facilities"),
+            "facility-list",
+            "building-community",
+            Permission.FACILITIES_VIEW,
+            words=_("sites buildings areas places"),
+        ),
+        Entry(
+            _("Devices"),
+            "device-list",
+            "cpu",
+            Permission.DEVICES_VIEW,
+            words=_("meters sensors serial offline"),
+        ),
+        Entry(
+            _("Device types"),
+            "device-type-list",
+            "tag",
+            Permission.DEVICES_VIEW,
+            words=_("models channels"),
+        ),
+        Entry(
+            _("Claim a device"),
+            "claim",
+            "transfer-in",
+            Permission.DEVICES_CLAIM,
+            words=_("code QR label take over"),
+        ),
+        Entry(
+            _("Claim codes"),
+            "code-list",
+            "qrcode",
+            Permission.DEVICES_CHANGE,
+            words=_("labels print QR"),
+        ),
+        Entry(
+            _("Imports"),
+            "import-list",
+            "file-import",
+            Permission.PARK_IMPORT,
+            words=_("CSV upload bulk file"),
+        ),
+    ),
 )
 PEOPLE: Final = Group(
     _("People"),

@@ -1,0 +1,1 @@
+"""Lists and forms of facilities, devices and loads; imports; claim codes."""

@@ -1,0 +1,128 @@
+"""What narrows the registry's lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from devices.domain import claims_queries
+from devices.models import DeviceState, DeviceType, Facility, FacilityKind, Outcome, Placement
+from portal.enterprise.registry import texts
+from portal.frame.filters import PortalFilterSet
+
+WITH_ALL = "all"
+WITH_SOME = "some"
+WITHOUT = "none"
+
+
+def _facilities(request: HttpRequest | None) -> QuerySet[Facility]:
+    """Asked for with each request: what it finds depends on the scope."""
+    del request
+    return Facility.objects.order_by("name", "pk")
+
+
+def _types(request: HttpRequest | None) -> QuerySet[DeviceType]:
+    del request
+    return DeviceType.objects.order_by("name", "pk")
+
+
+class FacilityFilter(PortalFilterSet):
+    """By words, kind, and whether devices are missing."""
+
+    search_fields = ("name", "city", "street", "postal_code", "parent__name")
+
+    kind = django_filters.ChoiceFilter(
+        label=_("Kind"), choices=FacilityKind.choices, empty_label=_("All")
+    )
+    link = django_filters.ChoiceFilter(
+        label=_("Devices"),
+        method="by_link",
+        empty_label=_("All"),
+        choices=[
+            (WITH_ALL, _("All online")),
+            (WITH_SOME, _("Some offline")),
+            (WITHOUT, _("Without devices")),
+        ],
+    )
+
+    def by_link(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Those whose active devices are all connected, or not, or that have none."""
+        del name
+        match value:
+            case "all":
+                return rows.filter(device_count__gt=0, online_count=F("device_count"))
+            case "some":
+                return rows.filter(online_count__lt=F("device_count"))
+            case _:
+                return rows.filter(device_count=0)
+
+
+class DeviceFilter(PortalFilterSet):
+    """By words, facility, type, state, link and placement."""
+
+    search_fields = ("name", "serial", "facility__name")
+
+    facility = django_filters.ModelChoiceFilter(
+        label=_("Facility"), queryset=_facilities, empty_label=_("All")
+    )
+    device_type = django_filters.ModelChoiceFilter(
+        label=_("Type"), queryset=_types, empty_label=_("All")
+    )
+    state = django_filters.ChoiceFilter(
+        label=_("State"), choices=DeviceState.choices, empty_label=_("All")
+    )
+    link = django_filters.ChoiceFilter(
+        label=_("Link"), method="by_link", empty_label=_("All"), choices=list(texts.LINKS.items())
+    )
+    placement = django_filters.ChoiceFilter(
+        label=_("Placement"), choices=Placement.choices, empty_label=_("All")
+    )
+
+    def by_link(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Active devices that are connected, are not, or never were."""
+        del name
+        active = rows.filter(state=DeviceState.ACTIVE)
+        match value:
+            case texts.ONLINE:
+                return active.filter(connected=True)
+            case texts.OFFLINE:
+                return active.filter(last_seen_at__isnull=False).exclude(connected=True)
+            case _:
+                return active.filter(last_seen_at__isnull=True).exclude(connected=True)
+
+
+class DeviceTypeFilter(PortalFilterSet):
+    """By words."""
+
+    search_fields = ("name", "code", "manufacturer")
+
+
+class CodeFilter(PortalFilterSet):
+    """By words and state."""
+
+    search_fields = ("device__serial", "device__name", "device__facility__name", "ending")
+
+    state = django_filters.ChoiceFilter(
+        label=_("State"),
+        empty_label=_("All"),
+        choices=[
+            (claims_queries.OPEN, _("Open")),
+            (claims_queries.USED, _("Used")),
+            (claims_queries.WITHDRAWN, _("Withdrawn")),
+            (claims_queries.EXPIRED, _("Expired")),
+        ],
+    )
+
+
+class LineFilter(PortalFilterSet):
+    """By words and what the rows do."""
+
+    search_fields = ("label",)
+
+    outcome = django_filters.ChoiceFilter(
+        label=_("What it does"), choices=Outcome.choices, empty_label=_("All")
+    )
