@@ -7,7 +7,6 @@ from django.db import migrations
 
 from tenants.rowsecurity import Statements
 
-
 # The function of migration 0005 with a place for what is forgotten.
 _HAND_OVER = """CREATE OR REPLACE FUNCTION devices_hand_over(device devices_device, tenant bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
