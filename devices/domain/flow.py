@@ -108,7 +108,8 @@ def _flow(parts: Sequence[_Part], now: datetime) -> PowerNow:
 
 @transaction.atomic
 def refresh_power(*, now: datetime) -> int:
-    """Bring the power of devices with new samples up to date, and of their facilities.
+    """Bring the power of devices with new samples up to date, and of their facilities; and how many
+    devices of each facility are connected.
 
     Returns how many devices that were. Nothing when somebody else is at it.
     """
@@ -119,6 +120,7 @@ def refresh_power(*, now: datetime) -> int:
         _refresh_devices(dict(changed[at : at + MAX_DEVICES]))
     if changed:
         _refresh_facilities([device_id for device_id, _ in changed], now)
+    _refresh_counts()
     return len(changed)
 
 
@@ -196,4 +198,28 @@ def _refresh_facilities(device_ids: Sequence[int], now: datetime) -> None:
             "storage_w",
             "home_w",
         ],
+    )
+
+
+def _refresh_counts() -> None:
+    kept = {
+        facility_id: (devices, connected)
+        for facility_id, devices, connected in FacilityNow.objects.values_list(
+            "facility_id", "devices", "connected"
+        )
+    }
+    FacilityNow.objects.bulk_create(
+        [
+            FacilityNow(
+                tenant_id=count.tenant_id,
+                facility_id=count.facility_id,
+                devices=count.devices,
+                connected=count.connected,
+            )
+            for count in status.link_counts(connection)
+            if kept.get(count.facility_id) != (count.devices, count.connected)
+        ],
+        update_conflicts=True,
+        unique_fields=["facility"],
+        update_fields=["devices", "connected"],
     )

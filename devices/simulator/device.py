@@ -17,7 +17,7 @@ from devices.simulator.client import Address, Counters, DeviceClient
 from devices.simulator.clock import Clock
 from devices.simulator.commands import CommandJournal
 from devices.simulator.faults import NO_FAULTS, Faults
-from devices.simulator.reporter import REAL_TIME, Pace, Reporter, Source
+from devices.simulator.reporter import REAL_TIME, Pace, Reporter, Source, Thinning
 from devices.simulator.session import Identity
 
 log = logging.getLogger("wattline.device")
@@ -61,6 +61,7 @@ class SimulatedDevice:
         chance: random.Random,
         pace: Pace = REAL_TIME,
         begin_ms: int | None = None,
+        thinning: Thinning | None = None,
     ) -> None:
         self.identity = identity
         self.source = source
@@ -69,6 +70,7 @@ class SimulatedDevice:
         self.client: DeviceClient | None = None
         self._options = options
         self._pace = pace
+        self._thinning = thinning
         self._begin_ms = begin_ms  # where on its axis the source begins at the first power-up
         self._announced = False  # whether this boot has told that it happened
         self._chance = chance
@@ -157,7 +159,13 @@ class SimulatedDevice:
             faults=options.faults,
             chance=self._chance,
         )
-        reporter = Reporter(client, self.source, pace=self._pace, begin_ms=self._begin_ms)
+        reporter = Reporter(
+            client,
+            self.source,
+            pace=self._pace,
+            begin_ms=self._begin_ms,
+            thinning=self._thinning if self._begin_ms is not None else None,
+        )
         self._begin_ms = None
         self.client, self._reporter = client, reporter
         self._journal = CommandJournal(self._folder)

@@ -14,7 +14,7 @@ from devices.simulator.client import Counters
 from devices.simulator.clock import system_ms
 from devices.simulator.device import DeviceOptions, SimulatedDevice
 from devices.simulator.model.site import HOUR_S, Site
-from devices.simulator.reporter import REAL_TIME, Pace, Source
+from devices.simulator.reporter import REAL_TIME, Pace, Source, Thinning
 from devices.simulator.session import Identity
 
 log = logging.getLogger("wattline.simulate")
@@ -29,13 +29,15 @@ _AHEAD_S: Final = 120.0  # the next hour of a site is computed so long before it
 class Member:
     """One device of a fleet: who it is and what it measures.
 
-    `begin_ms`: where on its time axis the source begins; None: at the time of power-up.
+    `begin_ms`: where on its time axis the source begins; None: at the time of power-up. `thinning`:
+    how much it keeps of what it measured long before that.
     """
 
     identity: Identity
     source: Source
     pace: Pace = REAL_TIME
     begin_ms: int | None = None
+    thinning: Thinning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Fleet:
                 chance=random.Random(chance.random()),  # noqa: S311
                 pace=member.pace,
                 begin_ms=member.begin_ms,
+                thinning=member.thinning,
             )
             for member in members
         ]

@@ -51,6 +51,17 @@ class Pace:
 REAL_TIME = Pace(0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Thinning:
+    """What a device without a link keeps of its past: before `until_ms` a sample every `step_ms`,
+    in frames of `samples`.
+    """
+
+    until_ms: int
+    step_ms: int = 60_000
+    samples: int = 120
+
+
 class Reporter:
     """Reads a source in time and hands frames to the client.
 
@@ -67,9 +78,11 @@ class Reporter:
         *,
         pace: Pace = REAL_TIME,
         begin_ms: int | None = None,
+        thinning: Thinning | None = None,
         step_ms: int = 2_000,
         samples: int = 30,
     ) -> None:
+        self._thinning = thinning
         self.step_ms = step_ms
         self.samples = samples
         self._client = client
@@ -110,6 +123,9 @@ class Reporter:
             axis_ms = self._pace.at(clock.now_ms())
             if (self._last_ms - axis_ms) / self._pace.speed > BACK_STEP_MS:
                 self._last_ms = axis_ms
+            if self._thinning is not None and not self._report_past(self._thinning):
+                await asyncio.sleep(0)
+                continue
             due_ms = self._source.due(self._last_ms, self._samples_wanted(), self.step_ms)
             if due_ms is None:
                 return
@@ -133,6 +149,21 @@ class Reporter:
         """Make a frame of what has been gathered so far."""
         if self._last_ms is not None:
             self._report(self._pace.at(self._client.clock.now_ms()))
+
+    def _report_past(self, thinning: Thinning) -> bool:
+        """One frame of the thinned past; returns whether there is no more of it."""
+        assert self._last_ms is not None
+        if self._last_ms < thinning.until_ms:
+            samples = min(thinning.samples, self._most_samples())
+            due_ms = self._source.due(self._last_ms, samples, thinning.step_ms)
+            until_ms = thinning.until_ms if due_ms is None else min(due_ms, thinning.until_ms)
+            blocks = self._source.read(self._last_ms, until_ms, thinning.step_ms)
+            if blocks:
+                self._client.append_data(*blocks)
+                self._last_ms = max(int(block.times[-1]) for block in blocks)
+                return False
+        self._thinning = None
+        return True
 
     def _report(self, axis_ms: int) -> None:
         assert self._last_ms is not None

@@ -34,6 +34,16 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkCount:
+    """The active devices of a facility, and how many of them are connected."""
+
+    facility_id: int
+    tenant_id: int
+    devices: int
+    connected: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """How far a device's messages have come: committed of those that it has produced."""
 
@@ -194,6 +204,20 @@ def has_reported(connection: BaseDatabaseWrapper, device_id: int) -> bool:
         [device_id],
     )
     return bool(rows[0][0])
+
+
+def link_counts(connection: BaseDatabaseWrapper) -> list[LinkCount]:
+    """How many devices of each facility of the scope may connect, and are connected, by id."""
+    rows = _rows(
+        connection,
+        "SELECT f.id, f.tenant_id, count(d.id), count(d.id) FILTER (WHERE l.connected)"
+        " FROM devices_facility f"
+        " LEFT JOIN devices_device d ON d.facility_id = f.id AND d.state = 'active'"
+        " LEFT JOIN device_link l ON l.device_id = d.id"
+        " GROUP BY f.id, f.tenant_id ORDER BY f.id",
+        [],
+    )
+    return [LinkCount(*row) for row in rows]
 
 
 def sampled_since(connection: BaseDatabaseWrapper) -> list[tuple[int, datetime]]:

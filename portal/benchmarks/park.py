@@ -26,6 +26,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from devices.benchmarks.series import CHANNELS, series
 from devices.benchmarks.stack import Seed
+from devices.domain import energy, flow, rollups
 from devices.domain.operations import ChannelSpec, create_device_type
 from devices.models import (
     Allocation,
@@ -40,10 +41,12 @@ from devices.models import (
     Placement,
 )
 from devices.protocol.data import Block, encode_data
+from devices.telemetry.rollup import QUARTER
+from devices.telemetry.rollup_store import quarter_of
 from tenants.domain.operations import create_tenant
 from tenants.models import AuditEntry, Membership, Tenant, TenantKind, User
 from tenants.permissions import Role
-from tenants.scope import Scope, open_scope
+from tenants.scope import Scope, long_scope, open_scope
 
 DEVICES_EACH: Final = 20
 RESELLERS: Final = 20
@@ -55,6 +58,7 @@ SAMPLES: Final = 30
 STEP_MS: Final = 2000
 ADMIN: Final = "admin@park.example"
 OPERATOR: Final = "operator@park.example"
+DAYS_ROLLED: Final = 2
 CONSUMER: Final = "consumer@park.example"
 _TOWNS: Final = ("Berlin", "Hamburg", "München", "Köln", "Leipzig", "Dresden", "Bremen", "Kassel")
 _CHUNK: Final = 5000
@@ -100,6 +104,7 @@ def fill(facilities: int) -> None:
         devices = _devices(park, facilities)
         _audit(park, devices)
     _telemetry(park, devices)
+    _rolled_up(park, devices)
 
 
 def _tenant(name: str, slug: str, kind: TenantKind, parent: Tenant | None) -> Tenant:
@@ -117,7 +122,8 @@ def _members(tenant: Tenant) -> list[Membership]:
         User(email=f"person{n}@park.example", name=f"Person {n:03}") for n in range(MEMBERS)
     )
     made = [Membership(tenant=tenant, user=_user(ADMIN), role=Role.ADMIN)]
-    made += [Membership(tenant=tenant, user=_user(CONSUMER), role=Role.CONSUMER)]
+    consumer = _user(CONSUMER)
+    made += [Membership(tenant=tenant, user=consumer, role=Role.CONSUMER, narrowed=True)]
     made += [
         Membership(tenant=tenant, user=user, role=roles[n % len(roles)])
         for n, user in enumerate(users)
@@ -307,6 +313,40 @@ def _telemetry(park: _Park, devices: list[Device]) -> None:
             for h, kind in enumerate(("connected", "disconnected") * 3)
         ),
     )
+
+
+def _rolled_up(park: _Park, devices: list[Device]) -> None:
+    """Two days of every facility, and of the devices of the first; then what the tasks make."""
+    key = park.tenant.pk
+    newest = quarter_of(park.now)
+    quarters = [newest - n * QUARTER for n in range(1, DAYS_ROLLED * 96 + 1)]
+    _copy(
+        "facility_15m (starts_at, tenant_id, facility_id, import_wh, export_wh, generation_wh,"
+        " covered)",
+        (
+            (starts_at, key, facility_id, 500.0 + n % 90, n % 7, 60.0 + n % 40, 19.5)
+            for facility_id in sorted({device.facility_id for device in devices})
+            for n, starts_at in enumerate(quarters)
+        ),
+    )
+    _copy(
+        "rollup_15m (starts_at, tenant_id, device_id, channel, n, minimum, maximum, mean, first,"
+        " last, energy_wh, returned_wh, coverage)",
+        (
+            (starts_at, key, device.pk, channel, 450, 1.0, 9.0, 5.0, 2.0, 3.0, 1.25, 0.0, 1.0)
+            for device in devices[:DEVICES_EACH]
+            for channel in range(len(CHANNELS))
+            for starts_at in quarters
+        ),
+    )
+    with long_scope(Scope((key,))):
+        after = 0
+        while (rolled := rollups.roll_up(after=after)).last is not None:
+            after = rolled.last
+        while rollups.sum_facilities():
+            pass
+        flow.refresh_power(now=park.now)
+        energy.refresh_days(now=park.now)
 
 
 def _each(devices: Iterable[Device], *values: object) -> Iterator[tuple[object, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,7 +16,6 @@ from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
 from devices.domain import operations
-from devices.domain.queries import FacilityFacts, FacilitySummary
 from devices.models import Placement
 from devices.protocol.codes import LogLevel
 from devices.telemetry.status import Event, LogLine
@@ -25,7 +24,7 @@ from devices.tests.factories import Park
 from portal.charts import live as charts
 from portal.charts.theme import COLOURWAYS, templates
 from portal.charts.window import MAX_DEVICES
-from portal.enterprise import pages
+from portal.enterprise.park import pages
 from tenants.permissions import Role
 from tenants.scope import open_scope
 
@@ -103,52 +102,7 @@ def test_a_wrong_password_is_told_without_saying_which(park: Park) -> None:
     assert "E-mail address and password do not match" in response.content.decode()
 
 
-# --- overview -----------------------------------------------------
-
-
-def test_the_overview_lists_the_facilities_of_the_scope(client: Client, park: Park) -> None:
-    html = get(client, "overview")
-    names = re.findall(r'<td><a href="/facilities/\d+/">([^<]+)</a>', html)
-    assert names == sorted(branch.facility.name for branch in park.branches)
-
-
-def test_the_overview_of_a_newcomer_is_empty() -> None:
-    newcomer = Client()
-    newcomer.force_login(factories.user())
-    assert "No facilities" in get(newcomer, "overview")
-
-
-@pytest.mark.parametrize(
-    ("connected", "devices", "state"),
-    [(0, 0, "none"), (0, 2, "offline"), (1, 2, "partly"), (2, 2, "online")],
-)
-def test_a_facility_is_as_online_as_its_devices(connected: int, devices: int, state: str) -> None:
-    summary = FacilitySummary(
-        facility=FacilityFacts(1, 1, None, "Shop", "shop", "", "UTC", None, None),
-        devices=devices,
-        connected=connected,
-        last_seen_at=None,
-    )
-    context = pages.overview([summary], now=datetime.now(UTC))
-    assert context["facilities"][0]["state"] == state
-    assert context["incomplete"] == (connected < devices)
-
-
-@pytest.mark.parametrize(
-    ("age", "text"),
-    [
-        (timedelta(seconds=-3), "just now"),
-        (timedelta(seconds=59), "just now"),
-        (timedelta(minutes=5, seconds=50), "5 min ago"),
-        (timedelta(hours=3), "3 h ago"),
-        (timedelta(days=4), "4 days ago"),
-    ],
-)
-def test_ages_are_told_as_a_person_would(age: timedelta, text: str) -> None:
-    now = datetime.now(UTC)
-    facts = FacilityFacts(1, 1, None, "Shop", "shop", "", "UTC", None, None)
-    summary = FacilitySummary(facts, 1, 1, now - age)
-    assert pages.overview([summary], now=now)["facilities"][0]["last_seen"] == text
+# --- cost ---------------------------------------------------------
 
 
 def queries_of(client: Client, name: str, pk: int | None = None) -> int:

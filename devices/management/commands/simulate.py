@@ -29,6 +29,7 @@ from devices.simulator.device import DeviceOptions
 from devices.simulator.faults import Faults
 from devices.simulator.fleet import Fleet, Member, Summary
 from devices.simulator.replay import ReplayError, load
+from devices.simulator.reporter import Thinning
 from tenants.domain.queries import all_tenant_ids
 from tenants.models import Tenant
 from tenants.scope import Scope, open_scope
@@ -38,8 +39,10 @@ log = logging.getLogger("wattline.simulate")
 BUFFERS = "buffers"
 SNAPSHOTS = "snapshots.json"
 # A device of the demo that starts for the first time has measured this long without a link, so
-# that the first page somebody opens shows a quarter of an hour and not an empty chart.
-PAST_MS = 20 * 60_000
+# that the first page somebody opens shows all of yesterday, and live charts that are not empty. Of
+# what is older than RECENT_MS it has kept a sample a minute.
+PAST_MS = 48 * 3_600_000
+RECENT_MS = 20 * 60_000
 SNAPSHOTS_EVERY_S = 1_800
 
 
@@ -122,11 +125,15 @@ class Command(BaseCommand):
 
 def _with_past(members: Sequence[Member], buffers: Path) -> list[Member]:
     """Let members that have no buffer yet begin in the past."""
-    began_ms = int(system_ms()) - PAST_MS
+    now_ms = int(system_ms())
     return [
         member
         if member.begin_ms is not None or (buffers / member.identity.serial).exists()
-        else replace(member, begin_ms=member.pace.at(began_ms))
+        else replace(
+            member,
+            begin_ms=member.pace.at(now_ms - PAST_MS),
+            thinning=Thinning(member.pace.at(now_ms - RECENT_MS)),
+        )
         for member in members
     ]
 

@@ -114,8 +114,9 @@ class Command(BaseCommand):
 
     def _ensure(self, state: dict[str, Any]) -> list[Eviction]:
         """Complete database and state; returns notices for the bridges, to be sent now."""
-        # Registers begin at the first midnight (UTC) of the demo and count on from there.
-        state.setdefault("epoch_s", int(time.time()) // 86_400 * 86_400)
+        # Registers begin two days before the first midnight (UTC) of the demo and count on from
+        # there: so far back go the readings of the devices.
+        state.setdefault("epoch_s", (int(time.time()) // 86_400 - 2) * 86_400)
         devices: dict[str, Any] = state.setdefault("devices", {})
         tenants = _ensure_tenants()
         evictions: list[Eviction] = []

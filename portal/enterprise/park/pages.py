@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from devices.domain.overview import COMPLETE, ParkNow
 from devices.domain.queries import (
     ChannelFacts,
     DeviceDetail,
     DeviceFacts,
     FacilityDetail,
     FacilityFacts,
-    FacilitySummary,
 )
 from devices.ingest.queue import BridgeEvent
 from devices.models.device import DeviceState, Placement
@@ -25,42 +27,72 @@ from devices.telemetry.status import Event, LogLine
 from portal.charts import live as charts
 from portal.charts.theme import templates
 from portal.charts.window import MAX_DEVICES, WINDOW, describe_device
+from portal.enterprise.park.tables import compared
+from portal.units import Reading, percent, readable
 
 _TOTAL_KEY: Final = "chart-total"
 _LEVEL_TONES: Final = {LogLevel.WARNING: "warn", LogLevel.ERROR: "bad", LogLevel.CRITICAL: "bad"}
 
 
-def overview(summaries: Sequence[FacilitySummary], *, now: datetime) -> dict[str, Any]:
-    """The context of the overview."""
-    rows = [_summary(summary, now) for summary in summaries]
-    return {
-        "facilities": rows,
-        "devices": sum(row["devices"] for row in rows),
-        "online": sum(row["online"] for row in rows),
-        "incomplete": sum(row["online"] < row["devices"] for row in rows),
-    }
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A figure with its label and perhaps a line below; `tone` is empty, good, warn or bad."""
+
+    label: str
+    value: Reading
+    note: str = ""
+    tone: str = ""
 
 
-def _summary(summary: FacilitySummary, now: datetime) -> dict[str, Any]:
-    if summary.devices == 0:
-        state, text = "none", _("No devices")
-    elif summary.connected == summary.devices:
-        state, text = "online", _("Online")
-    elif summary.connected:
-        state, text = "partly", _("Partly online")
+def overview_tiles(park: ParkNow) -> tuple[Tile, ...]:
+    """The figures of the whole park."""
+    return (
+        _power_tile(park),
+        Tile(
+            _("Used today"),
+            readable(park.energy_wh, "Wh"),
+            compared(park.energy_wh, park.energy_same_wh),
+        ),
+        _offline_tile(park),
+        Tile(
+            _("Complete today"),
+            Reading(percent(park.coverage, decimals=1), ""),
+            _("of the readings expected since midnight") if park.coverage is not None else "",
+            _tone(park.coverage),
+        ),
+    )
+
+
+def _power_tile(park: ParkNow) -> Tile:
+    if park.reporting < park.facilities:
+        note = _("%(reporting)s of %(facilities)s facilities report") % {
+            "reporting": park.reporting, "facilities": park.facilities,
+        }  # fmt: skip
+    elif park.generation_w:
+        note = _("%(power)s generated on site") % {"power": readable(park.generation_w, "W")}
     else:
-        state, text = "offline", _("Offline")
-    return {
-        "pk": summary.facility.facility_id,
-        "name": summary.facility.name,
-        "place": summary.facility.address,
-        "kind": FacilityKind(summary.facility.kind).label,
-        "devices": summary.devices,
-        "online": summary.connected,
-        "state": state,
-        "state_text": text,
-        "last_seen": _ago(now - summary.last_seen_at) if summary.last_seen_at else None,
-    }
+        note = ""
+    return Tile(_("Power now"), readable(park.power_w, "W"), note)
+
+
+def _offline_tile(park: ParkNow) -> Tile:
+    offline = park.devices - park.online
+    return Tile(
+        _("Devices offline"),
+        Reading(number_format(offline, force_grouping=True), ""),
+        _("of %(devices)s") % {"devices": number_format(park.devices, force_grouping=True)},
+        ("bad" if offline == park.devices else "warn")
+        if offline
+        else "good"
+        if park.devices
+        else "",
+    )
+
+
+def _tone(coverage: float | None) -> str:
+    if coverage is None:
+        return ""
+    return "good" if coverage >= COMPLETE else "warn" if coverage >= COMPLETE / 2 else "bad"
 
 
 def facility(detail: FacilityDetail) -> dict[str, Any]:
@@ -236,17 +268,6 @@ def _duration(length: timedelta) -> str:
     if seconds < 120:
         return _("%(seconds)g s") % {"seconds": seconds}
     return _("%(minutes)g min") % {"minutes": round(seconds / 60, 1)}
-
-
-def _ago(age: timedelta) -> str:
-    minutes = age // timedelta(minutes=1)
-    if minutes < 1:
-        return _("just now")
-    if minutes < 90:
-        return _("%(minutes)d min ago") % {"minutes": minutes}
-    if age < timedelta(days=2):
-        return _("%(hours)d h ago") % {"hours": round(minutes / 60)}
-    return _("%(days)d days ago") % {"days": age.days}
 
 
 def _live(

@@ -11,9 +11,12 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from devices.domain import overview as park
 from devices.domain import queries
-from portal.enterprise import pages
-from portal.enterprise.permissions import access_of, may, requires
+from portal.enterprise.park import pages
+from portal.enterprise.park.tables import FacilityFilter, FacilityTable
+from portal.frame.listing import render_list
+from portal.frame.permissions import access_of, may, requires
 from tenants.permissions import Permission
 
 # Lines of log and history on a device's page.
@@ -24,11 +27,21 @@ LINES: Final = 100
 @never_cache
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
-    """The facilities of the user's scope with the links of their devices."""
+    """The park now, and its facilities as a list."""
     access = access_of(request)
-    context = pages.overview(queries.facilities(), now=datetime.now(UTC))
-    context["tenant_name"] = access.tenant.name if access else ""
-    return render(request, "enterprise/overview.html", context)
+    found = park.overview(now=datetime.now(UTC))
+    return render_list(
+        request,
+        table_class=FacilityTable,
+        filterset_class=FacilityFilter,
+        rows=found.rows,
+        template="enterprise/overview.html",
+        context={
+            "tiles": pages.overview_tiles(found.park),
+            "park": found.park,
+            "tenant_name": access.tenant.name if access else "",
+        },
+    )
 
 
 @require_safe

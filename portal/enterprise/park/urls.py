@@ -1,0 +1,14 @@
+"""The park: overview, facility and device."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from portal.enterprise.doors import consumers_to_their_home
+from portal.enterprise.park import views
+
+urlpatterns = [
+    path("", consumers_to_their_home(views.overview), name="overview"),
+    path("facilities/<int:pk>/", views.facility, name="facility"),
+    path("devices/<int:pk>/", views.device, name="device"),
+]
