@@ -137,6 +137,13 @@ ADMINISTRATION: Final = Group(
     _("Administration"),
     (
         Entry(
+            _("Applications"),
+            "applications",
+            "apps",
+            Permission.APPLICATIONS_VIEW,
+            words=_("oauth clients service accounts api tokens integrations"),
+        ),
+        Entry(
             _("Act as somebody"),
             "impersonation",
             "user-search",

@@ -9,6 +9,7 @@ from tenants.models.membership import Membership
 from tenants.models.oauth import (
     AccessToken,
     Application,
+    ApplicationKind,
     Consent,
     DeviceGrant,
     Grant,
@@ -23,6 +24,7 @@ from tenants.models.user import User, UserManager
 __all__ = [
     "AccessToken",
     "Application",
+    "ApplicationKind",
     "AuditChannel",
     "AuditEntry",
     "Branding",

@@ -32,6 +32,33 @@ from tenants.models.uris import check_callback, check_redirect
 from tenants.permissions import ACCESS_SCOPES, PERSONAL_SCOPES
 
 
+class ApplicationKind(models.TextChoices):
+    """What an application is, in one word: it stands for grant type and client type."""
+
+    WEB = "web", _("Web application")
+    NATIVE = "native", _("Mobile or desktop application")
+    DEVICE = "device", _("Device without a keyboard")
+    SERVICE = "service", _("Service account")
+
+    @property
+    def grant_type(self) -> str:
+        """The one grant of OAuth2 that it may use."""
+        return str(
+            {
+                ApplicationKind.DEVICE: AbstractApplication.GRANT_DEVICE_CODE,
+                ApplicationKind.SERVICE: AbstractApplication.GRANT_CLIENT_CREDENTIALS,
+            }.get(self, AbstractApplication.GRANT_AUTHORIZATION_CODE)
+        )
+
+    @property
+    def client_type(self) -> str:
+        """Whether it can keep a secret."""
+        keeps = self in (ApplicationKind.WEB, ApplicationKind.SERVICE)
+        return str(
+            AbstractApplication.CLIENT_CONFIDENTIAL if keeps else AbstractApplication.CLIENT_PUBLIC
+        )
+
+
 class Application(TenantOwned, AbstractApplication):
     """A client of OAuth2: a web or mobile application, a device, or a service account.
 
@@ -77,6 +104,17 @@ class Application(TenantOwned, AbstractApplication):
 
     def __str__(self) -> str:
         return str(self.client_id)
+
+    @property
+    def kind(self) -> ApplicationKind:
+        """What it is."""
+        for kind in ApplicationKind:
+            if (kind.grant_type, kind.client_type) == (
+                self.authorization_grant_type,
+                self.client_type,
+            ):
+                return kind
+        return ApplicationKind.DEVICE  # one that keeps a secret, registered elsewhere
 
     def is_usable(self, request: Any) -> bool:
         """Whether tokens may be issued and used."""

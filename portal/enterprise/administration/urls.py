@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.enterprise.administration import audit_views, impersonation_views
+from portal.enterprise.administration import application_views, audit_views, impersonation_views
+
+_APPLICATION = "applications/<int:pk>/"
 
 urlpatterns = [
+    path("applications/", application_views.applications, name="applications"),
+    path("applications/new/", application_views.register, name="application-new"),
+    path(_APPLICATION, application_views.application, name="application"),
+    path(f"{_APPLICATION}change/", application_views.change, name="application-change"),
+    path(f"{_APPLICATION}secret/", application_views.rotate_secret, name="application-secret"),
+    path(f"{_APPLICATION}stop/", application_views.deactivate, name="application-deactivate"),
+    path(f"{_APPLICATION}start/", application_views.activate, name="application-activate"),
+    path(
+        f"{_APPLICATION}tokens/revoke/", application_views.revoke_tokens, name="application-tokens"
+    ),
+    path(
+        f"{_APPLICATION}consents/<int:consent>/",
+        application_views.revoke_consent,
+        name="application-consent",
+    ),
     path("audit/", audit_views.trail, name="audit"),
     path("audit/audit.csv", audit_views.export, {"kind": "csv"}, name="audit-csv"),
     path("audit/audit.json", audit_views.export, {"kind": "json"}, name="audit-json"),

@@ -182,6 +182,9 @@ FIELD_WORDS: Final[Mapping[str, str | Promise]] = {
 SUBJECT_PAGES: Final[Mapping[str, str]] = {
     "devices.facility": "facility",
     "devices.device": "device",
+    "tenants.application": "application",
+    "tenants.membership": "person",
+    "tenants.customrole": "role",
 }
 
 

@@ -21,9 +21,30 @@ AREA = Area(
         Row("impersonation-begin", "GET", "operator support", 200, 404, 403,   403,     302, "consumer", but=_SUPPORT),
         Row("impersonation-begin", "POST", "operator support", 422, 404, 403,  403,     302, "consumer", but=_SUPPORT),
         anybody("impersonation-end", "POST", 302),
+        Row("applications",       "GET",  "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("application-new",    "GET",  "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("application-new",    "POST", "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("application",        "GET",  "operator admin", 200, 404, 403,   403,     302, "application", but=_NARROWED),
+        Row("application-change", "GET",  "operator admin", 200, 404, 403,   403,     302, "application", but=_NARROWED),
+        Row("application-change", "POST", "operator admin", 422, 404, 403,   403,     302, "application", but=_NARROWED),
+        Row("application-secret", "POST", "operator admin", 200, 404, 403,   403,     302, "application", but=_NARROWED),
+        Row("application-tokens", "POST", "operator admin", 302, 404, 403,   403,     302, "application", but=_NARROWED),
+        Row("application-deactivate", "POST", "operator admin", 302, 404, 403, 403,   302, "application", but=_NARROWED),
+        Row("application-activate", "POST", "operator admin", 302, 404, 403, 403,     302, "application", but=_NARROWED),
+        Row("application-consent", "POST", "operator admin", 302, 404, 403,  403,     302, "application_consent", but=_NARROWED),
     ),
     # The consumer of the first facility.
-    subjects={"consumer": lambda world: world.park.branches[0].access.membership_id},
-    secrets=lambda world: [world.park.consumer(0).email],
+    subjects={
+        "consumer": lambda world: world.park.branches[0].access.membership_id,
+        "application": lambda world: world.park.consent.application_id,
+        "application_consent": lambda world: (
+            world.park.consent.application_id,
+            world.park.consent.pk,
+        ),
+    },
+    secrets=lambda world: [
+        world.park.consumer(0).email,
+        world.park.consent.application_name,
+    ],
 )
 # fmt: on

@@ -9,16 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants.domain import oauth_operations
 from tenants.domain.queries import all_tenant_ids
-from tenants.models import Application, Tenant
+from tenants.models import Application, ApplicationKind, Tenant
 from tenants.permissions import ACCESS_SCOPES, PERSONAL_SCOPES
 from tenants.scope import Scope, open_scope
-
-_KINDS = {
-    "web": (Application.GRANT_AUTHORIZATION_CODE, Application.CLIENT_CONFIDENTIAL),
-    "native": (Application.GRANT_AUTHORIZATION_CODE, Application.CLIENT_PUBLIC),
-    "device": (Application.GRANT_DEVICE_CODE, Application.CLIENT_PUBLIC),
-    "service": (Application.GRANT_CLIENT_CREDENTIALS, Application.CLIENT_CONFIDENTIAL),
-}
 
 
 class Command(BaseCommand):
@@ -30,7 +23,9 @@ class Command(BaseCommand):
         """What an application is made of."""
         parser.add_argument("tenant", help="slug of the tenant that it belongs to")
         parser.add_argument("name", help="the name that people are shown")
-        parser.add_argument("--kind", choices=_KINDS, default="web")
+        parser.add_argument(
+            "--kind", choices=ApplicationKind.values, default=ApplicationKind.WEB.value
+        )
         parser.add_argument("--redirect-uri", action="append", default=[])
         parser.add_argument("--post-logout-redirect-uri", action="append", default=[])
         parser.add_argument("--backchannel-logout-uri", default="")
@@ -44,8 +39,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Register it, and print identifier and secret."""
-        grant, kind = _KINDS[options["kind"]]
-        service = options["kind"] == "service"
+        kind = ApplicationKind(options["kind"])
+        service = kind is ApplicationKind.SERVICE
         fitting = [name for name in ACCESS_SCOPES if not (service and name in PERSONAL_SCOPES)]
         with open_scope(Scope(all_tenant_ids())):
             tenant = Tenant.objects.filter(slug=options["tenant"]).first()
@@ -54,8 +49,8 @@ class Command(BaseCommand):
         application = Application(
             tenant_id=tenant.pk,
             name=options["name"],
-            client_type=kind,
-            authorization_grant_type=grant,
+            client_type=kind.client_type,
+            authorization_grant_type=kind.grant_type,
             redirect_uris=" ".join(options["redirect_uri"]),
             post_logout_redirect_uris=" ".join(options["post_logout_redirect_uri"]),
             backchannel_logout_uri=options["backchannel_logout_uri"],
