@@ -9,13 +9,15 @@ from portal.tests.permission_rows.notation import Area, Row, anybody
 _NARROWED = {"elsewhere admin": 403}
 _SUPPORT = {"elsewhere support": 403}
 
+_READERS = "operator admin custom"
+
 # fmt: off
 AREA = Area(
     rows=(
         #   route           method  roles             may  far  others newcomer nobody
-        Row("audit",        "GET", "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
-        Row("audit-csv",    "GET", "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
-        Row("audit-json",   "GET", "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("audit",        "GET", _READERS, 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("audit-csv",    "GET", _READERS, 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("audit-json",   "GET", _READERS, 200, 200, 403,   403,     302, but=_NARROWED),
         #   route                 method  roles               may  far  others newcomer nobody  subject
         Row("impersonation",      "GET",  "operator support", 200, 200, 403,   403,     302, but=_SUPPORT),
         Row("impersonation-begin", "GET", "operator support", 200, 404, 403,   403,     302, "consumer", but=_SUPPORT),

@@ -5,7 +5,7 @@ The columns of a row are what six kinds of people get:
 - `may`: who has one of `roles` in the tenant of the object or in a tenant above it;
 - `far`: who has one of `roles`, but in another tenant, in one below, or for another facility;
 - `others`: every other role, wherever;
-- `newcomer`: signed in, a member of no tenant;
+- `newcomer`: signed in, a member of no tenant, or suspended in it;
 - `nobody`: not signed in, or an account that is no longer active.
 
 `but` names the single people who get something else. Statuses are spelled out and never computed
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from portal.tests.permission_rows.world import World
 
 STAFF: Final = "operator admin manager technician analyst support"
-EVERY: Final = f"{STAFF} consumer"
+# "custom" is a role that a tenant has made: see facilities, readings and the audit trail.
+EVERY: Final = f"{STAFF} consumer custom"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from portal.tests.permission_rows.notation import EVERY, STAFF, Area, Row
 AREA = Area(
     rows=(
         #    route       method roles  may  far  others newcomer nobody  subject
-        Row("overview",  "GET", STAFF, 200, 200, 302,   200,     302),  # consumers: to their home
+        Row("overview",  "GET", f"{STAFF} custom", 200, 200, 302,   200,     302),  # consumers: to their home
         Row("facility",  "GET", EVERY, 200, 404, 403,   403,     302, "facility"),
         Row("device",    "GET", STAFF, 200, 404, 403,   403,     302, "device"),
     ),

@@ -7,28 +7,31 @@ another client and of a tenant below it ask for them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, cast
 
-from devices.domain import operations
+from devices.domain import operations as facilities
 from devices.models import Facility
 from devices.tests import factories
 from devices.tests.factories import Park
 from portal.benchmarks import tokens
 from portal.tests.permission_rows.notation import Row
-from tenants.models import AccessToken, Tenant, User
-from tenants.permissions import ACCESS_SCOPES, PERSONAL_SCOPES, Role
+from tenants.domain import operations
+from tenants.models import AccessToken, Membership, Tenant, User
+from tenants.permissions import ACCESS_SCOPES, CUSTOM_ROLE, PERSONAL_SCOPES, Permission, Role
 from tenants.scope import Scope, open_scope
 
 Place = Literal["above", "own", "elsewhere", "other", "below", "none"]
 NEAR: Final = ("above", "own")
+# A role that a tenant has made; no built-in one allows just these.
+CUSTOM: Final = (Permission.FACILITIES_VIEW, Permission.READINGS_VIEW, Permission.AUDIT_VIEW)
 
 # "elsewhere": of the same tenant, but granted another facility.
 _MEMBERS: Final[tuple[tuple[Place, str], ...]] = (
     ("above", "operator admin manager technician analyst support"),
-    ("own", "admin manager technician analyst support consumer"),
+    ("own", "admin manager technician analyst support consumer custom"),
     ("elsewhere", "admin manager support consumer"),
-    ("other", "operator admin manager technician analyst support consumer"),
+    ("other", "operator admin manager technician analyst support consumer custom"),
     ("below", "admin manager"),
 )
 
@@ -118,12 +121,13 @@ def make_world() -> World:
     park, other = factories.park(), factories.park()
     world = World(park, other, factories.tenant(park.tenant))
     for place, roles in _MEMBERS:
-        world.people += [_member(world, place, Role(role)) for role in roles.split()]
+        world.people += [_member(world, place, role) for role in roles.split()]
     inactive = factories.user()
     inactive.is_active = False
     inactive.save(update_fields=["is_active"])
     world.people += [
         Person("none", "newcomer", factories.user()),
+        _suspended(world),
         Person("none", "inactive", inactive),
         Person("none", "nobody", None),
     ]
@@ -138,26 +142,45 @@ def above(tenant: Tenant) -> Tenant:
         return Tenant.objects.get(pk=tenant.parent_id)
 
 
-def _member(world: World, place: Place, role: Role) -> Person:
+def _member(world: World, place: Place, role: str) -> Person:
     tenant = {
         "above": above(world.park.tenant),
         "own": world.park.tenant,
         "elsewhere": world.park.tenant,
-        "other": above(world.other.tenant) if role is Role.OPERATOR else world.other.tenant,
+        "other": above(world.other.tenant) if role == Role.OPERATOR else world.other.tenant,
         "below": world.below,
     }[place]
     with open_scope(Scope((tenant.pk,))):
-        membership = factories.member(tenant, role)
+        user = factories.user()
+        membership = operations.grant_membership(
+            tenant_id=tenant.pk,
+            user_id=user.pk,
+            role=factories.custom_role(tenant, *CUSTOM).pk if role == CUSTOM_ROLE else Role(role),
+            actor_id=None,
+        )
         granted = {
             ("own", Role.CONSUMER): world.park.branches[0],
             ("other", Role.CONSUMER): world.other.branches[0],
         }
         at = world.park.branches[1] if place == "elsewhere" else granted.get((place, role))
         if at is not None:
-            operations.grant_facility(
+            facilities.grant_facility(
                 membership_id=membership.pk, facility_id=at.facility.pk, actor_id=None
             )
-    return Person(place, role.value, membership.user)
+    return Person(place, role, user)
+
+
+def _suspended(world: World) -> Person:
+    """A manager of the tenant whose membership is suspended: as good as none."""
+    person = _member(world, "own", Role.MANAGER)
+    assert person.user is not None
+    with open_scope(world.park.scope):
+        operations.suspend_membership(
+            membership_id=Membership.objects.get(user=person.user).pk,
+            now=datetime.now(UTC),
+            actor_id=None,
+        )
+    return Person("none", "suspended", person.user)
 
 
 def _make_tokens(world: World) -> None:
