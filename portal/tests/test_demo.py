@@ -33,9 +33,11 @@ from devices.models import (
 )
 from devices.simulator.park import FACILITIES
 from devices.tests.device_server import DeviceServer, make_certificate, running
-from portal.management.commands.demo import MOVED_SERIAL, PEOPLE, RECORDED_HOUSE, RECORDING
+from portal.management.commands.demo import MOVED_SERIAL, RECORDED_HOUSE, RECORDING
+from portal.management.demo_people import AUDITOR, PEOPLE
 from tenants.domain.queries import all_tenant_ids
-from tenants.models import Membership, Tenant, User
+from tenants.models import CustomRole, Invitation, Membership, Tenant, User
+from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +47,8 @@ pytestmark = pytest.mark.django_db
 def home(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home, without recordings."""
     settings.HOME = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick
+    quick = "django.contrib.auth.hashers.MD5PasswordHasher"
+    settings.PASSWORD_HASHERS = [quick, *settings.PASSWORD_HASHERS]
     monkeypatch.setenv("WATTLINE_DATA", str(tmp_path / "data"))
     return tmp_path
 
@@ -60,7 +63,8 @@ def demo() -> dict[str, Any]:
 def rows() -> dict[str, list[Any]]:
     """Every row that the demo makes, by table."""
     models = (
-        Tenant, Membership, Facility, FacilityAccess, DeviceType, Device, Channel, Load, Allocation
+        Tenant, CustomRole, Membership, Invitation, Facility, FacilityAccess, DeviceType, Device,
+        Channel, Load, Allocation,
     )  # fmt: skip
     found: dict[str, list[Any]]
     with open_scope(Scope(all_tenant_ids())):
@@ -114,6 +118,12 @@ def test_demo_registers_what_the_model_plays(home: Path) -> None:
         assert {allocation.load.name for allocation in moved} == {"Delicatessen counter"}
 
 
+def test_demo_has_somebody_in_every_role() -> None:
+    roles = [person.role for person in PEOPLE]
+    assert {role for role in roles if isinstance(role, Role)} == set(Role)
+    assert AUDITOR in roles
+
+
 def test_demo_logins_work_and_are_narrow(home: Path) -> None:
     logins = {login["email"]: login for login in demo()["logins"]}
     seen = {}
@@ -128,8 +138,12 @@ def test_demo_logins_work_and_are_narrow(home: Path) -> None:
     )
     assert seen == {
         "operator@wattline.example": chain | households,
+        "support@wattline.example": chain | households,
+        "admin@fennel-rye.example": chain,
         "manager@fennel-rye.example": chain,
         "technician@fennel-rye.example": chain,
+        "analyst@fennel-rye.example": chain,
+        "auditor@fennel-rye.example": chain,
         "manager@auental-energie.example": households,
         "consumer@auental-energie.example": {"Ahornweg 3"},
     }

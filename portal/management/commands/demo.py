@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +23,6 @@ from devices.models import (
     Channel,
     Device,
     Facility,
-    FacilityAccess,
     FacilityKind,
     Load,
     LoadCategory,
@@ -35,14 +32,13 @@ from devices.simulator import keyring
 from devices.simulator.park import CHAIN, FACILITIES, UTILITY, ParkFacility
 from devices.simulator.replay import ReplayError
 from devices.simulator.replay import load as load_recording
+from portal.management.demo_people import OPERATOR, ensure_people
 from portal.oauth import own
 from tenants.domain import operations as people
 from tenants.domain.queries import all_tenant_ids
-from tenants.models import Membership, Tenant, TenantKind, User
-from tenants.permissions import Role
+from tenants.models import Tenant, TenantKind
 from tenants.scope import Scope, open_scope
 
-OPERATOR: Final = "wattline"
 _TENANTS: Final = (
     (OPERATOR, "Wattline", TenantKind.OPERATOR, "UTC"),
     (CHAIN, "Fennel & Rye Markets", TenantKind.CLIENT, "Europe/Berlin"),
@@ -69,28 +65,6 @@ _RECORDED_CATEGORIES: Final = {
     "dishwasher": LoadCategory.WASHING,
     "electronics": LoadCategory.IT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A user of the demo; `facility` narrows the membership."""
-
-    email: str
-    name: str
-    tenant: str
-    role: Role
-    facility: str | None = None
-
-
-PEOPLE: Final = (
-    Person("operator@wattline.example", "Olga Petersen", OPERATOR, Role.OPERATOR),
-    Person("manager@fennel-rye.example", "Marta Lindqvist", CHAIN, Role.MANAGER),
-    Person("technician@fennel-rye.example", "Tomasz Zieliński", CHAIN, Role.TECHNICIAN),
-    Person("manager@auental-energie.example", "Ute Baumgartner", UTILITY, Role.MANAGER),
-    Person(
-        "consumer@auental-energie.example", "Jonas Keller", UTILITY, Role.CONSUMER, "Ahornweg 3"
-    ),
-)
 
 
 class Command(BaseCommand):
@@ -128,7 +102,7 @@ class Command(BaseCommand):
                         evictions += _ensure_facility(tenant, facility, devices)
                 if slug == UTILITY:
                     evictions += self._ensure_recording(tenant, state)
-        state["logins"] = _ensure_people(tenants, state.get("logins", []))
+        state["logins"] = ensure_people(tenants, state.get("logins", []))
         own.keep_all()
         return evictions
 
@@ -287,39 +261,3 @@ def _load(facility: Facility, name: str, category: LoadCategory) -> Load:
         category=category,
         actor_id=None,
     )
-
-
-def _ensure_people(
-    tenants: dict[str, Tenant], logins: list[dict[str, str]]
-) -> list[dict[str, str]]:
-    """Users with their memberships; a password that is not known any more is replaced."""
-    passwords = {login["email"]: login["password"] for login in logins}
-    for person in PEOPLE:
-        tenant = tenants[person.tenant]
-        password = passwords.setdefault(person.email, secrets.token_urlsafe(9))
-        user = User.objects.filter(email=person.email).first()
-        if user is None:
-            user = people.create_user(email=person.email, password=password, name=person.name)
-        elif not user.check_password(password):
-            user.set_password(password)
-            user.save(update_fields=["password"])
-        with open_scope(Scope((tenant.pk,))):
-            membership = Membership.objects.filter(tenant=tenant, user=user).first()
-            if membership is None:
-                membership = people.grant_membership(
-                    tenant_id=tenant.pk, user_id=user.pk, role=person.role, actor_id=None
-                )
-            if person.facility and not FacilityAccess.objects.filter(membership=membership):
-                facility = Facility.objects.get(tenant=tenant, name=person.facility)
-                operations.grant_facility(
-                    membership_id=membership.pk, facility_id=facility.pk, actor_id=None
-                )
-    return [
-        {
-            "email": person.email,
-            "password": passwords[person.email],
-            "tenant": tenants[person.tenant].name,
-            "role": person.role.value,
-        }
-        for person in PEOPLE
-    ]
