@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import requests
@@ -21,6 +21,7 @@ from devices.domain import operations
 from devices.models import Facility
 from devices.tests import factories
 from portal.tests.browser.conftest import PASSWORD, Copy, eventually, free_port
+from portal.tests.browser.test_axe import _RUN_AXE
 from tenants.domain import oauth_operations
 from tenants.models import Application, User
 from tenants.permissions import Role
@@ -204,3 +205,142 @@ def test_one_sign_in_serves_portal_home_and_third_party_and_one_sign_out_ends_al
     expect(home).to_have_url(re.compile("/accounts/login/"))
     expect(watch.get_by_role("link", name="Sign in with Wattline")).to_be_visible(timeout=20_000)
     expect(portal).to_have_url(re.compile("/accounts/login/"))
+
+
+_KEPT = """async () => {
+    const found = await caches.match("/home/kept", { cacheName: "wattline-home-kept" });
+    return found ? found.json() : null;
+}"""
+
+
+def kept(page: Page) -> Any:
+    """What the browser keeps for times without a connection."""
+    return page.evaluate(_KEPT)
+
+
+def test_home_shows_power_flow_and_today_without_a_violation(phone: Phone) -> None:
+    page = phone.open_home()
+    expect(page.locator('[data-value="home"]')).to_have_text(re.compile(r"^[\d.]+\s(W|kW)$"))
+    expect(page.locator('[data-run="grid"]')).to_have_attribute("data-direction", "in")
+    expect(page.locator('[data-word="grid"]')).to_have_text("from the grid")
+    expect(page.get_by_role("heading", name="Today")).to_be_visible()
+    moved = page.locator('[data-show="number"]').text_content()
+    eventually(
+        lambda: page.locator('[data-show="number"]').text_content() != moved, "the number moves"
+    )
+    assert phone.troubles == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_home_has_no_violation_of_accessibility(
+    phone: Phone, theme: Literal["light", "dark"]
+) -> None:
+    source = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
+    page = phone.page()
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.goto(f"{phone.street.url}/home/")
+    phone.sign_in(page, phone.street.consumer)
+    expect_live(page)
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.locator(".hm-account summary").click()
+        page.evaluate(source.read_text(encoding="utf-8"))
+        assert page.evaluate(_RUN_AXE, theme) == []
+        page.keyboard.press("Escape")
+        overflow = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert overflow == 0
+    for path in ("/home/offline/", "/home/callback/", "/home/signed-out/"):
+        page.goto(f"{phone.street.url}{path}")
+        page.evaluate(source.read_text(encoding="utf-8"))
+        assert page.evaluate(_RUN_AXE, theme) == []
+
+
+def test_without_a_connection_the_last_values_are_shown_with_their_time(phone: Phone) -> None:
+    page = phone.open_home()
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    eventually(
+        lambda: bool(page.evaluate("navigator.serviceWorker.controller !== null")),
+        "the service worker controls the page",
+    )
+    eventually(lambda: (kept(page) or {}).get("home") is not None, "values are kept")
+    copy = phone.street.copy
+    copy.stop("web")
+    expect(page.locator('[data-show="state"]')).to_have_text("No connection. Trying again.")
+    expect(page.locator(".hm-now")).to_have_attribute("data-stale", "true")
+    page.goto(f"{phone.street.url}/home/")
+    expect(page).to_have_title("No connection · Wattline")
+    values = kept(page)
+    expect(page.locator('[data-show="number"]')).to_have_text(re.compile(r"^[\d.]+$"))
+    expect(page.locator('[data-show="age"]')).to_have_text(re.compile("^Last known, "))
+    expect(page.locator('[data-show="place"]')).to_have_text(values["place"])
+    copy.start_web()
+    page.get_by_role("button", name="Try now").click()
+    expect_live(page)
+
+
+def test_signing_out_removes_what_the_phone_kept(phone: Phone) -> None:
+    page = phone.open_home()
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    eventually(lambda: kept(page) is not None, "values are kept")
+    page.locator(".hm-account summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+    assert kept(page) is None
+    names = page.evaluate("caches.keys()")
+    assert [name for name in names if not name.startswith("wattline-home-shell-")] == []
+    page.goto(f"{phone.street.url}/home/offline/")
+    expect(page.get_by_text("Nothing is known yet")).to_be_visible()
+    page.goto(f"{phone.street.url}/home/")
+    expect(page).to_have_url(re.compile("/accounts/login/"))
+
+
+def test_what_somebody_else_left_behind_is_not_shown(phone: Phone) -> None:
+    """The session ended while this phone was off: the values go before the next person looks."""
+    page = phone.open_home()
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    eventually(
+        lambda: bool(page.evaluate("navigator.serviceWorker.controller !== null")), "control"
+    )
+    eventually(lambda: kept(page) is not None, "values are kept")
+    other = phone.page()
+    page.close()
+    phone.context.clear_cookies()
+    other.goto(f"{phone.street.url}/home/")
+    expect(other).to_have_url(re.compile("/accounts/login/"))
+    assert kept(other) is None
+
+
+def test_reference_of_the_api_gets_a_token_and_uses_it(phone: Phone) -> None:
+    """ "Authorize" in the interactive reference: a public client with PKCE, in a window of its own."""
+    street = phone.street
+    page = phone.page()
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.goto(f"{street.url}/oauth/grants/")
+    phone.sign_in(page, street.copy.manager)
+    expect(page).to_have_url(f"{street.url}/oauth/grants/")
+    page.goto(f"{street.url}/api/v1/docs/")
+    page.get_by_role("button", name="Authorize").first.click()
+    dialog = page.locator(".modal-ux")
+    expect(dialog.get_by_text("session")).to_have_count(0)
+    flow = dialog.locator(".auth-container").first
+    expect(flow.locator("#client_id_authorizationCode")).to_have_value(
+        re.compile(r"^wattline-reference-\d+$")
+    )
+    with phone.context.expect_page() as opened:
+        flow.get_by_role("button", name="Apply given OAuth2 credentials").click()
+    window = opened.value
+    expect(window.get_by_role("heading")).to_have_text("Allow API reference?")
+    window.get_by_role("button", name="Allow").click()
+    expect(flow.get_by_role("button", name="Remove authorization")).to_be_visible()
+    dialog.get_by_role("button", name="Close", exact=True).first.click()
+    operation = page.locator("#operations-Facilities-facilities")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".curl-command")).to_contain_text("Authorization: Bearer")
+    expect(
+        operation.locator(".live-responses-table tbody .response-col_status").first
+    ).to_have_text(re.compile("200"))
+    assert phone.troubles == []

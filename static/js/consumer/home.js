@@ -19,6 +19,7 @@ const { addresses, language, strings } = page;
 const SHOW_AT_MOST_EVERY_MS = 250;
 const AGE_EVERY_MS = 1_000;
 const TODAY_EVERY_MS = 60_000;
+const KEEP_FIRST_MS = 3_000;
 const KEEP_EVERY_MS = 15_000;
 
 const clock = new ServerClock();
@@ -206,5 +207,6 @@ show();
 setInterval(schedule, AGE_EVERY_MS);
 setInterval(refreshToday, TODAY_EVERY_MS);
 await forgetOthers(page.tag);
+setTimeout(keepValues, KEEP_FIRST_MS);
 setInterval(keepValues, KEEP_EVERY_MS);
 connection.start();
