@@ -313,7 +313,7 @@ def test_what_somebody_else_left_behind_is_not_shown(phone: Phone) -> None:
 
 
 def test_reference_of_the_api_gets_a_token_and_uses_it(phone: Phone) -> None:
-    """ "Authorize" in the interactive reference: a public client with PKCE, in a window of its own."""
+    """By its button Authorize: a public client with PKCE, in a window of its own."""
     street = phone.street
     page = phone.page()
     page.set_viewport_size({"width": 1280, "height": 1000})
