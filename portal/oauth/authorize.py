@@ -26,12 +26,12 @@ from oauth2_provider.oauth2_backends import get_oauthlib_core
 
 from portal.oauth import session
 from portal.oauth.discovery import PROMPTS
+from portal.oauth.scopes import shown
 from tenants.domain import oauth_operations
 from tenants.domain.oauth_queries import consented_scopes, scope_of_application, tenants_for
 from tenants.domain.oauth_validator import Authorization, active_application, claims_of_hint
 from tenants.domain.queries import TenantFacts
 from tenants.models import Application, User
-from tenants.permissions import ACCESS_SCOPES
 from tenants.scope import open_scope
 
 # In the address that a person returns to from the sign-in page: when and for which request the
@@ -276,7 +276,7 @@ def _consent_page(
         {
             "application": asked.application.name,
             "host": urlsplit(asked.redirect_uri).netloc or asked.redirect_uri,
-            "scopes": [ACCESS_SCOPES[name].label for name in asked.scopes],
+            "scopes": shown(asked.scopes),
             "tenants": tenants,
             "chosen": chosen,
             "access_minutes": settings.ACCESS_TOKEN_S // 60,

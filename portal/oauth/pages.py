@@ -13,10 +13,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.oauth.endpoints import USER_CODE_LENGTH, USER_CODE_LETTERS
+from portal.oauth.scopes import shown
 from tenants.domain import oauth_operations, oauth_queries
 from tenants.domain.queries import Access, reachable_tenants
 from tenants.models import Consent, DeviceGrant, User
-from tenants.permissions import ACCESS_SCOPES, Permission
+from tenants.permissions import Permission
 from tenants.scope import Scope, open_scope, require_scope
 
 # Attempts at a code while one is valid: 20^8 codes cannot be tried out (RFC 8628, 5.1).
@@ -58,7 +59,7 @@ def _device_page(
 ) -> HttpResponse:
     if grant is not None:
         context["application"] = grant.application.name
-        context["scopes"] = [ACCESS_SCOPES[name].label for name in grant.scope.split()]
+        context["scopes"] = shown(grant.scope.split())
     return render(request, "oauth/device.html", context, status=status)
 
 
@@ -137,6 +138,6 @@ def _shown(consent: oauth_queries.ConsentFacts) -> dict[str, Any]:
         "application": consent.application_name,
         "tenant": consent.tenant_name,
         "user": consent.user_email,
-        "scopes": [ACCESS_SCOPES[name].label for name in consent.scopes if name in ACCESS_SCOPES],
+        "scopes": shown(consent.scopes),
         "granted_at": consent.granted_at,
     }

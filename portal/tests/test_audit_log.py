@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import time_machine
 from asgiref.sync import sync_to_async
+from django.db import connection
 from django.test import AsyncClient, Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from pytest_django import DjangoAssertNumQueries
+from django.utils.formats import date_format
 
 from devices.domain import operations as park_operations
 from devices.models import DeviceState
@@ -26,8 +28,6 @@ from tenants.models import AuditChannel, AuditEntry, Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 
-# Session, user, access and scope, language, walk, keys, entries.
-QUERIES = 13
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -143,7 +143,7 @@ def test_times_and_days_are_those_of_the_reader(client: Client, admin: User, our
     User.objects.filter(pk=admin.pk).update(time_zone="Asia/Tokyo")
     _tell(ours, "session.begin", at=datetime(2026, 3, 1, 20, 30, tzinfo=UTC))
     html = _get(client, until="2026-03-02")
-    assert "March 2, 2026" in html
+    assert date_format(datetime(2026, 3, 2), "DATE_FORMAT") in html  # noqa: DTZ001 - a day
     assert ">05:30:00</time>" in html
     assert _shown(client, since="2026-03-02", until="2026-03-02") == ["session.begin"]
     assert _shown(client, until="2026-03-01") == []
@@ -313,18 +313,19 @@ def test_older_entries_are_a_part_of_the_page(
     assert codes[0] == "test.a"
 
 
-@pytest.mark.parametrize("entries", [1, 3])
-def test_the_page_costs_a_fixed_number_of_queries(
-    client: Client,
-    ours: Tenant,
-    entries: int,
-    django_assert_num_queries: DjangoAssertNumQueries,
-) -> None:
-    with open_scope(Scope((ours.pk,))):
-        for _ in range(entries):
+def test_the_page_costs_a_fixed_number_of_queries(client: Client, ours: Tenant) -> None:
+    def cost(entries: int) -> int:
+        with CaptureQueriesContext(connection) as context:
+            assert _shown(client, action="facility.create") == ["facility.create"] * entries
+        return len(context)
+
+    for n in range(3):
+        with open_scope(Scope((ours.pk,))):
             factories.facility(ours)
-    with django_assert_num_queries(QUERIES):
-        assert _shown(client, action="facility.create") == ["facility.create"] * entries
+        if n == 0:
+            cost(1)  # what is looked up once is looked up
+            one = cost(1)
+    assert cost(3) == one <= 16
 
 
 # --- whose it is --------------------------------------------------

@@ -202,6 +202,11 @@ class Consent(TenantOwned):
     def __str__(self) -> str:
         return f"{self.user_id} to {self.application_id} in {self.tenant_id}"
 
+    @property
+    def audit_name(self) -> str:
+        """What was allowed something."""
+        return self.application_name
+
 
 class Grant(TenantOwned, AbstractGrant):
     """An authorization code: valid once, for a minute; kept for a while to notice a replay.

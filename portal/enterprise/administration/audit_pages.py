@@ -96,7 +96,7 @@ def _is_empty(old: Any, new: Any) -> bool:
 
 def _person(person: PersonFacts | None) -> dict[str, str]:
     if person is None:
-        return {"name": _("Wattline"), "email": ""}
+        return {"name": _("System"), "email": ""}
     return {"name": person.name, "email": person.email if person.email != person.name else ""}
 
 

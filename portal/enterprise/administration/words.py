@@ -115,7 +115,7 @@ FIELD_WORDS: Final[Mapping[str, str | Promise]] = {
     "address": _("Address"),
     "allowed_scopes": _("Scopes"),
     "application": _("Application"),
-    "application_name": _("Application"),
+    "application_name": _("Name shown"),
     "authorization_grant_type": _("Kind"),
     "backchannel_logout_uri": _("Logout notices to"),
     "capabilities": _("Capabilities"),

@@ -1,0 +1,35 @@
+"""Scopes as the pages of the provider show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from tenants.permissions import ACCESS_SCOPES
+
+_ICONS: Final = {
+    "openid": "id-badge-2",
+    "profile": "user",
+    "email": "mail",
+    "facilities:read": "building-community",
+    "devices:read": "cpu",
+    "readings:read": "chart-line",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownScope:
+    """What an application may do, in words, with an icon of the sprite."""
+
+    label: str
+    icon: str
+
+
+def shown(names: Iterable[str]) -> list[ShownScope]:
+    """The scopes in words; a name that is no scope any more is left out."""
+    return [
+        ShownScope(str(ACCESS_SCOPES[name].label), _ICONS.get(name, "check"))
+        for name in names
+        if name in ACCESS_SCOPES
+    ]
