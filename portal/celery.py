@@ -55,6 +55,10 @@ app.conf.beat_schedule = {
         "task": "portal.clear_sessions",
         "schedule": timedelta(days=1),
     },
+    "check the domains of company logins": {
+        "task": "portal.check_domains",
+        "schedule": timedelta(days=1),
+    },
     "remove expired tokens": {
         "task": "portal.remove_expired_tokens",
         "schedule": timedelta(days=1),

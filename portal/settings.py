@@ -32,7 +32,6 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.socialaccount",
-    "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "django.forms",
     "django.contrib.auth",
@@ -55,8 +54,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "portal.frame.middleware.LanguageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "portal.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "portal.account.middleware.AccountMiddleware",
     "portal.frame.middleware.HtmxMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.middleware.OriginMiddleware",
@@ -197,6 +196,10 @@ MFA_FORMS = {
 }
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
+# Company logins: whom to ask for TXT records (`address` or `address:port`; empty: as the system
+# does), and whether providers may lie in our own network.
+DNS_RESOLVER = env.text("WATTLINE_DNS_RESOLVER", "")
+PRIVATE_ISSUERS = env.flag("WATTLINE_PRIVATE_ISSUERS", default=False)
 # The keys that secrets in the database are sealed with (tenants/sealing.py); all processes share
 # the folder, and it belongs into the backup.
 SEALING_KEYS_DIR = Path(env.text("SEALING_KEYS_DIR", str(HOME / "sealing")))

@@ -6,12 +6,14 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.internal.stagekit import clear_login
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.conf import settings
 from django.contrib import auth, messages
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -20,9 +22,11 @@ from django.utils.translation import gettext_lazy
 
 from portal.account import devices, events, session
 from portal.account.limits import Attempt
+from portal.account.outbound import Session
 from portal.middleware import client_address
 from portal.oauth import session as sign_on
 from tenants import sealing
+from tenants.domain.company_queries import enforced_for, needs_second_factor
 from tenants.models import User
 
 TOO_MANY = "too_many"
@@ -63,11 +67,28 @@ class AccountAdapter(DefaultAccountAdapter):
         if attempt.begin() is not None:
             raise self.validation_error(TOO_MANY)
         user = auth.authenticate(request, username=email, password=credentials["password"])
-        if user is None:
+        # Whose organisation demands its own sign-in is refused like somebody with a wrong password.
+        if not isinstance(user, User) or enforced_for(user) is not None:
             return None
         attempt.succeeded()
-        assert isinstance(user, User)
         return user
+
+    def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
+        """Refuse who may not sign in, or not in this way."""
+        if route := enforced_for(user):
+            text = _("Your organisation asks you to sign in with %(name)s.")
+            messages.error(request, text % {"name": route.name})
+            clear_login(request)
+            return HttpResponseRedirect(reverse("login"))
+        refused: HttpResponse | None = super().pre_login(request, user, **kwargs)
+        return refused
+
+    def get_reauthentication_methods(self, user: User | AnonymousUser) -> list[dict[str, Any]]:
+        """How somebody can prove it once more; not at all with us, whose organisation does that."""
+        if isinstance(user, User) and enforced_for(user) is not None:
+            return []
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        return methods
 
     def reauthenticate(self, user: User, password: str) -> bool:
         """Whether it is the password of somebody who is signed in; counted like a sign-in."""
@@ -109,6 +130,7 @@ class AccountAdapter(DefaultAccountAdapter):
             if not session.signed_in_lately(request):
                 query = urlencode({"again": "1", "next": request.get_full_path()})
                 raise ImmediateHttpResponse(HttpResponseRedirect(f"{reverse('login')}?{query}"))
+            return False
         return required
 
     def send_notification_mail(
@@ -144,6 +166,15 @@ class MfaAdapter(DefaultMFAAdapter):
         ),
     }
 
+    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
+        """Whether a second factor is left, or nobody demands one."""
+        others = Authenticator.objects.filter(user=authenticator.user_id).exclude(
+            type=Authenticator.Type.RECOVERY_CODES
+        )
+        if others.exclude(pk=authenticator.pk).exists():
+            return True
+        return not needs_second_factor(user_id=authenticator.user_id)
+
     def encrypt(self, text: str) -> str:
         """Seal a secret for the database."""
         return sealing.seal(text, purpose=_PURPOSE)
@@ -165,4 +196,13 @@ class MfaAdapter(DefaultMFAAdapter):
 
 
 class CompanyAdapter(DefaultSocialAccountAdapter):
-    """Companies' own sign-in."""
+    """Organisations' own providers; the flow is in `views_company.py`."""
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
+        """Never by this way: `tenants.domain.company_arrival` decides who gets an account."""
+        del request, sociallogin
+        return False
+
+    def get_requests_session(self) -> Session:
+        """Reaches providers, within limits."""
+        return Session()

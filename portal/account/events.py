@@ -48,7 +48,7 @@ _OF_ALLAUTH: Final = {
     "mfa/email/webauthn_added": Event("passkey.add", _("A passkey was added to your account.")),
     "mfa/email/webauthn_removed": PASSKEY_REMOVED,
     "mfa/email/recovery_codes_generated": Event(
-        "mfa.recovery_codes", _("New recovery codes were made; the former are void.")
+        "mfa.renew_recovery_codes", _("New recovery codes were made; the former are void.")
     ),
 }
 

@@ -19,7 +19,9 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from portal.account.tasks import note_refused_sign_in
 from portal.middleware import client_address
+from tenants.domain.company_queries import route_of
 from tenants.models import User
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ else:
 logger = logging.getLogger(__name__)
 
 MISMATCH: Final = _("E-mail address and password do not match. Check both, then try again.")
+# For every address of a domain whose organisation demands its own sign-in, with or without account.
+MISMATCH_OR_COMPANY: Final = _(
+    "E-mail address and password do not match, or your organisation asks you to sign in with "
+    "%(name)s."
+)
 # A code is taken for this long: as long as it could be accepted.
 _CODE_LIFETIME_S: Final = 30 * (2 * settings.MFA_TOTP_TOLERANCE + 1)
 
@@ -81,8 +88,16 @@ class PasswordForm(AddressForm):
             raise
         if self.user is None:
             logger.info("signin.failed address=%s", address)
-            raise ValidationError(MISMATCH, code="mismatch")
+            note_refused_sign_in.delay(email=cleaned["login"], address=address)
+            raise _mismatch(cleaned["login"])
         return cleaned
+
+
+def _mismatch(email: str) -> ValidationError:
+    route = route_of(email=email)
+    if route is None or not route.is_enforced:
+        return ValidationError(MISMATCH, code="mismatch")
+    return ValidationError(MISMATCH_OR_COMPANY, code="mismatch", params={"name": route.name})
 
 
 class _EachCodeOnce(forms.Form):

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Final
 from uuid import UUID
 
+from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import auth
@@ -26,12 +27,17 @@ from portal.middleware import client_address
 from portal.oauth import session as sign_on
 from portal.tasks import send_mail
 from tenants.domain.audit import record_event
+from tenants.domain.company_queries import needs_second_factor
 from tenants.models import User
 
 # Session key: the session stands in the person's list, so its last use is kept there.
 LISTED: Final = "listed"
 # Session key: how the person proved who it is.
 METHOD: Final = "sign_in_method"
+# Session key: the person has to set up a second factor before anything else.
+SET_UP: Final = "must_set_up_second_factor"
+# An organisation that signs its people in itself asks for its own second factor.
+_BEYOND_US: Final = frozenset({"company"})
 # Session key: who was signed in while somebody is signing in once more.
 _FORMER: Final = "signed_in_before"
 # Attribute of a request whose response has the browser remembered (`middleware.py`).
@@ -58,11 +64,21 @@ def sign_in(request: HttpRequest, user: User, *, method: str) -> None:
     sign_on.note_authentication(request)
     request.session[METHOD] = method
     request.session[LISTED] = True
+    if method not in _BEYOND_US and must_set_up(user):
+        request.session[SET_UP] = True
     _list(request, user)
     record_event(user_id=user.pk, action="session.begin", details={"method": method})
     setattr(request, REMEMBER, user.pk)
     if not is_first and not devices.is_known(request, user.pk):
         _tell_of_new_device(request, user)
+
+
+def must_set_up(user: User) -> bool:
+    """Whether the person's organisation demands a second factor, and there is none."""
+    if not needs_second_factor(user_id=user.pk):
+        return False
+    factors = Authenticator.objects.filter(user=user)
+    return not factors.exclude(type=Authenticator.Type.RECOVERY_CODES).exists()
 
 
 def ask_again(request: HttpRequest, user: User) -> None:
@@ -82,6 +98,8 @@ def ask_again(request: HttpRequest, user: User) -> None:
 
 def end(request: HttpRequest) -> None:
     """End the session of this browser, in every application too."""
+    if isinstance(request.user, User):
+        record_event(user_id=request.user.pk, action="session.end")
     sign_on.end_everywhere(sign_on.known_sid(request))
     UserSession.objects.filter(session_key=request.session.session_key).delete()
     auth.logout(request)
@@ -161,6 +179,7 @@ def sessions_of(*, user_id: int, current_key: str | None) -> tuple[SessionFacts,
 
 def end_session(*, user_id: int, session_id: int) -> None:
     """End one session of the user; raises UserSession.DoesNotExist for anybody else's."""
+    record_event(user_id=user_id, action="session.end")
     end_sessions([UserSession.objects.get(pk=session_id, user_id=user_id)])
 
 
@@ -174,6 +193,13 @@ def end_other_sessions(*, user_id: int, current_key: str | None) -> int:
 def end_all_sessions(*, user_id: int) -> None:
     """End all sessions of the user."""
     end_sessions(list(UserSession.objects.filter(user_id=user_id)))
+
+
+def end_sessions_by_other_ways(*, user_id: int) -> None:
+    """End the sessions of the user that did not begin at the person's organisation."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    listed = UserSession.objects.filter(user_id=user_id)
+    end_sessions([one for one in listed if store(one.session_key).get(METHOD) != "company"])
 
 
 def renamed(request: HttpRequest, *, former_key: str | None) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from django.urls import path
 
 from portal.account import (
+    views_company,
     views_password,
     views_profile,
     views_security,
     views_sessions,
+    views_settings,
     views_sign_in,
 )
 
@@ -20,6 +22,8 @@ urlpatterns = [
     path("accounts/login/", views_sign_in.sign_in, name="account_login"),
     path("accounts/login/passkey", views_sign_in.passkey, name="mfa_login_webauthn"),
     path("accounts/login/code", views_sign_in.SecondFactorView.as_view(), name="mfa_authenticate"),
+    path("accounts/company/<slug:key>/", views_company.start, name="company-start"),
+    path("accounts/company/<slug:key>/back", views_company.callback, name="company-callback"),
     path("accounts/logout/", views_sign_in.SignOutView.as_view(), name="logout"),
     path(
         "accounts/reauthenticate/password",
@@ -42,6 +46,22 @@ urlpatterns = [
         "accounts/password/<uidb64>/<token>/",
         views_password.SetPasswordView.as_view(),
         name="password-set",
+    ),
+    path("tenants/sign-in/", views_settings.overview, name="sign-in-settings"),
+    path("tenants/sign-in/second-factor", views_settings.set_policy, name="sign-in-policy"),
+    path("tenants/sign-in/company/", views_settings.edit_login, name="company-login"),
+    path("tenants/sign-in/company/remove", views_settings.remove_login, name="company-remove"),
+    path("tenants/sign-in/company/enforce", views_settings.enforce, name="company-enforce"),
+    path("tenants/sign-in/domains/", views_settings.add_domain, name="company-domain-add"),
+    path(
+        "tenants/sign-in/domains/<int:pk>/check",
+        views_settings.check_domain,
+        name="company-domain-check",
+    ),
+    path(
+        "tenants/sign-in/domains/<int:pk>/remove",
+        views_settings.remove_domain,
+        name="company-domain-remove",
     ),
     path("account/", views_profile.profile, name="account-profile"),
     path("account/email/", views_profile.email, name="account-email"),

@@ -27,7 +27,6 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render, resolve_url
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -36,20 +35,13 @@ from django.views.decorators.http import require_http_methods
 from portal.account import session
 from portal.account.adapter import TOO_MANY
 from portal.account.forms import AddressForm, PasswordForm, ReauthenticationPasswordForm
+from portal.account.next_page import next_page
 from portal.oauth import session as sign_on
 from portal.oauth.authorize import allow_form_to, redirect_of
+from tenants.domain.company_queries import Route, route_of
 from tenants.models import User
 
 get_and_post = require_http_methods(["GET", "POST"])
-
-
-def next_page(request: HttpRequest) -> str:
-    """Where the person wants to go afterwards, if that lies on this site; else ''."""
-    url = str(request.POST.get("next", request.GET.get("next", "")))
-    safe = url_has_allowed_host_and_scheme(
-        url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    )
-    return url if safe else ""
 
 
 @get_and_post
@@ -100,11 +92,19 @@ def _page(request: HttpRequest, form: AddressForm, status: int = 200) -> HttpRes
     second = isinstance(form, PasswordForm)
     following = next_page(request)
     again = "again" in request.GET
+    email = str(form["login"].value() or "") if second else ""
+    route = route_of(email=email) if email else None
     context = {
         "form": form,
         "next": following,
         "again": again,
-        "email": (form["login"].value() or "") if second else "",
+        "email": email,
+        "company": route,
+        "company_url": _company_url(route, email, following, again) if route else "",
+        # Where the organisation demands its own sign-in, a password is for the exception.
+        "password_shown": route is None
+        or not route.is_enforced
+        or not {"password", "by_password"}.isdisjoint(request.POST),
         "restart": _address("login", following, again),
         "passkey_url": _address("mfa_login_webauthn", following, again),
         "refused": form.has_error("__all__", TOO_MANY),
@@ -119,6 +119,13 @@ def _address(name: str, following: str, again: bool) -> str:
     if again:
         query["again"] = "1"
     return reverse(name) + (f"?{urlencode(query)}" if query else "")
+
+
+def _company_url(route: Route, email: str, following: str, again: bool) -> str:
+    query = {"login_hint": email} | ({"next": following} if following else {})
+    if again:
+        query["again"] = "1"
+    return f"{reverse('company-start', args=[route.key])}?{urlencode(query)}"
 
 
 def _leading(response: HttpResponse, following: str) -> HttpResponse:

@@ -151,6 +151,13 @@ ADMINISTRATION: Final = Group(
             words=_("impersonate support login as"),
         ),
         Entry(
+            _("Signing in"),
+            "sign-in-settings",
+            "key",
+            Permission.SIGN_ON_CHANGE,
+            words=_("company login single sign-on OpenID domains second factor"),
+        ),
+        Entry(
             _("Audit log"),
             "audit",
             "history",

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from devices.domain import queries
 from portal import impersonation
+from portal.account.session import SET_UP
 from portal.feed.watching import PERMISSIONS, Refused, Target, Watching, look
 from portal.middleware import CURRENT_TENANT
 from tenants.domain.impersonation import ImpersonationEnded
@@ -57,4 +58,6 @@ def _session_of(session_key: str | None, user_id: int) -> SessionBase:
     user = get_user(request)  # the same checks as for a page: active, password unchanged
     if user.pk != user_id:
         raise Refused("the session has ended", signed_in=False)
+    if store.get(SET_UP):
+        raise Refused("the second factor is not set up")
     return store

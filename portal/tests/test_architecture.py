@@ -76,6 +76,7 @@ def test_raw_sql_stands_where_it_belongs() -> None:
         "tenants/checks.py",
         "tenants/domain/queries.py",  # the doors
         "tenants/domain/oauth_queries.py",  # the doors of sign-on
+        "tenants/domain/company_queries.py",  # the doors of company logins
         "tenants/domain/home_queries.py",  # the doors of the consumer view
         "tenants/domain/queries_invitations.py",  # the doors of invitations
         "tenants/domain/branding.py",  # the doors of looks

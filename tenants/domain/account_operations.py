@@ -55,5 +55,5 @@ def change_email(*, user_id: int, former: str, email: str) -> User:
     except IntegrityError:
         raise AddressTaken from None
     details = {"before": former, "after": user.email}
-    record_event(user_id=user_id, action="account.change_email", details=details)
+    record_event(user_id=user_id, action="email.change", details=details)
     return user

@@ -2,6 +2,12 @@
 
 from tenants.models.audit import AuditChannel, AuditEntry
 from tenants.models.branding import Branding
+from tenants.models.company_login import (
+    CompanyDomain,
+    CompanyLogin,
+    SecondFactor,
+    SignInPolicy,
+)
 from tenants.models.home import HomeSession
 from tenants.models.impersonation import Impersonation
 from tenants.models.invitation import Invitation
@@ -28,6 +34,8 @@ __all__ = [
     "AuditChannel",
     "AuditEntry",
     "Branding",
+    "CompanyDomain",
+    "CompanyLogin",
     "Consent",
     "CustomRole",
     "DeviceGrant",
@@ -38,6 +46,8 @@ __all__ = [
     "Invitation",
     "Membership",
     "RefreshToken",
+    "SecondFactor",
+    "SignInPolicy",
     "SignOn",
     "Tenant",
     "TenantKind",
