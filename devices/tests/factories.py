@@ -41,6 +41,7 @@ from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 from tenants.tests.factories import (
     authorization,
+    company_login,
     custom_role,
     impersonation,
     invitation,
@@ -186,6 +187,7 @@ def park() -> Park:
         look(of)
         custom_role(of)
         invitation(of)
+        company_login(of)
         kind = device_type(of)
         branches = branch(of, kind), branch(of, kind)
         imported = import_run(of)

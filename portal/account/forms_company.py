@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -134,7 +134,9 @@ else:
     _BaseFormSet = forms.BaseFormSet
 
 
-class _Rules(_BaseFormSet):
+class Rules(_BaseFormSet):
+    """All rules, with some empty lines for further ones."""
+
     def rules(self) -> tuple[tuple[str, str], ...]:
         """The rules in their order, empty lines left out."""
         return tuple(
@@ -144,7 +146,7 @@ class _Rules(_BaseFormSet):
         )
 
 
-RuleFormSet = forms.formset_factory(RuleForm, formset=_Rules, extra=2, max_num=50)
+RuleFormSet = cast(type[Rules], forms.formset_factory(RuleForm, formset=Rules, extra=2, max_num=50))
 
 
 class DomainForm(forms.Form):

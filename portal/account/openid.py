@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import jwt
 import requests
@@ -79,18 +79,16 @@ def forget(issuer: str) -> None:
     cache.delete(f"openid:{hashlib.sha256(issuer.encode()).hexdigest()}")
 
 
-def authorization_request(
-    provider: Provider, parameters: dict[str, str]
-) -> tuple[str, dict[str, str]]:
-    """Where to send the browser, and with what."""
-    document = discover(provider.issuer)
+def authorization_address(provider: Provider, parameters: dict[str, str]) -> str:
+    """Where to send the browser; raises ProviderFailed."""
+    endpoint = str(discover(provider.issuer)["authorization_endpoint"])
     query = {
         "client_id": provider.client_id,
         "response_type": "code",
         "scope": " ".join(provider.scopes),
         **parameters,
     }
-    return str(document["authorization_endpoint"]), query
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
 
 def redeem(

@@ -67,7 +67,7 @@ class Session(requests.Session):
         for scheme in ("https://", "http://"):
             self.mount(scheme, _Public())
 
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         """One request."""
         kwargs.setdefault("timeout", _TIMEOUT_S)
         kwargs["allow_redirects"] = False

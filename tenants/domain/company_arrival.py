@@ -17,7 +17,6 @@ from tenants.domain.authority import RoleChoice, UnknownRole, lock_people, role_
 from tenants.domain.company_queries import below, domain_of, stored_role, tenants_of_member
 from tenants.domain.operations import LastAdministrator, change_role, create_user, grant_membership
 from tenants.models import CompanyDomain, CompanyLogin, Membership, User
-from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 
 
@@ -170,11 +169,8 @@ def _member(login: CompanyLogin, user: User, role: RoleChoice) -> bool:
         return True
     if membership.suspended_at is not None:
         raise NotAdmitted("suspended", _("Your membership is suspended. Ask your administrator."))
-    wanted = role if isinstance(role, int) else None
-    same = membership.custom_role_id == wanted and (
-        wanted is not None or membership.role == Role(role)
-    )
-    if same:
+    code, custom_role_id, _permissions = role_given(tenant_id=login.tenant_id, role=role)
+    if (membership.role, membership.custom_role_id) == (code, custom_role_id):
         return False
     try:
         change_role(membership_id=membership.pk, role=role, actor_id=None)

@@ -348,3 +348,17 @@ def people_of_domains(*, tenant_id: int) -> tuple[int, ...]:
             if domain_of(user.email) in domains and user.pk != login.break_glass_id
         ]
     return tuple(pk for pk in found if tenants_of_member(user_id=pk) <= reach)
+
+
+@transaction.atomic
+def seal_anew(*, tenant_id: int) -> int:
+    """Seal the tenant's client secret with the current key; returns how many there were.
+
+    Raises Unsealable.
+    """
+    login = CompanyLogin.objects.select_for_update().filter(tenant_id=tenant_id).first()
+    if login is None:
+        return 0
+    login.seal_secret(login.open_secret())
+    login.save(update_fields=["sealed_secret"])
+    return 1

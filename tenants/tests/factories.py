@@ -9,14 +9,22 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from tenants.domain import oauth_operations, operations, operations_invitations, operations_roles
+from tenants.domain import (
+    company_operations,
+    oauth_operations,
+    operations,
+    operations_invitations,
+    operations_roles,
+)
 from tenants.domain.authority import RoleChoice
 from tenants.domain.branding import Look, set_look
+from tenants.domain.company_operations import LoginDraft
 from tenants.domain.operations_invitations import Offer
 from tenants.domain.operations_roles import RoleDraft
 from tenants.models import (
     AccessToken,
     Application,
+    CompanyDomain,
     Consent,
     CustomRole,
     DeviceGrant,
@@ -27,6 +35,7 @@ from tenants.models import (
     Invitation,
     Membership,
     RefreshToken,
+    SecondFactor,
     Tenant,
     TenantKind,
     User,
@@ -100,6 +109,26 @@ def invitation(
         offer=Offer(role=role, facility_ids=facility_ids, language="en", message="Welcome"),
         now=datetime.now(UTC),
         actor_id=by.pk if by else None,
+    )
+
+
+def company_login(of: Tenant) -> CompanyDomain:
+    """A row in every table of signing in: policy, company login, domain; needs an open scope."""
+    company_operations.set_policy(tenant_id=of.pk, second_factor=SecondFactor.STAFF, actor_id=None)
+    draft = LoginDraft(
+        name=f"Company {number():06}",
+        issuer="https://login.example.org",
+        client_id="wattline",
+        client_secret="s3cret",
+        extra_scopes="",
+        groups_claim="groups",
+        role_rules=(),
+        default_role=Role.ANALYST.value,
+        is_active=True,
+    )
+    company_operations.save_login(tenant_id=of.pk, draft=draft, actor_id=None)
+    return company_operations.add_domain(
+        tenant_id=of.pk, domain=f"company{number()}.example", actor_id=None
     )
 
 

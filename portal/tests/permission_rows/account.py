@@ -7,7 +7,8 @@ from allauth.usersessions.models import UserSession
 
 from portal.tests.permission_rows.notation import EVERY, Area, Row, anybody, member
 from portal.tests.permission_rows.world import World
-from tenants.models import User
+from tenants.models import CompanyDomain, User
+from tenants.scope import open_scope
 
 
 def _manager(world: World) -> User:
@@ -27,8 +28,19 @@ def _passkey_of_the_manager(world: World) -> int:
     return Authenticator.objects.get_or_create(user=user, type=kind, defaults=values)[0].pk
 
 
+def _domain(world: World) -> int:
+    with open_scope(world.park.scope):
+        return CompanyDomain.objects.get(tenant=world.park.tenant).pk
+
+
 # Whose passkey it is has to prove it first.
 ASKED = {"own manager": 302}
+
+# Settings of a tenant as a whole are not for members who are narrowed to facilities.
+NARROWED = {"elsewhere admin": 403}
+ADMINS = "operator admin"
+# They are those of the tenant that one acts in: the tenants above have none in this table.
+OF_THE_OWN_TENANT = NARROWED | {"above operator": 404, "above admin": 404}
 
 # fmt: off
 AREA = Area(
@@ -42,6 +54,8 @@ AREA = Area(
         # Without a first step nobody gets as far as the second.
         anybody("mfa_authenticate", "GET", 302),
         anybody("mfa_authenticate", "POST", 302),
+        anybody("company-start", "GET", 404, "no-company"),
+        anybody("company-callback", "GET", 404, "no-company"),
         anybody("logout", "POST", 302),
         # Who has neither password nor second factor has nothing to prove it with.
         member("account_reauthenticate", "GET", 403),
@@ -80,6 +94,19 @@ AREA = Area(
         member("mfa_generate_recovery_codes", "POST", 200),
         member("account-sessions", "GET", 200),
         member("account-sessions-end", "POST", 302),
+        Row("sign-in-settings",      "GET",  ADMINS, 200, 200, 403,  403,     302, but=NARROWED),
+        Row("sign-in-policy",        "POST", ADMINS, 200, 200, 403,  403,     302, but=NARROWED),
+        Row("company-login",         "GET",  ADMINS, 200, 200, 403,  403,     302, but=NARROWED),
+        Row("company-login",         "POST", ADMINS, 200, 200, 403,  403,     302, but=NARROWED),
+        Row("company-remove",        "POST", ADMINS, 302, 404, 403,  403,     302,
+            but=OF_THE_OWN_TENANT | {"other admin": 302}),
+        Row("company-enforce",       "POST", ADMINS, 302, 404, 403,  403,     302,
+            but=OF_THE_OWN_TENANT | {"other admin": 302}),
+        Row("company-domain-add",    "POST", ADMINS, 200, 200, 403,  403,     302, but=NARROWED),
+        Row("company-domain-check",  "POST", ADMINS, 302, 404, 403,  403,     302, "domain",
+            but=OF_THE_OWN_TENANT),
+        Row("company-domain-remove", "POST", ADMINS, 302, 404, 403,  403,     302, "domain",
+            but=OF_THE_OWN_TENANT),
         Row("account-session-end",   "POST", EVERY, 404, 404, 404,   404,     302, "session",
             but={"own manager": 302}),
     ),
@@ -88,6 +115,8 @@ AREA = Area(
         "passkey": _passkey_of_the_manager,
         "link": lambda world: ("MQ", "abc-def"),
         "token": lambda world: "made-up",
+        "no-company": lambda world: "unknown",
+        "domain": _domain,
     },
 )
 # fmt: on
