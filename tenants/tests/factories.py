@@ -114,7 +114,9 @@ def invitation(
 
 def company_login(of: Tenant) -> CompanyDomain:
     """A row in every table of signing in: policy, company login, domain; needs an open scope."""
-    company_operations.set_policy(tenant_id=of.pk, second_factor=SecondFactor.STAFF, actor_id=None)
+    # Demanded once and no more: there is a row, and nobody is kept from anything.
+    for level in (SecondFactor.STAFF, SecondFactor.OPTIONAL):
+        company_operations.set_policy(tenant_id=of.pk, second_factor=level, actor_id=None)
     draft = LoginDraft(
         name=f"Company {number():06}",
         issuer="https://login.example.org",
