@@ -22,7 +22,7 @@ from django.utils import timezone, translation
 
 from portal.account import devices, events
 from portal.account.devices import Device
-from portal.live.notices import memberships_changed
+from portal.feed.notices import memberships_changed
 from portal.middleware import client_address
 from portal.oauth import session as sign_on
 from portal.tasks import send_mail

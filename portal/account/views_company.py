@@ -23,7 +23,7 @@ from django.views.decorators.http import require_GET
 
 from portal.account import openid, session
 from portal.account.next_page import next_page
-from portal.live.notices import memberships_changed
+from portal.feed.notices import memberships_changed
 from portal.middleware import client_address
 from tenants.domain.company_arrival import Arrival, Identity, NotAdmitted, arrive
 from tenants.domain.company_queries import NoCompanyLogin, Provider, provider

@@ -7,7 +7,7 @@ from functools import partial
 
 from django.db import transaction
 
-from portal.live.notices import memberships_changed
+from portal.feed.notices import memberships_changed
 from portal.tasks import send_invitation
 from tenants.domain.oauth_operations import access_changed
 from tenants.models import Invitation, Membership
