@@ -9,7 +9,17 @@ from django.db import IntegrityError, transaction
 from tenants.domain import operations
 from tenants.models import Membership, Tenant, TenantKind, User
 from tenants.models.fields import validate_time_zone
-from tenants.permissions import NARROWED_ROLES, PERMISSIONS, Permission, Role, allows
+from tenants.permission_texts import PERMISSION_GROUPS, PERMISSION_TEXTS, ROLE_TEXTS
+from tenants.permissions import (
+    CUSTOM_ROLE,
+    NARROWED_ROLES,
+    PERMISSIONS,
+    Permission,
+    Role,
+    allows,
+    completed,
+    known,
+)
 from tenants.scope import Scope, open_scope
 from tenants.tests import factories
 
@@ -131,3 +141,23 @@ def test_allows_asks_for_a_permission() -> None:
     assert not allows(role="support", permission=Permission.DEVICES_CONTROL)
     with pytest.raises(ValueError, match="king"):
         allows(role="king", permission=Permission.DEVICES_VIEW)
+
+
+def test_every_permission_is_in_words_and_in_one_group() -> None:
+    assert set(PERMISSION_TEXTS) == set(Permission)
+    grouped = [permission for _label, members in PERMISSION_GROUPS for permission in members]
+    assert sorted(grouped) == sorted(Permission)
+
+
+def test_every_role_is_in_words() -> None:
+    assert set(ROLE_TEXTS) == {*Role, CUSTOM_ROLE}
+
+
+def test_roles_include_what_their_permissions_need() -> None:
+    assert {role: completed(permissions) for role, permissions in PERMISSIONS.items()} == dict(
+        PERMISSIONS
+    )
+
+
+def test_permission_that_does_not_exist_any_more_allows_nothing() -> None:
+    assert known(["bills.view", "moon.view"]) == {Permission.BILLS_VIEW}

@@ -21,7 +21,7 @@ from portal.frame.filters import PortalFilterSet
 from portal.frame.tables import BadgeColumn, PortalTable
 from tenants.domain.queries_invitations import InvitationState
 from tenants.domain.queries_people import ACTIVE, CLOSED, SUSPENDED
-from tenants.models import Membership
+from tenants.models import Invitation, Membership
 
 STATES: dict[str, str | Promise] = {
     ACTIVE: __("Active"),
@@ -166,13 +166,9 @@ class InvitationsTable(PortalTable):
         verbose_name=__("Tenant"), accessor="tenant__name", order_by="tenant__name"
     )
     role = columns.Column(verbose_name=__("Role"), accessor="role_label", order_by="role_label")
-    reach = columns.Column(
-        verbose_name=__("Facilities"), accessor="facility_ids", orderable=False, empty_values=()
-    )
     state = BadgeColumn(verbose_name=__("State"), labels=INVITATION_STATES, tones=INVITATION_TONES)
     inviter = columns.Column(verbose_name=__("Invited by"))
     created_at = MomentColumn(verbose_name=__("Invited"))
-    sent_at = MomentColumn(verbose_name=__("Sent"))
     expires_at = MomentColumn(verbose_name=__("Good until"))
     actions = columns.Column(
         verbose_name=__("Actions"),
@@ -185,18 +181,21 @@ class InvitationsTable(PortalTable):
     class Meta:
         order_by = ("-created_at",)
 
-    def render_reach(self, value: list[int] | None) -> str:
-        """All facilities, or how many."""
-        if value is None:
-            return _("All")
-        if not value:
-            return _("None")
-        count = len(value)
-        return ngettext("%(count)d facility", "%(count)d facilities", count) % {"count": count}
+    def render_role(self, record: Any, value: str) -> str:
+        """The role, and how far it reaches."""
+        return format_html('{}<small class="wl-quiet">{}</small>', value, _reach(record))
 
-    def value_reach(self, value: list[int] | None) -> str:
-        """As on the page."""
-        return self.render_reach(value)
+    def value_role(self, record: Any, value: str) -> str:
+        """As on the page, in one line."""
+        return f"{value} ({_reach(record)})"
+
+    def render_state(self, record: Any, column: BadgeColumn, value: str) -> str:
+        """The state, and whether the mail of an open invitation has gone out."""
+        badge = column.render(value)
+        if value != InvitationState.OPEN:
+            return badge
+        sent = _("Mail sent") if record.sent_at else _("Mail not sent yet")
+        return format_html('{}<small class="wl-quiet">{}</small>', badge, sent)
 
     def render_actions(self, record: Any) -> str:
         """Send again and revoke, while the invitation is open."""
@@ -209,6 +208,15 @@ class InvitationsTable(PortalTable):
                 "csrf_token": get_token(self.request),
             },
         )
+
+
+def _reach(invitation: Invitation) -> str:
+    if invitation.facility_ids is None:
+        return _("all facilities")
+    count = len(invitation.facility_ids)
+    if not count:
+        return _("no facility")
+    return ngettext("%(count)d facility", "%(count)d facilities", count) % {"count": count}
 
 
 def invitations_table(*, several: bool, may_change: bool) -> type[InvitationsTable]:
