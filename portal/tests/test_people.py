@@ -15,7 +15,9 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from devices.domain.queries import scope_for
 from devices.models import FacilityAccess
 from devices.tests import factories
+from portal.benchmarks import tokens
 from portal.enterprise.people import announce
+from portal.oauth import bearer
 from tenants.domain import operations
 from tenants.models import CustomRole, Membership, Tenant, TenantKind, User
 from tenants.permissions import Permission, Role
@@ -327,3 +329,70 @@ def test_roles_take_a_fixed_number_of_queries(
     with django_assert_num_queries(ROLES_QUERIES):
         html = client.get(reverse("roles")).content.decode()
     assert [role.name in html for role in made] == [True] * count
+
+
+def test_changed_role_is_effective_at_once_in_tokens_and_pages(
+    ours: Tenant,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    with open_scope(Scope((ours.pk,))):
+        role = custom_role(ours, Permission.DEVICES_VIEW, Permission.READINGS_VIEW)
+        someone = factories.member(ours, role.pk)
+        application = tokens.application(tenant_id=ours.pk, scopes=["devices:read"])
+        token, _row = tokens.issue(application, user_id=someone.user_id)
+    heard: list[int] = []
+    monkeypatch.setattr(announce, "memberships_changed", heard.append)
+    assert bearer.authenticate(token).allows(Permission.DEVICES_VIEW)  # and is remembered
+    with django_capture_on_commit_callbacks(execute=True):
+        form = {"name": role.name, "permission-bills.view": "on"}
+        client.post(reverse("role-edit", args=[role.pk]), form)
+    assert not bearer.authenticate(token).allows(Permission.DEVICES_VIEW)
+    assert heard == [someone.user_id]
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(reverse("person-suspend", args=[someone.pk]))
+    with pytest.raises(bearer.InvalidToken):
+        bearer.authenticate(token)
+
+
+def test_role_that_is_only_renamed_disturbs_nobody(
+    ours: Tenant,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    role = custom_role_of(ours)
+    member(ours, role.pk)
+    heard: list[int] = []
+    monkeypatch.setattr(announce, "memberships_changed", heard.append)
+    with django_capture_on_commit_callbacks(execute=True):
+        form = {"name": "Reader", "permission-readings.view": "on"}
+        client.post(reverse("role-edit", args=[role.pk]), form)
+    assert custom_role_of(ours, make=False).name == "Reader"
+    assert heard == []
+
+
+def test_role_is_not_changed_by_who_has_it(ours: Tenant) -> None:
+    with open_scope(Scope((ours.pk,))):
+        role = custom_role(ours, Permission.ROLES_CHANGE, Permission.BILLS_VIEW)
+        own = signed_in(factories.member(ours, role.pk).user)
+    form = {"name": "Mine", "permission-roles.change": "on"}
+    response = own.post(reverse("role-edit", args=[role.pk]), form)
+    assert "You have this role yourself" in str(response.context["form"].non_field_errors())
+
+
+def test_role_mightier_than_the_reader_is_not_changed(ours: Tenant) -> None:
+    with open_scope(Scope((ours.pk,))):
+        mighty = custom_role(ours, Permission.TENANTS_CHANGE)
+        lesser = custom_role(ours, Permission.ROLES_CHANGE)
+        client = signed_in(factories.member(ours, lesser.pk).user)
+    response = client.post(reverse("role-edit", args=[mighty.pk]), {"name": "Weak"})
+    assert "do not have yourself" in str(response.context["form"].non_field_errors())
+    deleted = client.post(reverse("role-delete", args=[mighty.pk]), follow=True)
+    assert "do not have yourself" in told(deleted)
+
+
+def custom_role_of(of: Tenant, *, make: bool = True) -> CustomRole:
+    with open_scope(Scope((of.pk,))):
+        return custom_role(of) if make else CustomRole.objects.get()

@@ -55,6 +55,7 @@ def person(detail: PersonDetail) -> dict[str, Any]:
         "groups": permission_groups(detail.permissions, ineffective=ineffective),
         "changeable": detail.changeable,
         "obstacle": detail.obstacle,
+        "history": f"{reverse('audit')}?subject=tenants.membership:{membership.pk}",
     }
 
 

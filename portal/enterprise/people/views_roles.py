@@ -75,6 +75,7 @@ def custom(request: HttpRequest, *, pk: int) -> HttpResponse:
         "custom": True,
         "own": own,
         "may_change": may(request, Permission.ROLES_CHANGE),
+        "may_see_audit": may(request, Permission.AUDIT_VIEW),
     }
     return render(request, "enterprise/people/role.html", context)
 
