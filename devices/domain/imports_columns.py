@@ -56,11 +56,11 @@ _FACILITY: Final = (
     Column("street", _("Street"), ("street", "address", "strasse", "adresse"), "Lindenallee 3"),
     Column("postal_code", _("Postal code"), ("postalcode", "zip", "zipcode", "plz"), "69117"),
     Column("city", _("City"), ("city", "town", "ort", "stadt"), "Heidelberg"),
-    Column("region", _("Region"), ("region", "state", "bundesland", "land"), ""),
+    Column("region", _("Region"), ("region", "state", "bundesland"), ""),
     Column(
         "country",
         _("Country"),
-        ("country", "countrycode", "staat", "laendercode", "laenderkuerzel"),
+        ("country", "countrycode", "land", "staat", "laendercode", "laenderkuerzel"),
         "DE",
         text=_("Two letters, for example DE."),
     ),

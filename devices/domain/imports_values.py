@@ -56,7 +56,8 @@ def facility_values(cells: Mapping[str, str]) -> tuple[dict[str, Any], list[Prob
     )
     if not values.get("name"):
         problems.append(_missing(ImportKind.FACILITIES, "name"))
-    if (values.get("latitude") is None) != (values.get("longitude") is None):
+    read = not any(one.field in {"latitude", "longitude"} for one in problems)
+    if read and (values.get("latitude") is None) != (values.get("longitude") is None):
         problems.append(Problem("latitude", _("Give both latitude and longitude, or neither.")))
     return values, problems
 

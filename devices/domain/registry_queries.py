@@ -6,6 +6,7 @@ Everything needs an open scope and sees what it holds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,12 +59,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class FacilityForm:
-    """What the form of a facility begins with; `parents` leave out itself and what lies in it."""
+    """What the form of a facility begins with; `parents` leave out itself and what lies in it.
+
+    `time_zone` is the likely one of a new facility: that of most of the others.
+    """
 
     facility_id: int | None
     name: str
     values: Mapping[str, Any]
     parents: tuple[Choice, ...]
+    time_zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +199,9 @@ def facility_form(*, facility_id: int | None = None) -> FacilityForm:
     """For a new facility or an existing one; one query. Raises FacilityNotFound."""
     rows = list(_facilities_with_tenants())
     if facility_id is None:
-        return FacilityForm(None, "", {}, tuple(_facility_choices(rows)))
+        zones = Counter(row.time_zone for row in rows).most_common(1)
+        likely = zones[0][0] if zones else ""
+        return FacilityForm(None, "", {}, tuple(_facility_choices(rows)), likely)
     row = next((row for row in rows if row.pk == facility_id), None)
     if row is None:
         raise FacilityNotFound(f"facility {facility_id}")
@@ -204,7 +211,9 @@ def facility_form(*, facility_id: int | None = None) -> FacilityForm:
         for choice in _facility_choices(rows)
         if choice.pk not in inside and choice.tenant_id == row.tenant_id
     )
-    return FacilityForm(row.pk, row.name, values_of(row, FACILITY_FIELDS), tuple(parents))
+    return FacilityForm(
+        row.pk, row.name, values_of(row, FACILITY_FIELDS), tuple(parents), row.time_zone
+    )
 
 
 def device_form(*, device_id: int | None = None) -> DeviceForm:

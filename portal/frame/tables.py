@@ -130,14 +130,21 @@ class BadgeColumn(tables.Column):
         self._labels = labels
         self._tones = tones or {}
 
-    def render(self, value: str) -> str:
+    def render(self, record: Any, bound_column: Any) -> str:
         """The badge."""
+        code = _code(record, bound_column)
         return format_html(
             '<span class="wl-tag" data-tone="{}">{}</span>',
-            self._tones.get(value, ""),
-            self._labels.get(value, value),
+            self._tones.get(code, ""),
+            self._labels.get(code, code),
         )
 
     def value(self, **kwargs: Any) -> str:
         """The code in words."""
-        return str(self._labels.get(kwargs["value"], kwargs["value"]))
+        code = _code(kwargs["record"], kwargs["bound_column"])
+        return str(self._labels.get(code, code))
+
+
+def _code(record: Any, bound_column: Any) -> str:
+    """What is stored: of a field with choices the table itself would give the name."""
+    return str(bound_column.accessor.resolve(record))

@@ -31,7 +31,7 @@ class FacilityTable(PortalTable):
     name = columns.Column(verbose_name=gettext_lazy("Name"))
     parent_name = columns.Column(verbose_name=gettext_lazy("Part of"), attrs=_ROOMY)
     kind = BadgeColumn(verbose_name=gettext_lazy("Kind"), labels=texts.FACILITY_KINDS)
-    city = columns.Column(verbose_name=gettext_lazy("Place"))
+    city = columns.Column(verbose_name=gettext_lazy("Place"), empty_values=())
     time_zone = columns.Column(verbose_name=gettext_lazy("Time zone"), attrs=_ROOMY)
     device_count = NumberColumn(verbose_name=gettext_lazy("Devices"))
     online_count = NumberColumn(verbose_name=gettext_lazy("Online"))
@@ -68,6 +68,10 @@ class FacilityTable(PortalTable):
             _("%(online)d of %(all)d") % {"online": value, "all": record.device_count},
         )
 
+    def value_online_count(self, value: int) -> int:
+        """The number alone."""
+        return value
+
 
 class EditableFacilityTable(FacilityTable):
     """With the way to the form."""
@@ -91,10 +95,11 @@ class DeviceTable(PortalTable):
     )
 
     name = columns.Column(verbose_name=gettext_lazy("Name"))
-    serial = columns.Column(verbose_name=gettext_lazy("Serial"))
+    # Shown below the name, a column of its own in the export.
+    serial = columns.Column(verbose_name=gettext_lazy("Serial"), visible=False)
     facility_name = columns.Column(verbose_name=gettext_lazy("Facility"))
     type_name = columns.Column(verbose_name=gettext_lazy("Type"), attrs=_ROOMY)
-    placement = columns.Column(verbose_name=gettext_lazy("Placement"), attrs=_ROOMY)
+    placement = columns.Column(verbose_name=gettext_lazy("Placement"), visible=False)
     state = BadgeColumn(
         verbose_name=gettext_lazy("State"), labels=texts.STATES, tones=texts.STATE_TONES
     )
@@ -106,19 +111,16 @@ class DeviceTable(PortalTable):
         order_by = ("name",)
 
     def render_name(self, value: str, record: Device) -> str:
-        """The way to the device's page."""
-        return format_html('<a href="{}">{}</a>', reverse("device", args=[record.pk]), value)
+        """The way to the device's page, and its serial."""
+        return format_html(
+            '<a href="{}">{}</a><small class="wl-mono">{}</small>',
+            reverse("device", args=[record.pk]),
+            value,
+            record.serial,
+        )
 
     def value_name(self, value: str) -> str:
         """The name alone."""
-        return value
-
-    def render_serial(self, value: str) -> str:
-        """In letters that are told apart."""
-        return format_html('<span class="wl-mono">{}</span>', value)
-
-    def value_serial(self, value: str) -> str:
-        """The serial alone."""
         return value
 
     def render_facility_name(self, value: str, record: Device) -> str:
@@ -130,9 +132,13 @@ class DeviceTable(PortalTable):
         """The name alone."""
         return value
 
-    def render_placement(self, value: str) -> str:
-        """In words."""
-        return str(texts.PLACEMENTS.get(value, value))
+    def render_type_name(self, value: str, record: Device) -> str:
+        """What it is and where it measures."""
+        return format_html("{}<small>{}</small>", value, texts.PLACEMENTS[record.placement])
+
+    def value_type_name(self, value: str) -> str:
+        """The type alone."""
+        return value
 
     def render_connected(self, record: Any) -> str:
         """Only an active device has a link that could be missing."""
@@ -268,12 +274,20 @@ class CodeTable(PortalTable):
         return format_html('<span class="wl-mono">…{}</span>', value)
 
     def render_created_at(self, value: datetime, record: Any) -> str:
-        """In the facility's zone."""
-        return texts.instant(value, record.zone)
+        """The day in the facility's zone."""
+        return texts.day(value, record.zone)
 
     def render_expires_at(self, value: datetime, record: Any) -> str:
-        """In the facility's zone."""
-        return texts.instant(value, record.zone)
+        """The day in the facility's zone."""
+        return texts.day(value, record.zone)
+
+    def value_created_at(self, value: datetime) -> str:
+        """For programs."""
+        return value.isoformat()
+
+    def value_expires_at(self, value: datetime) -> str:
+        """For programs."""
+        return value.isoformat()
 
     def render_tools(self, record: Any) -> str:
         """The way to withdraw it."""

@@ -69,6 +69,16 @@ def instant(at: datetime, zone: str) -> str:
     return f"{date_format(local, 'SHORT_DATETIME_FORMAT')} {local.tzname()}"
 
 
+def day(at: datetime, zone: str) -> str:
+    """The day of an instant in a facility's zone, with the instant itself as a tip."""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.isoformat(),
+        instant(at, zone),
+        date_format(at.astimezone(ZoneInfo(zone)), "SHORT_DATE_FORMAT"),
+    )
+
+
 def ago(at: datetime, zone: str, *, now: datetime) -> str:
     """How long ago, with the instant itself as a tip."""
     return format_html(

@@ -96,10 +96,10 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 
 def _zone_of(of: registry_queries.FacilityForm, request: HttpRequest) -> str:
-    """A new facility most likely has the zone of the one around it, or of the reader."""
+    """A new facility most likely has the zone of the one around it."""
     parent = request.GET.get("parent", "")
-    zones = {str(choice.pk): choice.time_zone for choice in of.parents}
-    return zones.get(parent) or next(iter(zones.values()), "UTC")
+    around = {str(choice.pk): choice.time_zone for choice in of.parents}
+    return around.get(parent, of.time_zone)
 
 
 def _answer(

@@ -14,13 +14,15 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import content_disposition_header
+from django.urls import reverse
+from django.utils.http import content_disposition_header, urlencode
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices.domain import imports_check, imports_operations, imports_queries
+from devices.domain.claims_queries import MAX_LABELS, OPEN
 from devices.domain.imports_check import WrongState
 from devices.domain.imports_columns import COLUMNS
 from devices.domain.imports_queries import ImportDetail, ImportNotFound, ResultRow
@@ -147,8 +149,17 @@ def _context(found: ImportDetail) -> dict[str, Any]:
         "step": {"checked": 3, "running": 4, "finished": 5}.get(found.state, 3),
         "work": counts.create + counts.change,
         "is_devices": found.kind == ImportKind.DEVICES,
+        "labels": _labels(found),
         "refuse_filter": f"?outcome={Outcome.REFUSE.value}",
     }
+
+
+def _labels(found: ImportDetail) -> str:
+    """The sheet with the labels of the import, or the list where there are too many for one."""
+    if len(found.codes) > MAX_LABELS:
+        return f"{reverse('code-list')}?state={OPEN}"
+    query = urlencode([("device", pk) for pk in found.codes])
+    return f"{reverse('code-labels')}?{query}"
 
 
 @require_safe
@@ -238,5 +249,4 @@ def _file(name: str, lines: Iterable[Sequence[object]]) -> HttpResponse:
     csv.writer(text).writerows([harmless(cell) for cell in line] for line in lines)
     response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = str(content_disposition_header(True, name))
-    response["Cache-Control"] = "no-store"
     return response

@@ -68,7 +68,12 @@ class Combobox {
     });
     // What is typed is no change of the form before something is chosen.
     this.input.addEventListener("change", (event) => event.stopPropagation());
-    this.input.addEventListener("click", () => this.open(""));
+    // What is there is replaced by what is typed.
+    this.input.addEventListener("focus", () => this.input.select());
+    this.input.addEventListener("click", () => {
+      this.input.select();
+      this.open("");
+    });
     this.input.addEventListener("blur", () => this.close());
     this.input.addEventListener("keydown", (event) => this.key(event));
     // The focus stays in the field while the mouse chooses.

@@ -1,6 +1,6 @@
 /**
  * Rows of a list that are chosen for one action: `<form data-selection="device">` counts the boxes of
- * that name, chooses all of the page, and offers its buttons once something is chosen. Without this
+ * that name, chooses all of the page, and shows its buttons once something is chosen. Without this
  * module the boxes and buttons work all the same; the server says when nothing was chosen.
  */
 
@@ -21,7 +21,7 @@ function refresh() {
   const { none, one, many } = count.dataset;
   const text = chosen === 0 ? none : chosen === 1 ? one : many.replace("%s", String(chosen));
   if (count.textContent !== text) count.textContent = text;
-  for (const button of form.querySelectorAll("button")) button.disabled = chosen === 0;
+  form.toggleAttribute("data-empty", chosen === 0);
 }
 
 if (form) {
