@@ -32,7 +32,9 @@ def clean_logo(content: bytes) -> bytes:
                 raise LogoRefused(_("The picture has too many pixels: save it smaller."))
             picture.load()
             drawn = picture.convert("RGBA")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+    except Image.DecompressionBombError:
+        raise LogoRefused(_("The picture has too many pixels: save it smaller.")) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         raise LogoRefused(_("The file is no PNG or WebP picture, or it is damaged.")) from None
     cropped = drawn.crop(drawn.getbbox() or (0, 0, *drawn.size))
     cropped.thumbnail(_BOX, Image.Resampling.LANCZOS)
