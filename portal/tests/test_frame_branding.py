@@ -231,7 +231,7 @@ def bomb() -> bytes:
 def test_logo_is_written_anew_and_fits_its_place(kind: str) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", "<script>alert(1)</script>")
-    options = {"pnginfo": info} if kind == "PNG" else {}
+    options: dict[str, Any] = {"pnginfo": info} if kind == "PNG" else {}
     content = clean_logo(picture(kind, **options))
     assert b"script" not in content
     with Image.open(io.BytesIO(content)) as logo:
