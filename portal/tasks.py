@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import import_module
 from smtplib import SMTPException
 from typing import Any, Final
@@ -13,17 +15,19 @@ from allauth.usersessions.models import UserSession
 from celery import current_task, shared_task
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
 from portal import mail
+from portal.feed.notices import memberships_changed
 from portal.oauth import backchannel
 from tenants.domain import home_operations, impersonation
-from tenants.domain.oauth_operations import remove_expired
+from tenants.domain.oauth_operations import access_changed, remove_expired
 from tenants.domain.operations_invitations import note_sent, write_letter
 from tenants.domain.queries import all_tenant_ids, tenant_batches
 from tenants.scope import Scope, open_scope
-from tenants.tasks import KeywordTask
+from tenants.tasks import KeywordTask, ScopedTask
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +111,14 @@ def remove_expired_tokens(**_: Any) -> None:
         with open_scope(Scope((tenant_id,))):
             remove_expired(before=now - EXPIRED_RETENTION)
             home_operations.remove_unused(before=unused)
+
+
+@shared_task(base=ScopedTask, name="portal.tell_of_memberships")
+def tell_of_memberships(*, user_ids: Sequence[int], **_: Any) -> None:
+    """Have tokens and open pages of many people look at their rights again."""
+    for user_id in user_ids:
+        access_changed(user_id=user_id)
+        transaction.on_commit(partial(memberships_changed, user_id))
 
 
 @shared_task(base=KeywordTask, name="portal.end_impersonations")

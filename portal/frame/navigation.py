@@ -137,6 +137,13 @@ ADMINISTRATION: Final = Group(
     _("Administration"),
     (
         Entry(
+            _("Tenants"),
+            "tenants",
+            "sitemap",
+            Permission.TENANTS_VIEW,
+            words=_("tree resellers clients organisations suspend"),
+        ),
+        Entry(
             _("Applications"),
             "applications",
             "apps",

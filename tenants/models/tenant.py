@@ -19,7 +19,9 @@ class TenantKind(models.TextChoices):
 class Tenant(models.Model):
     """An organisation whose data are walled off from every other.
 
-    Only operators have no parent. The database refuses a cycle.
+    Only operators have no parent. The database refuses a cycle. While it is suspended, memberships
+    and applications of it and of all tenants below count as none (the doors leave them out): its
+    people and the API are refused, those above it still reach it, and devices go on reporting.
     """
 
     parent = models.ForeignKey(
@@ -31,6 +33,7 @@ class Tenant(models.Model):
     time_zone = TimeZoneField(default="UTC")
     language = LanguageField()
     created_at = models.DateTimeField(auto_now_add=True)
+    suspended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["name", "pk"]

@@ -56,7 +56,8 @@ class AuditFilterForm(forms.Form):
     subject = forms.CharField(required=False, max_length=90, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, zone: ZoneInfo, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **kwargs)
+        self.label_suffix = ""
         self._zone = zone
         # Codes that have no words yet may be asked for by the address.
         self.fields["action"] = _AnyChoice(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.enterprise.administration import application_views, audit_views, impersonation_views
+from portal.enterprise.administration import (
+    application_views,
+    audit_views,
+    impersonation_views,
+    tenant_views,
+)
 
 _APPLICATION = "applications/<int:pk>/"
 
@@ -30,4 +35,11 @@ urlpatterns = [
     path("impersonation/", impersonation_views.candidates, name="impersonation"),
     path("impersonation/<int:pk>/", impersonation_views.begin, name="impersonation-begin"),
     path("impersonation/end/", impersonation_views.end, name="impersonation-end"),
+    path("tenants/", tenant_views.tenants, name="tenants"),
+    path("tenants/<int:pk>/", tenant_views.tenant, name="tenant"),
+    path("tenants/<int:pk>/branch/", tenant_views.branch, name="tenant-branch"),
+    path("tenants/<int:pk>/new/", tenant_views.create, name="tenant-new"),
+    path("tenants/<int:pk>/change/", tenant_views.change, name="tenant-change"),
+    path("tenants/<int:pk>/suspend/", tenant_views.suspend, name="tenant-suspend"),
+    path("tenants/<int:pk>/resume/", tenant_views.resume, name="tenant-resume"),
 ]

@@ -196,6 +196,7 @@ SUBJECT_PAGES: Final[Mapping[str, str]] = {
     "devices.facility": "facility",
     "devices.device": "device",
     "tenants.application": "application",
+    "tenants.tenant": "tenant",
     "tenants.membership": "person",
     "tenants.customrole": "role",
 }

@@ -8,6 +8,8 @@ from portal.tests.permission_rows.notation import Area, Row, anybody
 # role.
 _NARROWED = {"elsewhere admin": 403}
 _SUPPORT = {"elsewhere support": 403}
+_SEES = "operator admin support"
+_NO_TENANTS = {"elsewhere admin": 403, "elsewhere support": 403}
 
 _READERS = "operator admin custom"
 
@@ -34,10 +36,20 @@ AREA = Area(
         Row("application-deactivate", "POST", "operator admin", 302, 404, 403, 403,   302, "application", but=_NARROWED),
         Row("application-activate", "POST", "operator admin", 302, 404, 403, 403,     302, "application", but=_NARROWED),
         Row("application-consent", "POST", "operator admin", 302, 404, 403,  403,     302, "application_consent", but=_NARROWED),
+        Row("tenants",        "GET",  _SEES,            200, 200, 403,   403,     302, but=_NO_TENANTS),
+        Row("tenant",         "GET",  _SEES,            200, 404, 403,   403,     302, "tenant", but=_NO_TENANTS),
+        Row("tenant-branch",  "GET",  _SEES,            200, 404, 403,   403,     302, "tenant", but=_NO_TENANTS),
+        Row("tenant-new",     "GET",  "operator admin", 200, 404, 403,   403,     302, "tenant", but=_NARROWED),
+        Row("tenant-new",     "POST", "operator admin", 422, 404, 403,   403,     302, "tenant", but=_NARROWED),
+        Row("tenant-change",  "GET",  "operator admin", 200, 404, 403,   403,     302, "tenant", but=_NARROWED),
+        Row("tenant-change",  "POST", "operator admin", 422, 404, 403,   403,     302, "tenant", but=_NARROWED),
+        Row("tenant-suspend", "POST", "operator admin", 302, 404, 403,   403,     302, "tenant", but=_NARROWED),
+        Row("tenant-resume",  "POST", "operator admin", 302, 404, 403,   403,     302, "tenant", but=_NARROWED),
     ),
     # The consumer of the first facility.
     subjects={
         "consumer": lambda world: world.park.branches[0].access.membership_id,
+        "tenant": lambda world: world.park.tenant.pk,
         "application": lambda world: world.park.consent.application_id,
         "application_consent": lambda world: (
             world.park.consent.application_id,
