@@ -153,13 +153,16 @@ def pick(rows: Any, number: int) -> Any:
 
 
 def any_role(number: int) -> Role | int:
-    return pick([*Role, *CustomRole.objects.order_by("pk").values_list("pk", flat=True)], number)
+    found: Role | int = pick(
+        [*Role, *CustomRole.objects.order_by("pk").values_list("pk", flat=True)], number
+    )
+    return found
 
 
 def act(world: World, step: Step) -> User | None:
     """Do one step; returns who gives what it may give."""
     name, a, b, c, _permissions = step
-    actor = pick(world.users, a)
+    actor: User = pick(world.users, a)
     if name in {"make_role", "change_custom", "delete_role"}:
         change_roles(world, step, actor)
     elif name == "grant":

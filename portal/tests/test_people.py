@@ -242,7 +242,7 @@ def test_facilities_are_searched_by_name_site_and_city(ours: Tenant, client: Cli
     assert site.name in html
     assert area.name in html
     assert other.name not in html
-    chosen = client.get(address, {"facility-search": "nothing", "facilities": [other.pk]})
+    chosen = client.get(address, {"facility-search": "nothing", "facilities": str(other.pk)})
     assert f'value="{other.pk}" checked' in chosen.content.decode()
 
 
