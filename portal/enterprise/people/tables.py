@@ -189,10 +189,10 @@ class InvitationsTable(PortalTable):
         """As on the page, in one line."""
         return f"{value} ({_reach(record)})"
 
-    def render_state(self, record: Any, column: BadgeColumn, value: str) -> str:
+    def render_state(self, record: Any, column: BadgeColumn, bound_column: Any) -> str:
         """The state, and whether the mail of an open invitation has gone out."""
-        badge = column.render(value)
-        if value != InvitationState.OPEN:
+        badge = column.render(record=record, bound_column=bound_column)
+        if record.state != InvitationState.OPEN:
             return badge
         sent = _("Mail sent") if record.sent_at else _("Mail not sent yet")
         return format_html('{}<small class="wl-quiet">{}</small>', badge, sent)
