@@ -189,6 +189,8 @@ MFA_RECOVERY_CODE_DIGITS = 10
 MFA_RATE_LIMITS = {"webauthn_login": "120/m/ip"}
 MFA_FORMS = {
     "authenticate": "portal.account.forms.CodeForm",
+    "authenticate_webauthn": "portal.account.forms.SecondFactorPasskeyForm",
+    "reauthenticate_webauthn": "portal.account.forms.ReauthenticationPasskeyForm",
     "reauthenticate": "portal.account.forms.ReauthenticationCodeForm",
     "activate_totp": "portal.account.forms.ActivateAppForm",
     "add_webauthn": "portal.account.forms.AddPasskeyForm",

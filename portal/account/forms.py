@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+import struct
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from zoneinfo import available_timezones
 
 from allauth.account.adapter import get_adapter
 from allauth.mfa.adapter import get_adapter as get_mfa_adapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.totp.forms import ActivateTOTPForm
-from allauth.mfa.webauthn.forms import AddWebAuthnForm, EditWebAuthnForm
+from allauth.mfa.webauthn.forms import (
+    AddWebAuthnForm,
+    AuthenticateWebAuthnForm,
+    EditWebAuthnForm,
+    LoginWebAuthnForm,
+    ReauthenticateWebAuthnForm,
+)
 from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import SetPasswordForm
@@ -152,8 +159,60 @@ class ActivateAppForm(_EachCodeOnce, ActivateTOTPForm):
         _code_field(self)
 
 
-class AddPasskeyForm(AddWebAuthnForm):
+class _Wellformed(forms.Form):
+    """Mixin: what is no answer of a browser is refused before the library takes it apart."""
+
+    parts: ClassVar[tuple[str, ...]] = ("clientDataJSON", "authenticatorData", "signature")
+
+    def _check_form(self, credential: Any) -> None:
+        response = credential.get("response") if isinstance(credential, dict) else None
+        texts = (
+            [credential.get(name) for name in ("id", "rawId", "type")]
+            + [response.get(name) for name in self.parts]
+            if isinstance(response, dict)
+            else [None]
+        )
+        if not all(isinstance(text, str) and text for text in texts):
+            raise _not_proven()
+
+
+def _not_proven() -> ValidationError:
+    text = _("This passkey could not be used. Try again, or take another way.")
+    return ValidationError(text, code="incorrect_code")
+
+
+# What the library raises for bytes that are none of its formats.
+_MALFORMED: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error)
+
+
+class _ProofForm(_Wellformed):
+    """Mixin of the forms that prove a passkey."""
+
+    def clean_credential(self) -> Any:
+        """The authenticator that was proven."""
+        self._check_form(self.cleaned_data["credential"])
+        try:
+            return super().clean_credential()  # type: ignore[misc]
+        except _MALFORMED as error:
+            raise _not_proven() from error
+
+
+class SignInPasskeyForm(_ProofForm, LoginWebAuthnForm):
+    """A passkey alone."""
+
+
+class SecondFactorPasskeyForm(_ProofForm, AuthenticateWebAuthnForm):
+    """A passkey after the password."""
+
+
+class ReauthenticationPasskeyForm(_ProofForm, ReauthenticateWebAuthnForm):
+    """A passkey, before the account's security is changed."""
+
+
+class AddPasskeyForm(_Wellformed, AddWebAuthnForm):
     """A new passkey, which signs in alone and therefore checks who holds it."""
+
+    parts = ("clientDataJSON", "attestationObject")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -163,7 +222,13 @@ class AddPasskeyForm(AddWebAuthnForm):
     def clean(self) -> dict[str, Any]:
         """The passkey; ValidationError when it has not checked who holds it."""
         self.cleaned_data["passwordless"] = True
-        cleaned: dict[str, Any] = super().clean()
+        if "credential" not in self.cleaned_data:
+            return self.cleaned_data
+        self._check_form(self.cleaned_data["credential"])
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except _MALFORMED as error:
+            raise _not_proven() from error
         return cleaned
 
 

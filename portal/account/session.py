@@ -88,6 +88,7 @@ def ask_again(request: HttpRequest, user: User) -> None:
     is the same person who comes back.
     """
     if request.user == user:
+        UserSession.objects.filter(session_key=request.session.session_key).delete()
         for name in (auth.SESSION_KEY, auth.BACKEND_SESSION_KEY, auth.HASH_SESSION_KEY):
             request.session.pop(name, None)
         request.session[_FORMER] = user.pk

@@ -14,7 +14,6 @@ from allauth.core.internal import ratelimit
 from allauth.mfa.base.internal.flows import post_authentication
 from allauth.mfa.base.views import AuthenticateView, ReauthenticateView
 from allauth.mfa.models import Authenticator
-from allauth.mfa.webauthn.forms import LoginWebAuthnForm
 from allauth.mfa.webauthn.internal import auth as webauthn
 from allauth.mfa.webauthn.views import ReauthenticateWebAuthnView
 from django.conf import settings
@@ -34,7 +33,12 @@ from django.views.decorators.http import require_http_methods
 
 from portal.account import session
 from portal.account.adapter import TOO_MANY
-from portal.account.forms import AddressForm, PasswordForm, ReauthenticationPasswordForm
+from portal.account.forms import (
+    AddressForm,
+    PasswordForm,
+    ReauthenticationPasswordForm,
+    SignInPasskeyForm,
+)
 from portal.account.next_page import next_page
 from portal.oauth import session as sign_on
 from portal.oauth.authorize import allow_form_to, redirect_of
@@ -144,7 +148,7 @@ def passkey(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(next_page(request) or resolve_url(settings.LOGIN_REDIRECT_URL))
     if request.method == "GET":
         return JsonResponse({"request_options": webauthn.begin_authentication(user=None)})
-    form = LoginWebAuthnForm(data=request.POST)
+    form = SignInPasskeyForm(data=request.POST)
     if not form.is_valid():
         messages.error(
             request,
