@@ -226,10 +226,9 @@ class AddPasskeyForm(_Wellformed, AddWebAuthnForm):
             return self.cleaned_data
         self._check_form(self.cleaned_data["credential"])
         try:
-            cleaned: dict[str, Any] = super().clean()
+            return super().clean() or {}
         except _MALFORMED as error:
             raise _not_proven() from error
-        return cleaned
 
 
 class RenamePasskeyForm(EditWebAuthnForm):

@@ -15,6 +15,7 @@ from django.contrib.messages import get_messages
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
+from joserfc import jwt
 from joserfc.jwk import RSAKey
 from pytest_django import Settings
 
@@ -411,8 +412,8 @@ def test_signature_of_another_key_or_none_is_refused(company: Company) -> None:
     for forge in (
         company.provider.unsigned,
         company.provider.signed_with_public_key,
-        lambda claims: openid_provider.jwt.encode({"alg": "RS256", "kid": "first"}, claims, other),
-        lambda claims: openid_provider.jwt.encode({"alg": "RS256", "kid": "no"}, claims, published),
+        lambda claims: jwt.encode({"alg": "RS256", "kid": "first"}, claims, other),
+        lambda claims: jwt.encode({"alg": "RS256", "kid": "no"}, claims, published),
     ):
         company.provider.sign = forge
         client, told = company.come()
