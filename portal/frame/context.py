@@ -43,13 +43,15 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 def _frame(request: HttpRequest) -> Frame:
     access = access_of(request)
+    # What is the person's own is refused to whoever acts as the person: it is not offered.
+    own = getattr(request, "impersonation", None) is None
     return Frame(
         groups=navigation.links(request),
-        account=navigation.account_links(request),
+        account=navigation.account_links(request) if own else (),
         brand=shown_brand(request),
         tenant_name=access.tenant.name if access else "",
         may_switch=access is not None and access.several,
-        languages=_languages(),
+        languages=_languages() if own else (),
     )
 
 

@@ -16,6 +16,7 @@ from devices.domain.tenant_tree import Counts, TenantNotFound, tree
 from devices.models import DeviceState
 from devices.tests import factories
 from portal.benchmarks import tokens
+from portal.enterprise.administration import tenant_views
 from portal.oauth.bearer import InvalidToken, authenticate
 from tenants.domain import operations, tenant_operations
 from tenants.domain.authority import NotAllowed
@@ -117,6 +118,21 @@ def test_branches_come_one_by_one(family: Family) -> None:
     part = client.get(reverse("tenant-branch", args=[family.reseller.pk])).content.decode()
     assert "<html" not in part
     assert all(tenant.name in part for tenant in family.clients)
+
+
+def test_a_long_branch_comes_in_parts(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenant_views, "BRANCH_PART", 1)
+    client = _client(family.boss)
+    path = reverse("tenant-branch", args=[family.reseller.pk])
+    first = client.get(path).content.decode()
+    assert "Show 1 more" in first
+    assert f"{path}?from=1" in first
+    second = client.get(path, {"from": "1"}).content.decode()
+    assert "more" not in second
+    assert "<ul" not in second
+    for tenant in family.clients:
+        assert (tenant.name in first) != (tenant.name in second)
+    assert client.get(path, {"from": "nonsense"}).status_code == 200
 
 
 def test_a_search_finds_tenants_with_their_path(family: Family) -> None:

@@ -33,6 +33,8 @@ from tenants.models import Tenant, TenantKind, User
 from tenants.permissions import Permission
 
 MAX_FOUND: Final = 100
+# Tenants of a branch that are shown at once.
+BRANCH_PART: Final = 100
 _FOLDER: Final = "enterprise/administration"
 
 
@@ -92,7 +94,7 @@ def tenants(request: HttpRequest) -> HttpResponse:
         ]
         context["more"] = len(hits) > MAX_FOUND
     else:
-        context["branch"] = found.branch(found.top)
+        context |= _part(found, found.top)
     partial_answer = htmx.target(request) == "tree"
     template = "tenant_results" if partial_answer else "tenants"
     return render(request, f"{_FOLDER}/{template}.html", context)
@@ -105,7 +107,10 @@ def branch(request: HttpRequest, *, pk: int) -> HttpResponse:
     """The tenants right below one, as a part of the tree."""
     found = _tree(request)
     _node(found, pk)
-    return render(request, f"{_FOLDER}/tenant_branch.html", {"branch": found.branch(pk)})
+    start = request.GET.get("from", "0")
+    context = _part(found, pk, start=int(start) if start.isdecimal() and len(start) < 7 else 0)
+    template = "tenant_items" if "from" in request.GET else "tenant_branch"
+    return render(request, f"{_FOLDER}/{template}.html", context)
 
 
 @require_safe
@@ -119,9 +124,9 @@ def tenant(request: HttpRequest, *, pk: int) -> HttpResponse:
     context = {
         "tenant": node,
         "kind": TenantKind(node.kind).label,
-        "language": dict(settings.LANGUAGES).get(node.language, node.language),
+        "language_name": dict(settings.LANGUAGES).get(node.language, node.language),
         "path": found.path(pk),
-        "branch": found.branch(pk),
+        **_part(found, pk),
         "may_change": change,
         "may_add": change and node.kind != TenantKind.CLIENT and not node.suspended,
         "may_suspend": change and _is_below(request, node),
@@ -220,6 +225,14 @@ def _cut(request: HttpRequest, pk: int, operation: Callable[..., Cut], text: str
     transaction.on_commit(tell)
     messages.success(request, text)
     return redirect("tenant", pk=pk)
+
+
+def _part(found: Tree, tenant_id: int, *, start: int = 0) -> dict[str, Any]:
+    """Some tenants of a branch, and where the next begin."""
+    branch = found.branch(tenant_id)
+    end = start + BRANCH_PART
+    left = max(0, len(branch) - end)
+    return {"branch": branch[start:end], "branch_of": tenant_id, "next": end, "left": left}
 
 
 def _tree(request: HttpRequest) -> Tree:
