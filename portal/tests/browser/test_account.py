@@ -17,13 +17,22 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django import DjangoDbBlocker
 
 from devices.tests import factories
+from portal.tests import name_server, openid_provider
 from portal.tests.browser.conftest import PASSWORD, Copy, free_port
 from portal.tests.browser.test_live_page import violations
+from portal.tests.name_server import NameServer
 from tenants.models import User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(databases=["default", "owner"])]
+
+
+@dataclass
+class Site(Copy):
+    """The running web process, and who answers it for names."""
+
+    names: NameServer = field(default_factory=NameServer)
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +41,19 @@ def web(
     served_files: None,
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
-) -> Iterator[Copy]:
-    """The web process alone."""
-    with django_db_blocker.unblock():
+) -> Iterator[Site]:
+    """The web process alone, with a name server."""
+    with (
+        django_db_blocker.unblock(),
+        name_server.running() as names,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("WATTLINE_DNS_RESOLVER", names.address)
         tenant = factories.tenant()
         with open_scope(Scope((tenant.pk,))):
             manager = factories.member(tenant, Role.MANAGER).user
-        running = Copy(tmp_path_factory.mktemp("web"), tenant, manager, free_port(), free_port())
+        running = Site(tmp_path_factory.mktemp("web"), tenant, manager, free_port(), free_port())
+        running.names = names
         try:
             running.start_web()
             yield running
@@ -49,9 +64,9 @@ def web(
 
 @pytest.fixture(scope="module")
 def people(web: Copy, django_db_blocker: DjangoDbBlocker) -> list[User]:
-    """Managers, each for one test; committed, because the web process must see them."""
+    """Administrators, each for one test; committed, because the web process must see them."""
     with django_db_blocker.unblock(), open_scope(Scope((web.tenant.pk,))):
-        made = [factories.member(web.tenant, Role.MANAGER).user for _ in range(10)]
+        made = [factories.member(web.tenant, Role.ADMIN).user for _ in range(10)]
         for user in made:
             user.set_password(PASSWORD)
             user.save(update_fields=["password"])
@@ -250,6 +265,45 @@ def test_two_browsers_see_each_other_and_one_ends_the_other(visit: Visit, browse
     assert visit.troubles == []
 
 
+def test_company_login_is_set_up_and_signs_in(visit: Visit, web: Site, shots: Path) -> None:
+    page = visit.page
+    with openid_provider.running() as provider:
+        visit.sign_in("/tenants/sign-in/company/")
+        visit.prove()
+        page.get_by_label("Name").fill("Example SSO")
+        page.get_by_label("Address of the provider (issuer)").fill(provider.issuer)
+        page.get_by_label("Client ID").fill(openid_provider.CLIENT_ID)
+        page.get_by_label("Client secret").fill(openid_provider.CLIENT_SECRET)
+        page.locator("#id_rules-0-group").fill("energy")
+        page.locator("#id_rules-0-role").select_option("manager")
+        assert look(page, shots, "company") == []
+        page.get_by_role("button", name="Save").click()
+        page.get_by_label("Domain", exact=True).fill("example.org")
+        page.get_by_role("button", name="Add the domain").click()
+        expect(page.get_by_text("Not proven yet")).to_be_visible()
+        assert look(page, shots, "settings") == []
+        record = page.locator('[id^="record-"]').inner_text()
+        callback = page.locator("#callback").inner_text()
+        provider.redirect_uris.add(callback)
+        web.names.records = {"_wattline-challenge.example.org": [record]}
+        page.get_by_role("button", name="Check example.org").click()
+        expect(page.get_by_text("Proven", exact=True)).to_be_visible()
+        visit.sign_out()
+        provider.person = {
+            "sub": "1",
+            "email": "ada@example.org",
+            "name": "Ada Byron",
+            "groups": ["energy"],
+        }
+        page.goto(f"{visit.url}/accounts/login/?next=/account/")
+        page.get_by_label("E-mail address").fill("ada@example.org")
+        page.get_by_role("button", name="Continue").click()
+        assert look(page, shots, "company-door") == []
+        page.get_by_role("link", name="Continue with Example SSO").click()
+        expect(page.get_by_text("ada@example.org", exact=True)).to_be_visible()
+    assert visit.troubles == []
+
+
 PAGES = {
     "profile": "/account/",
     "email": "/account/email/",
@@ -267,43 +321,49 @@ DOORS = {
 }
 
 
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    """Where pictures of the pages go: a folder to look at, if one is named."""
+    return Path(folder) if (folder := os.environ.get("WATTLINE_SHOTS")) else tmp_path
+
+
+def look(page: Page, shots: Path, name: str) -> list[str]:
+    """What axe-core finds on the page, and widths that it does not fit; with pictures."""
+    axe = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
+    broken = violations(page, axe)
+    theme = page.locator("html").get_attribute("data-bs-theme")
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(250)
+        if page.evaluate("document.documentElement.scrollWidth - innerWidth"):
+            broken.append(f"wider than {width}")
+        page.screenshot(path=str(shots / f"{name}-{width}-{theme}.png"), full_page=True)
+    return broken
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_account_pages_are_accessible_and_fit_the_screen(
-    visit: Visit, theme: Literal["light", "dark"], tmp_path: Path
+    visit: Visit, theme: Literal["light", "dark"], shots: Path
 ) -> None:
-    axe = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
     page = visit.page
-    shots = Path(folder) if (folder := os.environ.get("WATTLINE_SHOTS")) else tmp_path
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-    found: dict[str, Any] = {}
-
-    def look(name: str) -> None:
-        broken = violations(page, axe)
-        for width in (390, 1280):
-            page.set_viewport_size({"width": width, "height": 900})
-            if page.evaluate("document.documentElement.scrollWidth - innerWidth"):
-                broken.append(f"wider than {width}")
-            page.wait_for_timeout(250)
-            page.screenshot(path=str(shots / f"{name}-{width}-{theme}.png"), full_page=True)
-        if broken:
-            found[name] = broken
-
+    found: dict[str, list[str]] = {}
     for name, path in DOORS.items():
         page.goto(f"{visit.url}{path}")
-        look(name)
+        found[name] = look(page, shots, name)
     page.goto(f"{visit.url}/accounts/login/?next=/account/security/password")
     page.get_by_label("E-mail address").fill(visit.user.email)
     page.get_by_role("button", name="Continue").click()
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_text("do not match")).to_be_visible()
-    look("mismatch")
+    found["mismatch"] = look(page, shots, "mismatch")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Is it you?")).to_be_visible()
-    look("reauthenticate")
+    found["reauthenticate"] = look(page, shots, "reauthenticate")
     visit.prove()
     for name, path in PAGES.items():
         page.goto(f"{visit.url}{path}")
-        look(name)
-    assert found == {}
+        found[name] = look(page, shots, name)
+    assert {name: broken for name, broken in found.items() if broken} == {}
