@@ -28,6 +28,7 @@ from tenants.domain.account_operations import (
     change_email,
     change_profile,
 )
+from tenants.domain.company_queries import enforced_for
 from tenants.models import User
 
 get_and_post = require_http_methods(["GET", "POST"])
@@ -59,6 +60,10 @@ def email(request: HttpRequest) -> HttpResponse:
     The answer is the same whether another account has the address or not.
     """
     user = cast(User, request.user)
+    if route := enforced_for(user):
+        text = _("Your address belongs to your organisation, which signs you in with %(name)s.")
+        messages.error(request, text % {"name": route.name})
+        return HttpResponseRedirect(reverse("account-profile"))
     form = EmailForm(request.POST or None, user=user)
     if request.method == "GET" or not form.is_valid():
         return render(request, "account/email.html", {"form": form, "email": user.email})

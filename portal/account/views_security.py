@@ -23,6 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from portal.account.proof import proven
+from tenants.domain.company_queries import enforced_for
 from tenants.models import User
 
 get_and_post = require_http_methods(["GET", "POST"])
@@ -73,7 +74,8 @@ def security_of(user: User) -> Security:
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
     """How the account is secured, with a way to change each part."""
-    context = {"security": security_of(cast(User, request.user))}
+    user = cast(User, request.user)
+    context = {"security": security_of(user), "company": enforced_for(user)}
     return render(request, "account/security.html", context)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+import time_machine
 from allauth.socialaccount.models import SocialAccount
 from django.contrib.messages import get_messages
+from django.core import mail as outbox
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -19,7 +21,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from pytest_django import Settings
 
-from portal.account import openid, session
+from portal.account import openid, session, tasks
 from portal.account.outbound import AddressRefused, Session
 from portal.account.views_company import callback_address
 from portal.tests import openid_provider
@@ -567,6 +569,48 @@ def _shown(text: str, email: str) -> str:
     """The page without what differs at each load, and without the address itself."""
     lines = text.replace(email, "EMAIL").replace(email.replace("@", "%40"), "EMAIL").splitlines()
     return "\n".join(line for line in lines if "csrf" not in line)
+
+
+def test_who_came_from_the_organisation_proves_it_there(company: Company) -> None:
+    _enforce(company)
+    company.person()
+    client, _place = company.come()
+    assert client.get(reverse("account_change_password")).status_code == 200  # just signed in
+    assert (
+        "asks you to sign in with Example SSO" in client.get(reverse("mfa_index")).content.decode()
+    )
+    answer = client.get(reverse("account-email"))
+    assert "which signs you in with" in client.get(answer["Location"]).content.decode()
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=301)):
+        answer = client.get(reverse("account_change_password"))
+        assert answer["Location"].startswith(f"{reverse('login')}?again=1&next=")
+        _client, place = company.come(client, reverse("account_change_password"))
+        assert place == reverse("account_change_password")
+        assert client.get(place).status_code == 200
+
+
+def test_demand_ends_sessions_that_began_by_password(company: Company) -> None:
+    member = _member(company)
+    by_password, by_company = Client(REMOTE_ADDR="10.7.0.1"), Client()
+    by_password.post(reverse("login"), {"login": member.email, "password": PASSWORD})
+    company.person()
+    company.come(by_company)
+    exempt = _enforce(company)
+    tasks.end_sessions_beside_company_login(tenant_id=company.tenant.pk)
+    statuses = [
+        client.get(reverse("account-sessions")).status_code for client in (by_password, by_company)
+    ]
+    assert statuses == [302, 200]
+    assert exempt.pk not in company_operations.people_of_domains(tenant_id=company.tenant.pk)
+
+
+def test_forgotten_password_leads_to_the_organisation(company: Company) -> None:
+    member = _member(company)
+    _enforce(company)
+    tasks.send_password_reset(email=member.email)
+    (message,) = outbox.outbox
+    assert message.subject == "You sign in through your organisation"
+    assert "Example SSO" in message.body
 
 
 # --- settings ------------------------------------------------------------------------------------
