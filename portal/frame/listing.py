@@ -25,7 +25,10 @@ from django_tables2 import RequestConfig
 
 from portal.frame import htmx
 from portal.frame.filters import PortalFilterSet
+from portal.frame.permissions import access_of
 from portal.frame.tables import PAGE_SIZES, PortalTable
+from tenants.domain.audit import record_event
+from tenants.models import User
 
 LIST_ID: Final = "list"
 MAX_EXPORT: Final = 100_000
@@ -143,10 +146,23 @@ def _export(request: HttpRequest, table: PortalTable) -> HttpResponse:
         return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
     match = request.resolver_match
     name = slugify(match.url_name if match and match.url_name else "list")
+    _tell(request, name, total)
     day = timezone.localdate().isoformat()
     response = HttpResponse(csv_text(table), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = str(content_disposition_header(True, f"{name}-{day}.csv"))
     return response
+
+
+def _tell(request: HttpRequest, name: str, total: int) -> None:
+    """The audit trail knows what was taken away, and by whom."""
+    access = access_of(request)
+    if access is not None and isinstance(request.user, User):
+        record_event(
+            user_id=request.user.pk,
+            action="export.list",
+            tenant_ids=(access.tenant.tenant_id,),
+            details={"list": name, "rows": total, "filter": request.GET.urlencode()},
+        )
 
 
 def csv_text(table: PortalTable) -> str:

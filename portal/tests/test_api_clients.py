@@ -22,7 +22,7 @@ from devices.tests import factories
 from devices.tests.factories import Park
 from portal.benchmarks import tokens
 from portal.tests.browser.conftest import free_port
-from tenants.domain import oauth_operations
+from tenants.domain import application_operations
 from tenants.models import Application
 from tenants.permissions import ACCESS_SCOPES
 from tenants.scope import open_scope
@@ -63,7 +63,7 @@ def served(
                 allowed_scopes=READ,
                 facility_ids=[park.branches[1].facility.pk],
             )
-            secret = oauth_operations.register_application(account, actor_id=None)
+            secret = application_operations.register_application(account, actor_id=None)
             issued["service"] = tokens.issue(account, user_id=None)[0]
         port = free_port()
         log = tmp_path_factory.mktemp("web") / "web.log"

@@ -18,8 +18,8 @@ from portal.benchmarks import tokens
 from portal.enterprise.administration.application_pages import snippet
 from portal.oauth.bearer import InvalidToken, authenticate
 from tenants.domain import (
+    application_operations,
     application_queries,
-    oauth_operations,
     operations,
     operations_roles,
 )
@@ -387,7 +387,7 @@ def test_the_operation_asks_without_a_page_too(ours: Tenant, registrar: User) ->
         allowed_scopes=["readings:read"],
     )
     with open_scope(Scope((ours.pk,))), pytest.raises(NotAllowed):
-        oauth_operations.register_application(row, actor_id=registrar.pk)
+        application_operations.register_application(row, actor_id=registrar.pk)
 
 
 # --- reading ------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +22,8 @@ from django.utils.formats import date_format
 from devices.domain import operations as park_operations
 from devices.models import DeviceState
 from devices.tests import factories
-from portal.enterprise.administration import audit_export, audit_pages
+from portal.enterprise.administration import audit_export, audit_pages, words
+from portal.settings import BASE_DIR
 from tenants.domain import audit, audit_queries
 from tenants.domain.audit import Origin
 from tenants.domain.audit_queries import AuditFilter
@@ -147,6 +150,29 @@ def test_times_and_days_are_those_of_the_reader(client: Client, admin: User, our
     assert ">05:30:00</time>" in html
     assert _shown(client, since="2026-03-02", until="2026-03-02") == ["session.begin"]
     assert _shown(client, until="2026-03-01") == []
+
+
+def _codes() -> set[str]:
+    """Every code of an action that stands in the source as the argument `action`."""
+    found = set()
+    for package in ("tenants", "devices", "portal", "firmware", "billing"):
+        for path in (BASE_DIR / package).rglob("*.py"):
+            if {"tests", "migrations", "benchmarks"} & set(path.parts):
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.keyword) and node.arg == "action":
+                    found |= {
+                        part.value
+                        for part in ast.walk(node.value)
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                    }
+    return {code for code in found if re.fullmatch(r"[a-z_]+\.[a-z_]+", code)}
+
+
+def test_every_action_of_the_source_has_words() -> None:
+    codes = _codes()
+    assert len(codes) > 40
+    assert sorted(codes - words.ACTION_WORDS.keys()) == []
 
 
 def test_an_action_without_words_is_shown_as_its_code(client: Client, ours: Tenant) -> None:
@@ -416,3 +442,17 @@ async def test_the_file_streams_without_blocking_the_server() -> None:
     assert response.is_async
     body = b"".join([part async for part in response])
     assert {one["action"] for one in json.loads(body)} >= {"tenant.create", "export.audit"}
+
+
+def test_taking_a_list_as_a_file_is_told_in_the_trail(
+    client: Client, ours: Tenant, admin: User
+) -> None:
+    client.get(reverse("applications"), {"export": "csv", "state": "active"})
+    with open_scope(Scope((ours.pk,))):
+        entry = AuditEntry.objects.get(action="export.list")
+    assert (entry.actor_id, entry.address) == (admin.pk, "127.0.0.1")
+    assert entry.after == {
+        "list": "applications",
+        "rows": 0,
+        "filter": "export=csv&state=active",
+    }

@@ -23,7 +23,7 @@ from portal.tests.oauth_world import (
     world,
 )
 from tenants import oidc_keys
-from tenants.domain import oauth_operations
+from tenants.domain import application_operations
 from tenants.models import (
     AccessToken,
     Application,
@@ -78,7 +78,9 @@ def test_administrator_revokes_what_others_allowed(world: World) -> None:
 def test_deactivated_application_is_refused_everywhere(world: World) -> None:
     tokens = world.tokens()
     with open_scope(Scope((world.tenant.pk,))):
-        oauth_operations.deactivate_application(application_id=world.application.pk, actor_id=None)
+        application_operations.deactivate_application(
+            application_id=world.application.pk, actor_id=None
+        )
         assert AccessToken.objects.count() == 0
         assert RefreshToken.objects.filter(revoked__isnull=True).count() == 0
     assert not works(tokens["access_token"])

@@ -34,9 +34,7 @@ from portal.tests.oauth_world import (
 )
 from tenants import token_cache
 from tenants.domain.oauth_queries import checksum_of
-from tenants.models import (
-    Application,
-)
+from tenants.models import Application, AuditEntry
 from tenants.permissions import Permission
 from tenants.scope import Scope, open_scope
 from tenants.tests import factories
@@ -264,6 +262,36 @@ def test_revocation_is_the_applications_own(world: World) -> None:
     assert world.post("revoke", token=tokens["access_token"]).status_code == 200
     assert not works(tokens["access_token"])
     assert refresh(world, tokens["refresh_token"]).status_code == 400
+
+
+def _told(world: World) -> list[tuple[str, int | None, str]]:
+    """What the audit trail tells of tokens."""
+    with open_scope(Scope((world.tenant.pk,))):
+        entries = AuditEntry.objects.filter(action__startswith="token.").order_by("at", "id")
+        return list(entries.values_list("action", "actor", "subject_name"))
+
+
+def test_revocation_is_told_in_the_trail(world: World) -> None:
+    tokens = world.tokens()
+    world.post("revoke", token="x" * 43)
+    assert _told(world) == []
+    for _ in range(2):
+        world.post("revoke", token=tokens["refresh_token"])
+    assert _told(world) == [("token.revoke", world.user.pk, world.application.name)]
+
+
+def test_a_token_or_code_used_twice_is_told_once(world: World) -> None:
+    code = world.allow()["code"]
+    world.exchange(code)
+    for _ in range(3):
+        assert world.exchange(code).status_code == 400
+    reuse = ("token.reuse", world.user.pk, world.application.name)
+    assert _told(world) == [reuse]
+    tokens = world.tokens()
+    assert refresh(world, tokens["refresh_token"]).status_code == 200
+    for _ in range(3):
+        assert refresh(world, tokens["refresh_token"]).status_code == 400
+    assert _told(world) == [reuse, reuse]
 
 
 def test_revoked_token_is_not_brought_back_by_a_slow_look_up(world: World) -> None:

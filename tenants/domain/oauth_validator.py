@@ -24,6 +24,7 @@ from oauthlib.oauth2.rfc6749 import errors
 from oauthlib.oauth2.rfc8628.grant_types import DeviceCodeGrant
 
 from tenants import oidc_keys
+from tenants.domain import audit
 from tenants.domain.oauth_queries import checksum_of
 from tenants.models import (
     AccessToken,
@@ -96,6 +97,7 @@ class Validator(OAuth2Validator):
         if grant is None:
             return False
         if grant.used_at is not None:
+            _tell_of_reuse(client, grant.tenant_id, grant.user_id, grant.token_family)
             RefreshToken.revoke_family(grant.token_family)
             return False
         if not grant.user.is_active or not super().validate_code(
@@ -148,10 +150,30 @@ class Validator(OAuth2Validator):
         row = rows.first()
         if row is None or not row.user.is_active:
             return False
+        if row.revoked is not None:
+            _tell_of_reuse(client, row.tenant_id, row.user_id, row.token_family)
         if not super().validate_refresh_token(refresh_token, client, request, *args, **kwargs):
             return False
         request.authorization = Authorization(row.tenant_id, row.sign_on, row.token_family)
         return True
+
+    def revoke_token(
+        self, token: str, token_type_hint: str | None, request: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """End a token of the application (RFC 7009), and tell of it."""
+        condition = {"token_checksum": checksum_of(token), "application": request.client}
+        found = (
+            RefreshToken.objects.filter(**condition, revoked__isnull=True).first()
+            or AccessToken.objects.filter(**condition).first()
+        )
+        super().revoke_token(token, token_type_hint, request, *args, **kwargs)
+        if found is not None:
+            audit.record(
+                tenant_id=found.tenant_id,
+                actor_id=found.user_id,
+                action="token.revoke",
+                subject=request.client,
+            )
 
     # --- what is issued -------------------------------------------
 
@@ -304,6 +326,19 @@ class Validator(OAuth2Validator):
         """True: the page has compared."""
         del id_token_hint, scopes, claims, request
         return True
+
+
+def _tell_of_reuse(client: Any, tenant_id: int, user_id: int, token_family: UUID | None) -> None:
+    """Somebody used a code or a refresh token again: it may have been stolen.
+
+    Told once: when all that came of it has ended already, another attempt changes nothing.
+    """
+    living = {"token_family": token_family, "tenant_id": tenant_id}
+    if token_family is not None and (
+        AccessToken.objects.filter(**living).exists()
+        or RefreshToken.objects.filter(**living, revoked__isnull=True).exists()
+    ):
+        audit.record(tenant_id=tenant_id, actor_id=user_id, action="token.reuse", subject=client)
 
 
 def _authorization_of(request: Any) -> Authorization:

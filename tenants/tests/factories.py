@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from tenants.domain import (
+    application_operations,
     company_operations,
     oauth_operations,
     operations,
@@ -147,7 +148,7 @@ def application(of: Tenant, **changes: object) -> tuple[Application, str]:
         "allowed_scopes": [s for s in ACCESS_SCOPES if not (service and s in PERSONAL_SCOPES)],
     }
     made = Application(**(values | changes))
-    return made, oauth_operations.register_application(made, actor_id=None)
+    return made, application_operations.register_application(made, actor_id=None)
 
 
 def look(of: Tenant, name: str = "") -> None:

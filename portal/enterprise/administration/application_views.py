@@ -19,9 +19,9 @@ from portal.enterprise.administration import application_pages as pages
 from portal.enterprise.administration.application_forms import ApplicationForm, initial_of
 from portal.frame.listing import render_list
 from portal.frame.permissions import access_of, may, requires
-from tenants.domain import application_queries, oauth_operations
+from tenants.domain import application_operations, application_queries, oauth_operations
+from tenants.domain.application_operations import FirstParty, NoSecret
 from tenants.domain.authority import NotAllowed
-from tenants.domain.oauth_operations import FirstParty, NoSecret
 from tenants.models import Application, ApplicationKind, Consent, User
 from tenants.permissions import Permission
 
@@ -71,7 +71,7 @@ def register(request: HttpRequest) -> HttpResponse:
             **form.values(),
         )
         try:
-            secret = oauth_operations.register_application(made, actor_id=_user(request).pk)
+            secret = application_operations.register_application(made, actor_id=_user(request).pk)
         except (ValidationError, NotAllowed) as error:
             _add_errors(form, error)
         else:
@@ -92,7 +92,7 @@ def change(request: HttpRequest, *, pk: int) -> HttpResponse:
     form = ApplicationForm(data, kind=row.kind, initial=initial_of(row))
     if request.method == "POST" and form.is_valid():
         try:
-            changed = oauth_operations.change_application(
+            changed = application_operations.change_application(
                 application_id=pk, values=form.values(), actor_id=_user(request).pk
             )
         except (ValidationError, NotAllowed) as error:
@@ -110,7 +110,7 @@ def change(request: HttpRequest, *, pk: int) -> HttpResponse:
 def rotate_secret(request: HttpRequest, *, pk: int) -> HttpResponse:
     """A new secret, shown once; the old one stops working at once."""
     try:
-        secret = oauth_operations.rotate_application_secret(
+        secret = application_operations.rotate_application_secret(
             application_id=pk, actor_id=_user(request).pk
         )
     except Application.DoesNotExist:
@@ -126,7 +126,10 @@ def rotate_secret(request: HttpRequest, *, pk: int) -> HttpResponse:
 def deactivate(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Refuse the application and end its tokens."""
     return _done(
-        request, pk, oauth_operations.deactivate_application, _("The application is refused now.")
+        request,
+        pk,
+        application_operations.deactivate_application,
+        _("The application is refused now."),
     )
 
 
@@ -136,7 +139,10 @@ def deactivate(request: HttpRequest, *, pk: int) -> HttpResponse:
 def activate(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Let the application in again."""
     return _done(
-        request, pk, oauth_operations.activate_application, _("The application is let in again.")
+        request,
+        pk,
+        application_operations.activate_application,
+        _("The application is let in again."),
     )
 
 
@@ -148,7 +154,7 @@ def revoke_tokens(request: HttpRequest, *, pk: int) -> HttpResponse:
     return _done(
         request,
         pk,
-        oauth_operations.revoke_application_tokens,
+        application_operations.revoke_application_tokens,
         _("All tokens of the application are invalid now."),
     )
 

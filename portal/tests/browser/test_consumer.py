@@ -22,7 +22,7 @@ from devices.models import Facility
 from devices.tests import factories
 from portal.tests.browser.conftest import PASSWORD, Copy, eventually, free_port
 from portal.tests.browser.test_axe import _RUN_AXE
-from tenants.domain import oauth_operations
+from tenants.domain import application_operations
 from tenants.models import Application, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
@@ -84,7 +84,7 @@ def street(copy: Copy, django_db_blocker: Any) -> Iterator[Street]:
                 backchannel_logout_uri=f"{watch}/backchannel-logout",
                 allowed_scopes=["openid", "facilities:read", "readings:read"],
             )
-            secret = oauth_operations.register_application(application, actor_id=None)
+            secret = application_operations.register_application(application, actor_id=None)
         consumer = membership.user
         consumer.set_password(PASSWORD)
         consumer.save(update_fields=["password"])

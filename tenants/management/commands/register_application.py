@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tenants.domain import oauth_operations
+from tenants.domain import application_operations
 from tenants.domain.queries import all_tenant_ids
 from tenants.models import Application, ApplicationKind, Tenant
 from tenants.permissions import ACCESS_SCOPES, PERSONAL_SCOPES
@@ -60,7 +60,7 @@ class Command(BaseCommand):
         )
         try:
             with open_scope(Scope((tenant.pk,))):
-                secret = oauth_operations.register_application(application, actor_id=None)
+                secret = application_operations.register_application(application, actor_id=None)
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
         self.stdout.write(f"client_id={application.client_id}")
