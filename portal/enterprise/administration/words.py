@@ -24,6 +24,7 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "passkey.remove": _("Passkey removed"),
         "account.create": _("Account created by a company login"),
         "account.change": _("Profile changed"),
+        "email.change": _("E-mail address changed"),
         "sign_in_policy.change": _("Demand of a second factor changed"),
         "company_login.create": _("Company login set up"),
         "company_login.change": _("Company login changed"),
