@@ -289,8 +289,13 @@ def register_device(
 
 @transaction.atomic
 def rotate_secret(*, device_id: int, actor_id: int | None) -> Rotated:
-    """Give a device a new secret; the old one stops working at once."""
+    """Give a device a new secret; the old one stops working at once.
+
+    Raises TransitionError for a revoked device: it will not come back.
+    """
     device = Device.objects.select_for_update().get(pk=device_id)
+    if device.state == DeviceState.REVOKED:
+        raise TransitionError(f"device {device.serial} is revoked: register it anew instead")
     secret = DeviceSecret.draw()
     device.secret_sha256 = secret.sha256
     device.save(update_fields=["secret_sha256"])

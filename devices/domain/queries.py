@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 from django.db import connection
 
@@ -21,9 +19,6 @@ from devices.telemetry import status
 from tenants.domain.queries import Access, access_of, scope_of
 from tenants.models import User
 from tenants.scope import Scope
-
-# What a device page shows at first.
-RECENT_LINES: Final = 50
 
 
 class FacilityNotFound(Exception):  # noqa: N818 - it reads as what happened
@@ -36,7 +31,10 @@ class DeviceNotFound(Exception):  # noqa: N818 - it reads as what happened
 
 @dataclass(frozen=True, slots=True)
 class ChannelFacts:
-    """How to read a channel's integers: value = integer x resolution, in `unit`."""
+    """How to read a channel's integers: value = integer x resolution, in `unit`.
+
+    `minimum` and `maximum` are its physical limits: readings beyond are put aside.
+    """
 
     channel_id: int
     number: int
@@ -46,6 +44,8 @@ class ChannelFacts:
     unit: str
     resolution: Decimal
     in_total: bool
+    minimum: Decimal
+    maximum: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +97,11 @@ class FacilityFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class FacilitySummary:
-    """A line of the overview: devices that may connect, and how many of them are connected."""
-
-    facility: FacilityFacts
-    devices: int
-    connected: int
-    last_seen_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class FacilityDetail:
     """A facility with its devices, mains first."""
 
     facility: FacilityFacts
     devices: tuple[DeviceFacts, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceDetail:
-    """A device with its facility, its last log lines and its history, newest first."""
-
-    device: DeviceFacts
-    facility: FacilityFacts
-    log: tuple[status.LogLine, ...]
-    events: tuple[status.Event, ...]
 
 
 def access_and_scope(*, user_id: int, tenant_id: int | None = None) -> tuple[Access, Scope]:
@@ -146,30 +126,6 @@ def scope_for(*, user: User, tenant_id: int | None = None) -> Scope:
     `access_and_scope`.
     """
     return access_and_scope(user_id=user.pk, tenant_id=tenant_id)[1]
-
-
-def facilities() -> tuple[FacilitySummary, ...]:
-    """The facilities of the scope by name; three queries."""
-    rows = list(Facility.objects.all())
-    placed = list(
-        Device.objects.filter(state="active").values_list("facility_id", "id").order_by("id")
-    )
-    links = status.links(connection, [device_id for _, device_id in placed])
-    members: dict[int, list[status.Link | None]] = {row.pk: [] for row in rows}
-    for facility_id, device_id in placed:
-        members[facility_id].append(links.get(device_id))
-    return tuple(_summary(row, members[row.pk]) for row in rows)
-
-
-def _summary(row: Facility, links: Sequence[status.Link | None]) -> FacilitySummary:
-    known = [link for link in links if link is not None]
-    seen = [link.last_seen_at for link in known if link.last_seen_at is not None]
-    return FacilitySummary(
-        facility=facility_facts(row),
-        devices=len(links),
-        connected=sum(link.connected for link in known),
-        last_seen_at=max(seen, default=None),
-    )
 
 
 def facility_detail(*, facility_id: int) -> FacilityDetail:
@@ -204,18 +160,12 @@ def devices(
     return tuple(_device(row, channels[row.pk], links, cursors) for row in found)
 
 
-def device_detail(*, device_id: int, lines: int = RECENT_LINES) -> DeviceDetail:
-    """A device with everything a page shows; seven queries. Raises DeviceNotFound."""
+def device_and_facility(*, device_id: int) -> tuple[DeviceFacts, FacilityFacts]:
+    """A device and where it stands; five queries. Raises DeviceNotFound."""
     found = devices(device_ids=[device_id])
     if not found:
         raise DeviceNotFound(f"device {device_id}")
-    device = found[0]
-    return DeviceDetail(
-        device=device,
-        facility=facility_facts(Facility.objects.get(pk=device.facility_id)),
-        log=tuple(status.recent_log(connection, device_id, lines)),
-        events=tuple(status.recent_events(connection, device_id, lines)),
-    )
+    return found[0], facility_facts(Facility.objects.get(pk=found[0].facility_id))
 
 
 def facility_facts(row: Facility) -> FacilityFacts:
@@ -244,6 +194,8 @@ def _channel(row: Channel) -> ChannelFacts:
         unit=row.unit,
         resolution=row.resolution,
         in_total=row.in_total,
+        minimum=row.minimum,
+        maximum=row.maximum,
     )
 
 

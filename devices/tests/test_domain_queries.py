@@ -87,30 +87,6 @@ def test_scope_ends_with_the_membership(ours: Tenant) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_facilities_take_three_queries_whatever_their_number(
-    ours: Tenant, django_assert_num_queries: DjangoAssertNumQueries, count: int
-) -> None:
-    with open_scope(Scope((ours.pk,))):
-        kind = factories.device_type(ours)
-        made = [factories.facility(ours) for _ in range(count)]
-        for at in made:
-            for _ in range(count):
-                factories.device(at, kind)
-        with django_assert_num_queries(3):
-            found = queries.facilities()
-    assert sorted(row.facility.facility_id for row in found) == sorted(at.pk for at in made)
-    assert [(row.devices, row.connected) for row in found] == [(count, 0)] * count
-
-
-def test_facilities_count_active_devices_only(ours: Tenant) -> None:
-    with open_scope(Scope((ours.pk,))):
-        at, kind = factories.facility(ours), factories.device_type(ours)
-        for state in DeviceState:
-            factories.device(at, kind, state=state)
-        assert [row.devices for row in queries.facilities()] == [1]
-
-
-@pytest.mark.parametrize("count", [1, 3])
 def test_facility_detail_takes_five_queries_whatever_its_devices(
     ours: Tenant, django_assert_num_queries: DjangoAssertNumQueries, count: int
 ) -> None:
@@ -134,18 +110,18 @@ def test_facility_detail_lists_mains_first_and_no_revoked_device(ours: Tenant) -
     assert [device.counts_in_total for device in detail.devices] == [True, False]
 
 
-def test_device_detail_takes_seven_queries(
+def test_a_device_and_its_facility_take_five_queries(
     ours: Tenant, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with open_scope(Scope((ours.pk,))):
         at = factories.facility(ours)
         device = factories.device(at).device
         first = device.channels.get(number=0)
-        with django_assert_num_queries(7):
-            detail = queries.device_detail(device_id=device.pk)
-    assert detail.device.device_id == device.pk
-    assert detail.facility.facility_id == at.pk
-    assert detail.device.channels[0] == queries.ChannelFacts(
+        with django_assert_num_queries(5):
+            found, place = queries.device_and_facility(device_id=device.pk)
+    assert found.device_id == device.pk
+    assert place.facility_id == at.pk
+    assert found.channels[0] == queries.ChannelFacts(
         channel_id=first.pk,
         number=0,
         key="active_power",
@@ -154,8 +130,9 @@ def test_device_detail_takes_seven_queries(
         unit="W",
         resolution=Decimal("0.1"),
         in_total=True,
+        minimum=Decimal(-20_000),
+        maximum=Decimal(20_000),
     )
-    assert (detail.log, detail.events) == ((), ())
 
 
 def test_what_lies_outside_the_scope_is_not_found(ours: Tenant) -> None:
@@ -167,10 +144,10 @@ def test_what_lies_outside_the_scope_is_not_found(ours: Tenant) -> None:
         with pytest.raises(queries.FacilityNotFound):
             queries.facility_detail(facility_id=at.pk)
         with pytest.raises(queries.DeviceNotFound):
-            queries.device_detail(device_id=device.pk)
+            queries.device_and_facility(device_id=device.pk)
         assert queries.devices(device_ids=[device.pk]) == ()
     with open_scope(Scope((other.pk,), ())):
-        assert queries.facilities() == ()
+        assert queries.devices() == ()
 
 
 def test_address_stands_in_one_line(ours: Tenant) -> None:

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from django.utils.translation import gettext as _
 
 from devices.quantities import QUANTITIES
+from portal.frame.quantities import quantity as told
 
 # Lines of a chart that are drawn from the start; the others can be switched on in the legend.
 SHOWN_LINES: Final = 12
@@ -48,7 +49,9 @@ _FROM_ZERO: Final = frozenset(
         "energy_export",
     }
 )
-_PREFIXED_UNITS: Final = frozenset({"W", "var", "VA", "Wh", "varh", "A", "V", "Ah"})
+# Quantities whose ranges differ so much that they need several scales; up to this factor one does.
+_BY_RANGE: Final = frozenset({"voltage"})
+_SAME_SCALE: Final = 1.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: the sum of its sources (mostly one). `resolution` in the channel's unit.
+    """One line: the sum of its sources (mostly one). `resolution` in the channel's unit, and
+    `maximum`, the end of the range that it is rated for.
 
     `secondary`: left to the legend at first, like the phases beside their sum.
     """
@@ -70,6 +74,7 @@ class Line:
     sources: tuple[Source, ...]
     resolution: float
     secondary: bool = False
+    maximum: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class Chart:
         """What a person has to know to read the chart."""
         if self.is_register:
             return _("since the left edge")
-        return self.unit if self.unit not in _PREFIXED_UNITS | {"1"} else ""
+        return ""
 
     @property
     def left_out(self) -> int:
@@ -114,27 +119,58 @@ class Chart:
 
 
 def chart_per_quantity(lines: Iterable[tuple[str, str, Line]]) -> list[Chart]:
-    """One chart for each quantity among `lines` (quantity code, unit, line), in reading order."""
+    """One chart for each quantity among `lines` (quantity code, unit, line), in reading order.
+
+    Voltages of the mains, of photovoltaics and of batteries have a chart each: on one scale, those
+    of the mains would be a straight line.
+    """
     grouped: dict[tuple[str, str], list[Line]] = {}
     for quantity, unit, line in lines:
         grouped.setdefault((quantity, unit), []).append(line)
     known = {code: position for position, code in enumerate(_ORDER)}
-    keys = sorted(grouped, key=lambda key: known.get(key[0], len(known)))
+    parts = [
+        (quantity, unit, rated, part)
+        for quantity, unit in sorted(grouped, key=lambda key: known.get(key[0], len(known)))
+        for rated, part in _by_range(quantity, grouped[quantity, unit])
+    ]
+    repeats = _repeats([quantity for quantity, *_rest in parts])
     return [
         Chart(
             key=f"chart-{quantity.replace('_', '-')}{f'-{index}' if index else ''}",
-            title=_(QUANTITIES[quantity].name),
+            title=_title(quantity, unit, rated),
             quantity=quantity,
             unit=unit,
-            lines=tuple(sorted(grouped[quantity, unit], key=lambda line: line.secondary)),
+            lines=tuple(sorted(part, key=lambda line: line.secondary)),
         )
-        for (quantity, unit), index in zip(keys, _repeats(keys), strict=True)
+        for (quantity, unit, rated, part), index in zip(parts, repeats, strict=True)
     ]
 
 
-def _repeats(keys: Sequence[tuple[str, str]]) -> list[int]:
-    """How many of the same quantity, in another unit, come before each key."""
-    return [sum(other[0] == key[0] for other in keys[:at]) for at, key in enumerate(keys)]
+def _by_range(quantity: str, lines: Sequence[Line]) -> list[tuple[float, list[Line]]]:
+    """Lines that may share a scale, with the end of their range; 0 where all of them may."""
+    if quantity not in _BY_RANGE:
+        return [(0.0, list(lines))]
+    parts: list[tuple[float, list[Line]]] = []
+    for line in sorted(lines, key=lambda line: line.maximum):
+        if parts and line.maximum <= parts[-1][0] * _SAME_SCALE:
+            parts[-1][1].append(line)
+        else:
+            parts.append((line.maximum, [line]))
+    return parts if len(parts) > 1 else [(0.0, list(lines))]
+
+
+def _title(quantity: str, unit: str, rated: float) -> str:
+    name = _(QUANTITIES[quantity].name)
+    if not rated:
+        return name
+    return _("%(quantity)s, rated up to %(rated)s") % {
+        "quantity": name, "rated": told(rated, unit),
+    }  # fmt: skip
+
+
+def _repeats(quantities: Sequence[str]) -> list[int]:
+    """How many of the same quantity come before each."""
+    return [quantities[:at].count(quantity) for at, quantity in enumerate(quantities)]
 
 
 def browser_spec(chart: Chart) -> dict[str, Any]:
@@ -158,7 +194,6 @@ def browser_spec(chart: Chart) -> dict[str, Any]:
 
 
 def _layout(chart: Chart) -> Any:
-    prefixed = chart.unit in _PREFIXED_UNITS
     return go.Layout(
         autosize=True,
         margin={"l": 58, "r": 16, "t": 10, "b": 26},
@@ -171,14 +206,16 @@ def _layout(chart: Chart) -> Any:
             "tickformat": "%H:%M",
             "hoverformat": "%H:%M:%S",
             "zeroline": False,
+            "ticks": "outside",
+            "ticklen": 6,
+            "tickcolor": "rgba(0,0,0,0)",
         },
+        # The page brings values to the prefix that fits, and puts the unit behind them.
         yaxis={
             "fixedrange": True,
             "nticks": 5,
             "rangemode": "tozero" if chart.quantity in _FROM_ZERO else "normal",
-            "tickformat": "~s" if prefixed else "",
-            "ticksuffix": chart.unit if prefixed else "",
-            "hoverformat": ".4~s" if prefixed else "",
+            "hoverformat": "~g",
             "zeroline": True,
         },
     ).to_plotly_json()

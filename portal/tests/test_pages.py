@@ -24,7 +24,7 @@ from devices.tests.factories import Park
 from portal.charts import live as charts
 from portal.charts.theme import COLOURWAYS, templates
 from portal.charts.window import MAX_DEVICES
-from portal.enterprise.park import pages
+from portal.enterprise.park import pages_device
 from tenants.permissions import Role
 from tenants.scope import open_scope
 
@@ -235,7 +235,7 @@ def test_events_are_told_in_words(park: Park) -> None:
     at = datetime(2026, 3, 1, tzinfo=UTC)
 
     def told(kind: str, data: dict[str, Any]) -> tuple[str, str]:
-        shown = pages._event(Event(at, at, None, kind, data))
+        shown = pages_device.event(Event(at, at, None, kind, data))
         return shown["title"], shown["text"]
 
     assert told("connected", {"firmware_version": "2.4.1"}) == ("Connected", "Firmware 2.4.1")
@@ -252,8 +252,8 @@ def test_events_are_told_in_words(park: Park) -> None:
 
 def test_a_level_of_a_newer_firmware_is_shown_as_its_number() -> None:
     at = datetime(2026, 3, 1, tzinfo=UTC)
-    assert pages._log_line(LogLine(at, at, 99, "text"))["level"] == 99
-    assert pages._log_line(LogLine(at, at, LogLevel.ERROR, "text"))["level"] == "Error"
+    assert pages_device.log_line(LogLine(at, at, 99, "text"))["title"] == "99"
+    assert pages_device.log_line(LogLine(at, at, LogLevel.ERROR, "text"))["title"] == "Error"
 
 
 def test_times_on_the_page_of_a_device_are_those_of_the_facility(
@@ -261,7 +261,7 @@ def test_times_on_the_page_of_a_device_are_those_of_the_facility(
 ) -> None:
     html = get(client, "device", park.branches[0].device.pk)
     assert factories.START.hour == 12
-    assert ">13:00:00</time>" in html  # Berlin in winter
+    assert ">1 Mar, 13:00:00</time>" in html  # Berlin in winter
 
 
 # --- charts -------------------------------------------------------

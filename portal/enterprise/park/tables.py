@@ -16,9 +16,10 @@ from django.utils.translation import gettext_lazy
 from devices.domain.overview import Rank, recent_power
 from devices.models import FacilityKind
 from portal.charts import spark
+from portal.enterprise.park.figures import compared, completeness
 from portal.frame.filters import PortalFilterSet
+from portal.frame.quantities import NOTHING, energy, power
 from portal.frame.tables import PortalTable
-from portal.units import NOTHING, change, percent, readable, signed_percent
 
 _RIGHT: Final = {"th": {"class": "wl-right"}, "td": {"class": "wl-right wl-number"}}
 _STATES: Final = {
@@ -27,8 +28,6 @@ _STATES: Final = {
     Rank.INCOMPLETE: ("partly", gettext_lazy("Readings missing")),
     Rank.WELL: ("online", gettext_lazy("Online")),
 }
-# Changes below this part are not worth a word.
-_NOTABLE: Final = 0.005
 
 
 class FacilityTable(PortalTable):
@@ -78,7 +77,11 @@ class FacilityTable(PortalTable):
             "online": record.online, "devices": record.devices_active,
         }  # fmt: skip
         return format_html(
-            '<span class="wl-state" data-state="{}">{}</span><small>{}</small>', state, text, counts
+            '<span class="wl-cell"><span class="wl-state" data-state="{}">{}</span>'
+            "<small>{}</small></span>",
+            state,
+            text,
+            counts,
         )
 
     def value_rank(self, record: Any) -> str:
@@ -89,10 +92,10 @@ class FacilityTable(PortalTable):
         """Power of the loads; below, what is generated or given to the grid."""
         notes = []
         if record.generation_w and record.grid_w is not None:
-            notes.append(_("%(power)s generated") % {"power": readable(record.generation_w, "W")})
+            notes.append(_("%(power)s generated") % {"power": power(record.generation_w)})
         if record.grid_w is not None and record.grid_w < 0:
-            notes.append(_("%(power)s to the grid") % {"power": readable(-record.grid_w, "W")})
-        return _with_note(readable(record.power_w, "W"), ", ".join(notes))
+            notes.append(_("%(power)s to the grid") % {"power": power(-record.grid_w)})
+        return _with_note(power(record.power_w), ", ".join(notes))
 
     def value_power_w(self, value: float | None) -> float | None:
         """Watts."""
@@ -101,7 +104,7 @@ class FacilityTable(PortalTable):
     def render_recent(self, value: list[list[float | None]]) -> SafeString:
         """The power of the last day as a small line."""
         line = recent_power(value, now=datetime.now(UTC))
-        most = max((power for power in line if power is not None), default=None)
+        most = max((watts for watts in line if watts is not None), default=None)
         if most is None:
             return mark_safe(NOTHING)  # noqa: S308 - a constant
         return format_html(
@@ -109,14 +112,14 @@ class FacilityTable(PortalTable):
             ' aria-label="{}"><path d="{}"/></svg>',
             spark.WIDTH,
             spark.HEIGHT,
-            _("Power of the last 24 hours, up to %(most)s") % {"most": readable(most, "W")},
+            _("Power of the last 24 hours, up to %(most)s") % {"most": power(most)},
             spark.path(line),
         )
 
     def render_energy_wh(self, record: Any) -> SafeString:
         """Energy since midnight; below, against yesterday at the same time."""
         return _with_note(
-            readable(record.energy_wh, "Wh"), compared(record.energy_wh, record.energy_same_wh)
+            energy(record.energy_wh), compared(record.energy_wh, record.energy_same_wh)
         )
 
     def value_energy_wh(self, value: float | None) -> float | None:
@@ -125,7 +128,7 @@ class FacilityTable(PortalTable):
 
     def render_coverage(self, value: float) -> str:
         """The part of today that was measured."""
-        return percent(value)
+        return completeness(value)
 
     def value_coverage(self, value: float | None) -> float | None:
         """The part, 0 to 1."""
@@ -140,20 +143,10 @@ class FacilityTable(PortalTable):
         return value
 
 
-def compared(value: float | None, before: float | None) -> str:
-    """Energy against yesterday's until the same time, in words; empty when unknown."""
-    share = change(value, before)
-    if share is None:
-        return ""
-    if abs(share) < _NOTABLE:
-        return _("as yesterday")
-    if share > 9.99:
-        return _("more than ten times yesterday")
-    return _("%(change)s against yesterday") % {"change": signed_percent(share)}
-
-
 def _with_note(text: object, note: str) -> SafeString:
-    return format_html("{}<small>{}</small>", text, note) if note else format_html("{}", text)
+    if not note:
+        return format_html("{}", text)
+    return format_html('<span class="wl-cell">{}<small>{}</small></span>', text, note)
 
 
 class FacilityFilter(PortalFilterSet):

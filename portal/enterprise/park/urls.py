@@ -11,4 +11,6 @@ urlpatterns = [
     path("", consumers_to_their_home(views.overview), name="overview"),
     path("facilities/<int:pk>/", views.facility, name="facility"),
     path("devices/<int:pk>/", views.device, name="device"),
+    path("devices/<int:pk>/state/", views.change_state, name="device-state"),
+    path("devices/<int:pk>/secret/", views.rotate_secret, name="device-secret"),
 ]

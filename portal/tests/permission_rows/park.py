@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from portal.tests.permission_rows.notation import EVERY, STAFF, Area, Row
 
+_HANDS = "operator admin manager technician"
+
 # fmt: off
 AREA = Area(
     rows=(
@@ -11,6 +13,8 @@ AREA = Area(
         Row("overview",  "GET", f"{STAFF} custom", 200, 200, 302,   200,     302),  # consumers: to their home
         Row("facility",  "GET", EVERY, 200, 404, 403,   403,     302, "facility"),
         Row("device",    "GET", STAFF, 200, 404, 403,   403,     302, "device"),
+        Row("device-state",  "POST", _HANDS, 302, 404, 403, 403, 302, "device", form=lambda _: {"state": "suspended"}),
+        Row("device-secret", "POST", _HANDS, 200, 404, 403, 403, 302, "device"),
     ),
     subjects={
         "facility": lambda world: world.park.branches[0].facility.pk,

@@ -4,7 +4,7 @@
  */
 
 import { newestSum, sumLine } from "./series.js";
-import { decimalsOf, readable } from "./units.js";
+import { decimalsOf, prefixOf, readable } from "./units.js";
 
 // plotly is a classic script that defines this global before any module runs.
 const { Plotly } = globalThis;
@@ -83,23 +83,33 @@ export class LiveChart {
     this.dirty = false;
     const { layout, unit, register } = this.spec;
     let points = 0; // of all lines
-    const data = this.lines.map((line, index) => {
+    let most = 0; // of those that are shown
+    const drawn = this.lines.map((line) => {
       const { x, y } = sumLine(line.parts, from, to, MAX_POINTS);
       points += x.length;
       const base = register ? (y.find((value) => value !== null) ?? 0) : 0;
+      const values = base ? y.map((value) => (value === null ? null : value - base)) : y;
+      if (line.shown) for (const value of values) most = Math.max(most, Math.abs(value ?? 0));
+      return { x, y: values };
+    });
+    // plotly would write "10kW": values are brought to the prefix here, the unit stands apart.
+    const [factor, prefix] = prefixOf(most, unit);
+    const suffix = unit === "1" || !unit ? "" : ` ${prefix}${unit}`;
+    const data = this.lines.map((line, index) => {
+      const { x, y } = drawn[index];
       return {
         type: "scatter",
         mode: "lines",
         name: line.name,
         x: x.map((time) => time + zoneOffset),
-        y: base ? y.map((value) => (value === null ? null : value - base)) : y,
+        y: factor === 1 ? y : y.map((value) => (value === null ? null : value / factor)),
+        hovertemplate: `%{y:.5~r}${suffix}`,
         visible: line.shown,
         connectgaps: false,
         line: { color: this.#colour(index), width: 1.6 },
-        fill: this.spec.fill ? "tozeroy" : "none",
-        fillcolor: `${this.#colour(index)}1f`,
       };
     });
+    if (this.spec.fill) data.push(this.#area(data[0]));
     this.empty = points === 0;
     this.waiting.hidden = !this.empty;
     Plotly.react(
@@ -113,14 +123,39 @@ export class LiveChart {
           nticks: Math.max(3, Math.round(this.plot.clientWidth / TICK_EVERY_PX)),
           range: [from + zoneOffset, to + zoneOffset],
         },
+        yaxis: { ...layout.yaxis, ticksuffix: suffix },
       },
       CONFIG,
     );
     for (const [index, button] of this.buttons.entries()) {
-      const value = this.#shownValue(index, data[index].y, to);
+      const value = this.#shownValue(index, drawn[index].y, to);
       button.querySelector("output").textContent =
         value === null ? "–" : readable(value, unit, this.lines[index].decimals).join(" ");
     }
+  }
+
+  /** The area below a line. plotly would fill gaps, too: here it goes down to zero at their edges. */
+  #area({ x, y }) {
+    const corners = { x: [], y: [] };
+    const put = (time, value) => {
+      corners.x.push(time);
+      corners.y.push(value);
+    };
+    for (const [i, value] of y.entries()) {
+      if (value === null) continue;
+      if (i > 0 && y[i - 1] === null) put(x[i], 0);
+      put(x[i], value);
+      if (i + 1 < y.length && y[i + 1] === null) put(x[i], 0);
+    }
+    return {
+      type: "scatter",
+      mode: "lines",
+      ...corners,
+      hoverinfo: "skip",
+      line: { width: 0 },
+      fill: "tozeroy",
+      fillcolor: `${this.#colour(0)}1f`,
+    };
   }
 
   #shownValue(index, y, now) {

@@ -7,6 +7,7 @@ import { LiveChart } from "./chart.js";
 import { RunningMedian, ServerClock } from "./clock.js";
 import { LiveConnection, NOT_SIGNED_IN } from "./connection.js";
 import { Fills } from "./fills.js";
+import { showFlow } from "./flow.js";
 import { decodeData } from "./protocol.js";
 import { BACKFILL, FILL, LINK, LIVE, parseRecords } from "./records.js";
 import { Sequences } from "./sequences.js";
@@ -178,14 +179,26 @@ function notice(text, reload) {
   element.hidden = false;
 }
 
+/** The newest sum of the channels `device/channel`; with `-` before it a channel is subtracted. */
+function latestOf(keys, now) {
+  const names = keys.split(" ");
+  const sum = (wanted) =>
+    wanted.length === 0
+      ? 0
+      : newestSum(wanted.map((name) => channels.get(name)?.series), now);
+  const plus = sum(names.filter((name) => !name.startsWith("-")));
+  const minus = sum(names.filter((name) => name.startsWith("-")).map((name) => name.slice(1)));
+  const { unit, decimals } = channels.get(names[0].replace("-", "")) ?? {};
+  return { value: plus === null || minus === null ? null : plus - minus, unit, decimals };
+}
+
 function showNumbers(now) {
   for (const element of document.querySelectorAll("[data-latest]")) {
-    const parts = element.dataset.latest.split(" ").map((key) => channels.get(key));
-    const value = newestSum(parts.map((part) => part?.series), now);
-    const { unit, decimals } = parts[0] ?? {};
+    const { value, unit, decimals } = latestOf(element.dataset.latest, now);
     const text = value === null ? "–" : readable(value, unit, decimals).join(" ");
     if (element.textContent !== text) element.textContent = text;
   }
+  showFlow((keys) => latestOf(keys, now));
   for (const element of document.querySelectorAll("[data-sum]")) {
     const chart = charts.find((one) => one.spec.key === element.dataset.sum);
     const value = chart?.latest(0, now) ?? null;

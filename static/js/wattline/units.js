@@ -33,6 +33,12 @@ function digitsOf(scaled) {
   return Math.abs(scaled) < 100 ? 1 : 0;
 }
 
+/** Factor and prefix by which a value of this size is read in `unit`, e.g. `[1000, "k"]`. */
+export function prefixOf(size, unit) {
+  if (!PREFIXED.has(unit) || size < (PLAIN_UP_TO[unit] ?? 1e3)) return [1, ""];
+  return KILO_AND_UP.find(([factor]) => size >= factor);
+}
+
 /** `value` split into number and unit, e.g. `["1.24", "kW"]`. */
 export function readable(value, unit, decimals = 2) {
   let scaled = value;
