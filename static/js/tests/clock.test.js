@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { RunningMedian, ServerClock } from "../wattline/clock.js";
 import { timeOfDay, zoneOffsetMs } from "../wattline/zone.js";
-import { decimalsOf, readable } from "../wattline/units.js";
+import { decimalsOf, prefixOf, readable } from "../wattline/units.js";
 
 const HOUR = 3_600_000;
 
@@ -63,10 +63,18 @@ test("values are shown with a prefix where a person would", () => {
   assert.deepEqual(readable(-312, "W", 0), ["−312", "W"]);
   assert.deepEqual(readable(-0.001, "W", 1), ["0.0", "W"]);
   assert.deepEqual(readable(2_345_678, "Wh"), ["2.35", "MWh"]);
-  assert.deepEqual(readable(1234.5, "V", 1), ["1234.5", "V"]);
+  assert.deepEqual(readable(1234.5, "V", 1), ["1,234.5", "V"]);
   assert.deepEqual(readable(0.98, "1", 2), ["0.98", ""]);
   assert.deepEqual(readable(50.01, "Hz", 2), ["50.01", "Hz"]);
-  assert.deepEqual(readable(12_345, "°C", 1), ["12345.0", "°C"]);
+  assert.deepEqual(readable(12_345, "°C", 1), ["12,345.0", "°C"]);
+});
+
+test("an axis takes the prefix of its largest value", () => {
+  assert.deepEqual(prefixOf(999, "W"), [1, ""]);
+  assert.deepEqual(prefixOf(12_000, "W"), [1e3, "k"]);
+  assert.deepEqual(prefixOf(2e6, "Wh"), [1e6, "M"]);
+  assert.deepEqual(prefixOf(1_200, "V"), [1, ""]);
+  assert.deepEqual(prefixOf(12_000, "°C"), [1, ""]);
 });
 
 test("a resolution tells the decimals", () => {
