@@ -47,12 +47,18 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """What the list's template shows beside table and filters."""
+    """What the list's template shows beside table and filters.
+
+    `filtered`: the search or a filter is used, `narrowed`: a filter. `more`: there are filters
+    beside the search.
+    """
 
     total: int
     first: int
     last: int
     filtered: bool
+    narrowed: bool
+    more: bool
     sort: str
     sizes: tuple[Size, ...]
     export: str
@@ -111,11 +117,14 @@ def _describe(
     request: HttpRequest, table: PortalTable, filterset: PortalFilterSet | None, per_page: int
 ) -> List:
     names = set(filterset.filters) if filterset else set()
+    used = {name for name, value in request.GET.items() if value} & names
     return List(
         total=table.paginator.count,
         first=table.page.start_index(),
         last=table.page.end_index(),
-        filtered=any(value for name, value in request.GET.items() if name in names),
+        filtered=bool(used),
+        narrowed=bool(used - {"q"}),
+        more=bool(names - {"q"}),
         sort=request.GET.get("sort", ""),
         sizes=tuple(
             Size(size, _query(request, per_page=str(size)), size == per_page) for size in PAGE_SIZES

@@ -15,3 +15,13 @@ for (const [name, busy] of [
     event.detail.target?.setAttribute("aria-busy", busy);
   });
 }
+
+// Filters take a phone's whole screen: there they are folded until one is used or asked for.
+const phone = matchMedia("(width < 700px)");
+function fold() {
+  for (const more of document.querySelectorAll("[data-filter-more]")) {
+    more.open = !phone.matches || "narrowed" in more.dataset;
+  }
+}
+phone.addEventListener("change", fold);
+fold();
