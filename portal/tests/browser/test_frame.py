@@ -245,6 +245,21 @@ def test_list_is_cards_on_a_phone(visit: Visit) -> None:
     assert label == '"Power"'
 
 
+def test_filters_are_folded_on_a_phone_until_one_is_used(visit: Visit) -> None:
+    page = visit.page
+    page.set_viewport_size(PHONE)
+    visit.open("/people/")
+    role = page.get_by_label("Role", exact=True)
+    expect(role).to_be_hidden()
+    page.get_by_text("Filters", exact=True).click()
+    role.select_option("analyst")
+    expect(page.locator("#list-count")).to_have_text("1–25 of 30")
+    page.reload()
+    expect(role).to_be_visible()
+    page.set_viewport_size(DESK)
+    expect(page.get_by_text("Filters", exact=True)).to_be_hidden()
+
+
 # --- dialogs and toasts ----------------------------------------------
 
 
