@@ -130,7 +130,7 @@ class LoadForm:
 
 
 def facility_rows() -> QuerySet[Facility]:
-    """The facilities by name: `device_count` (active), `online_count` of them, `parent_name`."""
+    """The facilities by name with their parents; `device_count` (active), `online_count`."""
     active = (
         Device.objects.filter(facility=OuterRef("pk"), state=DeviceState.ACTIVE)
         .order_by()
@@ -138,26 +138,47 @@ def facility_rows() -> QuerySet[Facility]:
         .annotate(count=Count("pk"))
         .values("count")
     )
-    return Facility.objects.annotate(
-        device_count=Coalesce(Subquery(active, output_field=IntegerField()), 0),
-        online_count=status.devices_connected(F("pk")),  # type: ignore[arg-type]
-        parent_name=F("parent__name"),
-    ).order_by("name", "pk")
+    return (
+        Facility.objects.select_related("parent")
+        .annotate(
+            device_count=Coalesce(Subquery(active, output_field=IntegerField()), 0),
+            online_count=status.devices_connected(F("pk")),  # type: ignore[arg-type]
+        )
+        .order_by("name", "pk")
+    )
 
 
 def device_rows() -> QuerySet[Device]:
-    """The devices in every state by name, with facility and type names and how they are linked.
+    """The devices in every state by name, with facility and type, and how they are linked.
 
-    Annotations: `facility_name`, `type_name`, `connected`, `last_seen_at`, `firmware_version`.
+    Annotations: `connected`, `last_seen_at`, `firmware_version`. Facility and type are related rows
+    and no annotations, so that counting the list joins nothing.
     """
-    return Device.objects.annotate(
-        facility_name=F("facility__name"),
-        zone=F("facility__time_zone"),
-        type_name=F("device_type__name"),
-        connected=status.connected(F("pk")),  # type: ignore[arg-type]
-        last_seen_at=status.last_seen_at(F("pk")),  # type: ignore[arg-type]
-        firmware_version=status.firmware_version(F("pk")),  # type: ignore[arg-type]
-    ).order_by("name", "pk")
+    return (
+        Device.objects.select_related("facility", "device_type")
+        .only(
+            *("facility_id", "device_type_id", "serial", "name", "placement", "state"),
+            *("facility__name", "facility__time_zone", "device_type__name"),
+        )
+        .annotate(
+            connected=status.connected(F("pk")),  # type: ignore[arg-type]
+            last_seen_at=status.last_seen_at(F("pk")),  # type: ignore[arg-type]
+            firmware_version=status.firmware_version(F("pk")),  # type: ignore[arg-type]
+        )
+        .order_by("name", "pk")
+    )
+
+
+def active_devices(*, connected: bool | None = None) -> QuerySet[Device]:
+    """For a query set of facilities: their active devices, perhaps those that are (not) connected.
+
+    As `Exists(…)` it stops at the first that it finds, where a comparison of counts looks at all.
+    """
+    rows = Device.objects.filter(facility=OuterRef("pk"), state=DeviceState.ACTIVE)
+    if connected is None:
+        return rows
+    linked = rows.annotate(connected=status.connected(F("pk")))  # type: ignore[arg-type]
+    return linked.filter(connected=True) if connected else linked.exclude(connected=True)
 
 
 def device_type_rows() -> QuerySet[DeviceType]:

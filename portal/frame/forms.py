@@ -6,13 +6,17 @@ Every form of the project is rendered so (`FORM_RENDERER`); the templates are in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from django import forms
 from django.forms.boundfield import BoundField
 from django.forms.renderers import TemplatesSetting
+from django.forms.utils import flatatt
 from django.utils.functional import Promise
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 
 class PortalRenderer(TemplatesSetting):
@@ -20,6 +24,44 @@ class PortalRenderer(TemplatesSetting):
 
     form_template_name = "django/forms/div.html"
     field_template_name = "django/forms/field.html"
+
+
+class LongSelect(forms.Select):
+    """A choice of hundreds: the options are written at once, where Django renders a template for
+    each of them (a millisecond for every ten).
+    """
+
+    def render(
+        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None
+    ) -> SafeString:
+        """The element with its options, those of a group below its name."""
+        del renderer
+        attributes = self._attributes(name, attrs)
+        chosen = {str(one) for one in self.format_value(value)}
+        parts = [
+            format_html('<optgroup label="{}">{}</optgroup>', group, _options(entries, chosen))
+            if isinstance(entries, (list, tuple))
+            else _options([(group, entries)], chosen)
+            for group, entries in self.choices
+        ]
+        return format_html("<select{}>{}</select>", attributes, mark_safe("".join(parts)))  # noqa: S308
+
+    def _attributes(self, name: str, attrs: dict[str, Any] | None) -> SafeString:
+        return flatatt({"name": name, **self.build_attrs(self.attrs, attrs)})
+
+
+def _options(entries: Iterable[tuple[Any, Any]], chosen: set[str]) -> SafeString:
+    return format_html_join(
+        "",
+        '<option value="{}"{}>{}</option>',
+        (
+            ("" if value is None else value, _SELECTED if str(value) in chosen else "", label)
+            for value, label in entries
+        ),
+    )
+
+
+_SELECTED: Final = mark_safe(" selected")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters
-from django.db.models import F, QuerySet
+from django.db.models import Exists, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from devices.domain import claims_queries
+from devices.domain import claims_queries, registry_queries
 from devices.models import DeviceState, DeviceType, Facility, FacilityKind, Outcome, Placement
 from portal.enterprise.registry import texts
 from portal.frame.filters import PortalFilterSet
+from portal.frame.forms import LongSelect
 
 WITH_ALL = "all"
 WITH_SOME = "some"
@@ -22,7 +23,7 @@ WITHOUT = "none"
 def _facilities(request: HttpRequest | None) -> QuerySet[Facility]:
     """Asked for with each request: what it finds depends on the scope."""
     del request
-    return Facility.objects.order_by("name", "pk")
+    return Facility.objects.only("name").order_by("name", "pk")
 
 
 def _types(request: HttpRequest | None) -> QuerySet[DeviceType]:
@@ -52,13 +53,15 @@ class FacilityFilter(PortalFilterSet):
     def by_link(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Those whose active devices are all connected, or not, or that have none."""
         del name
+        offline = Exists(registry_queries.active_devices(connected=False))
+        some = Exists(registry_queries.active_devices())
         match value:
             case "all":
-                return rows.filter(device_count__gt=0, online_count=F("device_count"))
+                return rows.filter(some, ~offline)
             case "some":
-                return rows.filter(online_count__lt=F("device_count"))
+                return rows.filter(offline)
             case _:
-                return rows.filter(device_count=0)
+                return rows.filter(~some)
 
 
 class DeviceFilter(PortalFilterSet):
@@ -67,10 +70,10 @@ class DeviceFilter(PortalFilterSet):
     search_fields = ("name", "serial", "facility__name")
 
     facility = django_filters.ModelChoiceFilter(
-        label=_("Facility"), queryset=_facilities, empty_label=_("All")
+        label=_("Facility"), queryset=_facilities, empty_label=_("All"), widget=LongSelect
     )
     device_type = django_filters.ModelChoiceFilter(
-        label=_("Type"), queryset=_types, empty_label=_("All")
+        label=_("Type"), queryset=_types, empty_label=_("All"), widget=LongSelect
     )
     state = django_filters.ChoiceFilter(
         label=_("State"), choices=DeviceState.choices, empty_label=_("All")

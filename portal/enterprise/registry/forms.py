@@ -22,7 +22,7 @@ from devices.domain.operations import Address
 from devices.domain.registry_operations import DeviceValues, FacilityValues
 from devices.domain.registry_queries import Choice, DeviceForm, FacilityForm
 from devices.models import DeviceState, FacilityKind, LoadCategory, Placement
-from portal.frame.forms import FieldGroup, GroupedForm
+from portal.frame.forms import FieldGroup, GroupedForm, LongSelect
 
 _SALT: Final = "registry.based_on"
 EMPTY: Final = ("", "—")
@@ -50,6 +50,8 @@ def add_errors(form: forms.BaseForm, error: ValidationError) -> None:
 
 class PickerField(forms.TypedChoiceField):
     """A choice of an id, or of text, that can be searched (`combobox.js`)."""
+
+    widget = LongSelect
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("coerce", int)

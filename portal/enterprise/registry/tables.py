@@ -29,7 +29,9 @@ class FacilityTable(PortalTable):
     empty_body = gettext_lazy("Facilities are the places that devices measure in.")
 
     name = columns.Column(verbose_name=gettext_lazy("Name"))
-    parent_name = columns.Column(verbose_name=gettext_lazy("Part of"), attrs=_ROOMY)
+    parent = columns.Column(
+        accessor="parent__name", verbose_name=gettext_lazy("Part of"), attrs=_ROOMY
+    )
     kind = BadgeColumn(verbose_name=gettext_lazy("Kind"), labels=texts.FACILITY_KINDS)
     city = columns.Column(verbose_name=gettext_lazy("Place"), empty_values=())
     time_zone = columns.Column(verbose_name=gettext_lazy("Time zone"), attrs=_ROOMY)
@@ -97,8 +99,10 @@ class DeviceTable(PortalTable):
     name = columns.Column(verbose_name=gettext_lazy("Name"))
     # Shown below the name, a column of its own in the export.
     serial = columns.Column(verbose_name=gettext_lazy("Serial"), visible=False)
-    facility_name = columns.Column(verbose_name=gettext_lazy("Facility"))
-    type_name = columns.Column(verbose_name=gettext_lazy("Type"), attrs=_ROOMY)
+    facility = columns.Column(accessor="facility__name", verbose_name=gettext_lazy("Facility"))
+    device_type = columns.Column(
+        accessor="device_type__name", verbose_name=gettext_lazy("Type"), attrs=_ROOMY
+    )
     placement = columns.Column(verbose_name=gettext_lazy("Placement"), visible=False)
     state = BadgeColumn(
         verbose_name=gettext_lazy("State"), labels=texts.STATES, tones=texts.STATE_TONES
@@ -123,20 +127,20 @@ class DeviceTable(PortalTable):
         """The name alone."""
         return value
 
-    def render_facility_name(self, value: str, record: Device) -> str:
+    def render_facility(self, value: str, record: Device) -> str:
         """The way to the facility's page."""
         url = reverse("facility", args=[record.facility_id])
         return format_html('<a href="{}">{}</a>', url, value)
 
-    def value_facility_name(self, value: str) -> str:
+    def value_facility(self, value: str) -> str:
         """The name alone."""
         return value
 
-    def render_type_name(self, value: str, record: Device) -> str:
+    def render_device_type(self, value: str, record: Device) -> str:
         """What it is and where it measures."""
         return format_html("{}<small>{}</small>", value, texts.PLACEMENTS[record.placement])
 
-    def value_type_name(self, value: str) -> str:
+    def value_device_type(self, value: str) -> str:
         """The type alone."""
         return value
 
@@ -157,7 +161,7 @@ class DeviceTable(PortalTable):
 
     def render_last_seen_at(self, value: datetime, record: Any) -> str:
         """How long ago."""
-        return texts.ago(value, record.zone, now=datetime.now(UTC))
+        return texts.ago(value, record.facility.time_zone, now=datetime.now(UTC))
 
     def value_last_seen_at(self, value: datetime | None) -> str:
         """For programs."""
