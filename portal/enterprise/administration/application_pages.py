@@ -127,7 +127,6 @@ def detail(found: ApplicationDetail, *, may_change: bool) -> dict[str, Any]:
         "snippet": snippet(row),
         "may_change": may_change and not row.skip_authorization,
         "may_stop": may_change,
-        "history": f"{reverse('audit')}?subject=tenants.application:{row.pk}",
     }
 
 

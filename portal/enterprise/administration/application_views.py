@@ -200,7 +200,7 @@ def _refused(request: HttpRequest, pk: int, error: Exception) -> HttpResponse:
 def _page(request: HttpRequest, pk: int, *, secret: str = "") -> HttpResponse:
     change = may(request, Permission.APPLICATIONS_CHANGE)
     context = pages.detail(_found(pk), may_change=change)
-    context |= {"secret": secret, "may_see_history": may(request, Permission.AUDIT_VIEW)}
+    context["secret"] = secret
     return render(request, f"{_FOLDER}/application.html", context)
 
 

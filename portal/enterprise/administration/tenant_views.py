@@ -130,7 +130,6 @@ def tenant(request: HttpRequest, *, pk: int) -> HttpResponse:
         "may_change": change,
         "may_add": change and node.kind != TenantKind.CLIENT and not node.suspended,
         "may_suspend": change and _is_below(request, node),
-        "history": _history(request, node),
     }
     return render(request, f"{_FOLDER}/tenant.html", context)
 
@@ -253,12 +252,6 @@ def _is_below(request: HttpRequest, node: Node) -> bool:
     access = access_of(request)
     assert access is not None
     return node.tenant_id != access.membership.tenant.tenant_id and node.parent_id is not None
-
-
-def _history(request: HttpRequest, node: Node) -> str:
-    if not may(request, Permission.AUDIT_VIEW):
-        return ""
-    return f"?subject=tenants.tenant:{node.tenant_id}"
 
 
 def _form_page(request: HttpRequest, form: forms.Form, found: Tree, **context: Any) -> HttpResponse:

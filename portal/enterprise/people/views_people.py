@@ -204,4 +204,6 @@ def _page(request: HttpRequest, detail: reading.PersonDetail, **context: Any) ->
         context["role_form"] = forms.RoleForm(initial=initial, roles=choices)
     context["person"] = pages.person(detail)
     context["may_see_audit"] = may(request, Permission.AUDIT_VIEW)
+    myself = isinstance(request.user, User) and detail.membership.user_id == request.user.pk
+    context["may_impersonate"] = may(request, Permission.MEMBERS_IMPERSONATE) and not myself
     return render(request, "enterprise/people/person.html", context)

@@ -6,10 +6,14 @@ from datetime import datetime
 
 from django import template
 from django.core.paginator import Page
+from django.template import Context
+from django.urls import reverse
 from django.utils.html import format_html
 
 from portal.frame import quantities
+from portal.frame.permissions import may
 from portal.frame.quantities import Number
+from tenants.permissions import Permission
 
 register = template.Library()
 
@@ -80,3 +84,12 @@ def page_numbers(page: Page[object]) -> list[int | None]:
     """The numbers that a pager shows; None where some are left out."""
     shown = page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
     return [number if isinstance(number, int) else None for number in shown]
+
+
+@register.inclusion_tag("components/history_link.html", takes_context=True)
+def history_link(context: Context, label: str, key: int) -> dict[str, object]:
+    """The way to the audit log of one object, `{% history_link "devices.device" device.pk %}`, for
+    whoever may see it.
+    """
+    shown = may(context["request"], Permission.AUDIT_VIEW)
+    return {"url": f"{reverse('audit')}?subject={label}:{key}" if shown else ""}
