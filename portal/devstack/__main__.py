@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from portal.devstack import checks, languages
+from portal.devstack import checks, frontend, languages
 from portal.devstack.errors import SetupError
-from portal.devstack.frontend import copy_vendor_files
 from portal.devstack.home import Home, current, explain_os_error
 from portal.devstack.keeper import keep
 from portal.devstack.lease import running, set_persistent, stop
@@ -54,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "lint": (_lint, "run the checks that only read files"),
         "format": (_format, "format code and templates"),
         "messages": (_messages, "bring the catalogues of translations to the texts"),
-        "vendor": (_vendor, "copy the front-end files that pages use to static/vendor"),
+        "vendor": (_vendor, "make the files under static/vendor and the binary catalogues"),
         "servers": (_servers, "bring PostgreSQL and Redis up and leave them running"),
         "stop": (_stop, "stop PostgreSQL and Redis"),
         "status": (_status, "say what runs"),
@@ -98,7 +97,8 @@ def _format(_options: argparse.Namespace) -> int:
 
 
 def _vendor(_options: argparse.Namespace) -> int:
-    copy_vendor_files()
+    frontend.make_files()
+    languages.compile_all()
     return 0
 
 

@@ -63,8 +63,13 @@ def ensure(home: Home, say: Say) -> None:
             say("installing front-end packages")
             _install(home)
             write_atomic(stamp, wanted, 0o644)
-        copy_vendor_files()
-        make_sprite()
+        make_files()
+
+
+def make_files() -> None:
+    """Everything under static/vendor, from the packages that npm has installed."""
+    copy_vendor_files()
+    make_sprite()
 
 
 def _fingerprint() -> str:

@@ -17,7 +17,7 @@ from typing import Final
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract
 from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po, write_po
+from babel.messages.pofile import PoFileError, read_po, write_po
 
 from portal import env
 from portal.devstack.errors import SetupError
@@ -206,7 +206,7 @@ def _read(code: str) -> Catalog:
     try:
         with path.open("rb") as file:
             return read_po(file, locale=code, abort_invalid=True)
-    except (ValueError, UnicodeDecodeError) as error:
+    except (PoFileError, ValueError) as error:
         raise SetupError(f"{path} is no catalogue: {error}") from error
 
 
