@@ -188,13 +188,13 @@ MFA_RECOVERY_CODE_DIGITS = 10
 # A login page asks for the options of a passkey once; many people may share one address.
 MFA_RATE_LIMITS = {"webauthn_login": "120/m/ip"}
 MFA_FORMS = {
-    "authenticate": "portal.account.forms.CodeForm",
-    "authenticate_webauthn": "portal.account.forms.SecondFactorPasskeyForm",
-    "reauthenticate_webauthn": "portal.account.forms.ReauthenticationPasskeyForm",
-    "reauthenticate": "portal.account.forms.ReauthenticationCodeForm",
-    "activate_totp": "portal.account.forms.ActivateAppForm",
-    "add_webauthn": "portal.account.forms.AddPasskeyForm",
-    "edit_webauthn": "portal.account.forms.RenamePasskeyForm",
+    "authenticate": "portal.account.forms_factors.CodeForm",
+    "authenticate_webauthn": "portal.account.forms_factors.SecondFactorPasskeyForm",
+    "reauthenticate_webauthn": "portal.account.forms_factors.ReauthenticationPasskeyForm",
+    "reauthenticate": "portal.account.forms_factors.ReauthenticationCodeForm",
+    "activate_totp": "portal.account.forms_factors.ActivateAppForm",
+    "add_webauthn": "portal.account.forms_factors.AddPasskeyForm",
+    "edit_webauthn": "portal.account.forms_factors.RenamePasskeyForm",
 }
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 5

@@ -17,7 +17,8 @@ from django.utils.http import urlsafe_base64_encode
 from portal.account import dns, session
 from portal.tasks import send_mail
 from tenants.domain import audit
-from tenants.domain.company_operations import RecordMissing, check_domain, people_of_domains
+from tenants.domain.company_domains import RecordMissing, check_domain
+from tenants.domain.company_operations import people_of_domains
 from tenants.domain.company_queries import below, enforced_for
 from tenants.domain.queries import all_tenant_ids
 from tenants.models import AuditChannel, CompanyDomain, Membership, User

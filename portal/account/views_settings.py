@@ -33,6 +33,7 @@ from portal.account.tasks import (
 )
 from portal.account.views_company import callback_address
 from portal.frame.permissions import access_of, requires
+from tenants.domain import company_domains as domains
 from tenants.domain import company_operations as operations
 from tenants.domain.authority import NotAllowed, UnknownRole
 from tenants.domain.company_queries import Settings, needs_second_factor, sign_in_settings
@@ -186,7 +187,7 @@ def add_domain(request: HttpRequest) -> HttpResponse:
     form, tenant_id = DomainForm(request.POST), _tenant(request)
     if form.is_valid():
         try:
-            operations.add_domain(
+            domains.add_domain(
                 tenant_id=tenant_id, domain=form.cleaned_data["domain"], actor_id=_actor(request)
             )
         except CompanyLogin.DoesNotExist:
@@ -203,7 +204,7 @@ def add_domain(request: HttpRequest) -> HttpResponse:
 def check_domain(request: HttpRequest, pk: int) -> HttpResponse:
     """Look for the record of a domain."""
     try:
-        domain = operations.check_domain(
+        domain = domains.check_domain(
             tenant_id=_tenant(request),
             domain_id=pk,
             look_up=dns.texts,
@@ -212,10 +213,10 @@ def check_domain(request: HttpRequest, pk: int) -> HttpResponse:
         )
     except CompanyDomain.DoesNotExist:
         raise Http404 from None
-    except operations.RecordMissing:
+    except domains.RecordMissing:
         text = _("The record is not there yet. It can take up to an hour to be seen everywhere.")
         messages.warning(request, text)
-    except operations.DomainTaken:
+    except domains.DomainTaken:
         messages.error(request, _("Another tenant has proven this domain already."))
     except dns.DnsUnavailable as error:
         messages.error(request, str(error))
@@ -231,7 +232,7 @@ def check_domain(request: HttpRequest, pk: int) -> HttpResponse:
 def remove_domain(request: HttpRequest, pk: int) -> HttpResponse:
     """Remove a domain."""
     try:
-        operations.remove_domain(tenant_id=_tenant(request), domain_id=pk, actor_id=_actor(request))
+        domains.remove_domain(tenant_id=_tenant(request), domain_id=pk, actor_id=_actor(request))
     except CompanyDomain.DoesNotExist:
         raise Http404 from None
     except operations.NotReady as error:

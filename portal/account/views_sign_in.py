@@ -37,8 +37,8 @@ from portal.account.forms import (
     AddressForm,
     PasswordForm,
     ReauthenticationPasswordForm,
-    SignInPasskeyForm,
 )
+from portal.account.forms_factors import SignInPasskeyForm
 from portal.account.next_page import next_page
 from portal.oauth import session as sign_on
 from portal.oauth.authorize import allow_form_to, redirect_of

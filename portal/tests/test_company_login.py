@@ -26,7 +26,7 @@ from portal.account.outbound import AddressRefused, Session
 from portal.account.views_company import callback_address
 from portal.tests import openid_provider
 from portal.tests.openid_provider import CLIENT_ID, CLIENT_SECRET, Claims, Provider
-from tenants.domain import company_operations, company_queries, operations
+from tenants.domain import company_domains, company_operations, company_queries, operations
 from tenants.domain.company_operations import LoginDraft
 from tenants.models import AuditEntry, CompanyDomain, CompanyLogin, Membership, Tenant, User
 from tenants.permissions import Role
@@ -123,9 +123,9 @@ def _company(provider: Provider, parent: Tenant | None = None, **changes: Any) -
 
 
 def _prove(tenant: Tenant, domain: str) -> CompanyDomain:
-    added = company_operations.add_domain(tenant_id=tenant.pk, domain=domain, actor_id=None)
+    added = company_domains.add_domain(tenant_id=tenant.pk, domain=domain, actor_id=None)
     facts = company_queries.domain_facts(added)
-    return company_operations.check_domain(
+    return company_domains.check_domain(
         tenant_id=tenant.pk,
         domain_id=added.pk,
         look_up=lambda name: [facts.record_value] if name == facts.record_name else [],

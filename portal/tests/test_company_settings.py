@@ -19,9 +19,10 @@ from pytest_django import Settings
 from portal.account import dns, tasks
 from portal.tests import name_server
 from portal.tests.name_server import NameServer
-from tenants.domain import company_operations, company_queries
+from tenants.domain import company_domains, company_operations, company_queries
 from tenants.domain.authority import NotAllowed
-from tenants.domain.company_operations import GRACE, DomainTaken, LoginDraft, NotReady
+from tenants.domain.company_domains import GRACE, DomainTaken
+from tenants.domain.company_operations import LoginDraft, NotReady
 from tenants.models import AuditEntry, CompanyDomain, CompanyLogin, SecondFactor, Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
@@ -216,7 +217,7 @@ def test_name_server_that_does_not_answer_is_told(world: World, names: NameServe
 def test_what_is_no_domain_is_refused(world: World, domain: str) -> None:
     world.post("company-login", _form())
     with open_scope(world.scope), pytest.raises(ValidationError):
-        company_operations.add_domain(
+        company_domains.add_domain(
             tenant_id=world.tenant.pk, domain=domain, actor_id=world.admin.pk
         )
 
@@ -232,7 +233,7 @@ def _found(domain: CompanyDomain) -> Callable[[str], list[str]]:
 
 
 def _check(world: World, look_up: Callable[[str], list[str]], now: datetime = NOW) -> CompanyDomain:
-    return company_operations.check_domain(
+    return company_domains.check_domain(
         tenant_id=world.tenant.pk,
         domain_id=world.domain().pk,
         look_up=look_up,
@@ -247,10 +248,8 @@ def test_domain_counts_for_one_tenant(world: World) -> None:
     other = factories.tenant()
     with open_scope(Scope((other.pk,))):
         factories.company_login(other)
-        theirs = company_operations.add_domain(
-            tenant_id=other.pk, domain="example.org", actor_id=None
-        )
-        company_operations.check_domain(
+        theirs = company_domains.add_domain(tenant_id=other.pk, domain="example.org", actor_id=None)
+        company_domains.check_domain(
             tenant_id=other.pk,
             domain_id=theirs.pk,
             look_up=_found(theirs),
@@ -270,7 +269,7 @@ def test_domain_lapses_when_its_record_is_gone_for_days(world: World, names: Nam
     with open_scope(world.scope):
         _check(world, _found(world.domain()))
         for age, counts in ((timedelta(0), True), (GRACE, False)):
-            with pytest.raises(company_operations.RecordMissing):
+            with pytest.raises(company_domains.RecordMissing):
                 _check(world, lambda _name: [], NOW + timedelta(days=1) + age)
             assert (world.domain().verified_at is not None) is counts
     assert company_queries.route_of(email="x@example.org") is None
@@ -281,12 +280,12 @@ def test_record_that_is_back_in_time_is_forgiven(world: World) -> None:
     world.post("company-domain-add", {"domain": "example.org"})
     with open_scope(world.scope):
         _check(world, _found(world.domain()))
-        with pytest.raises(company_operations.RecordMissing):
+        with pytest.raises(company_domains.RecordMissing):
             _check(world, lambda _name: [], NOW + timedelta(days=1))
         _check(world, _found(world.domain()), NOW + timedelta(days=2))
-        with pytest.raises(company_operations.RecordMissing):
+        with pytest.raises(company_domains.RecordMissing):
             _check(world, lambda _name: [], NOW + timedelta(days=3))
-        with pytest.raises(company_operations.RecordMissing):
+        with pytest.raises(company_domains.RecordMissing):
             _check(world, lambda _name: [], NOW + timedelta(days=9))
     assert world.domain().verified_at is not None
 
@@ -339,7 +338,7 @@ def test_login_is_demanded_once_it_is_known_to_work(world: World) -> None:
                 tenant_id=world.tenant.pk, draft=_draft(is_active=False), actor_id=None
             )
         with pytest.raises(NotReady):
-            company_operations.remove_domain(
+            company_domains.remove_domain(
                 tenant_id=world.tenant.pk, domain_id=world.domain().pk, actor_id=None
             )
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from tenants.domain import (
     application_operations,
+    company_domains,
     company_operations,
     oauth_operations,
     operations,
@@ -130,7 +131,7 @@ def company_login(of: Tenant) -> CompanyDomain:
         is_active=True,
     )
     company_operations.save_login(tenant_id=of.pk, draft=draft, actor_id=None)
-    return company_operations.add_domain(
+    return company_domains.add_domain(
         tenant_id=of.pk, domain=f"company{number()}.example", actor_id=None
     )
 
