@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Q, QuerySet, TextField
+from django.db.models import Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
 from tenants.models import AuditEntry, User
@@ -143,7 +143,7 @@ def page(*, wanted: AuditFilter, limit: int, behind: Cursor | None = None) -> Pa
 
 
 def named_page(*, wanted: AuditFilter, behind: Cursor | None = None) -> Page:
-    """`page`, with the names of what the entries refer to: one query more for each kind of row."""
+    """`page`, with the names of what the entries refer to: one query more."""
     found = page(wanted=wanted, behind=behind, limit=PAGE_ENTRIES)
     keys: dict[str, set[int]] = {}
     for entry in found.entries:
@@ -176,15 +176,22 @@ def related_model(label: str, name: str) -> str | None:
 
 
 def _names_of(keys: Mapping[str, Collection[int]]) -> dict[tuple[str, int], str]:
-    """What rows of the scope are called; what is gone or lies outside is left out."""
-    found: dict[tuple[str, int], str] = {}
+    """What rows of the scope are called; what is gone or lies outside is left out. One query."""
+    parts = []
     for label, ids in sorted(keys.items()):
         model = apps.get_model(label)
         shown = next((name for name in _NAMING if column(label, name) is not None), None)
         if shown is not None and ids:
-            rows = model._default_manager.filter(pk__in=ids)  # noqa: SLF001
-            found |= {(label, key): name for key, name in rows.values_list("pk", shown)}
-    return found
+            rows = model._default_manager.filter(pk__in=ids).order_by()  # noqa: SLF001
+            parts.append(
+                rows.annotate(label=Value(label), shown=Cast(shown, TextField())).values_list(
+                    "label", "pk", "shown"
+                )
+            )
+    if not parts:
+        return {}
+    found = parts[0].union(*parts[1:], all=True) if len(parts) > 1 else parts[0]
+    return {(label, key): shown for label, key, shown in found}
 
 
 def _people(wanted: AuditFilter) -> list[int] | None:
