@@ -84,3 +84,14 @@ def test_bench_pages_fails_above_its_goal() -> None:
     assert done.returncode != 0
     result = json.loads(done.stdout)
     assert set(result["slow"]) == {"admin overview", "operator overview", "consumer overview"}
+
+
+def test_bench_audit_measures_every_search(servers: Endpoints) -> None:
+    done = bench("audit", "--json", "--plan", "--entries", "3000", "--requests", "1")
+    result = json.loads(done.stdout)
+    assert result["entries"] == 3000
+    assert len(result["scopes"]) == 4
+    everything = result["scopes"]["all tenants"]["everything"]
+    assert (everything["entries"], everything["queries"]) == (50, 4)
+    assert any("Index" in line for line in result["plan"])
+    assert not any("Sort" in line for line in result["plan"])
