@@ -22,7 +22,9 @@ function show(found) {
     put("number", number);
     put("unit", unit);
   }
-  const when = new Intl.DateTimeFormat(language, {
+  // Of the page's language, the variety that the browser prefers: 24 hours or 12, day or month first.
+  const variety = navigator.languages.find((one) => one.split("-")[0] === language);
+  const when = new Intl.DateTimeFormat(variety ?? language, {
     dateStyle: "medium",
     timeStyle: "short",
     timeZone: found.zone,
