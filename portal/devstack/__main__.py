@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     passing_on: tuple[tuple[str, Run, str], ...] = (
         ("test", _test, "run every check; arguments go to pytest"),
         ("bench", _bench, "run every benchmark; arguments go to `manage.py bench all`"),
+        ("screenshots", _screenshots, "take pictures of every page into screenshots/"),
     )
     for name, run, explanation in passing_on:
         passing = commands.add_parser(name, help=explanation)
@@ -103,8 +104,17 @@ def _vendor(_options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    return _manage("bench", "all", "--json", *options.arguments)
+
+
+def _screenshots(options: argparse.Namespace) -> int:
+    return _manage("screenshots", *options.arguments)
+
+
+def _manage(*arguments: str) -> int:
+    """Run a management command with the servers up; returns its exit code."""
     with open_session(_say) as session:
-        command = [sys.executable, "manage.py", "bench", "all", "--json", *options.arguments]
+        command = [sys.executable, "manage.py", *arguments]
         return subprocess.run(
             command, cwd=CHECKOUT, env=environment(session), check=False
         ).returncode
