@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, ResolverMatch, resolve
+from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 
 from devices.domain.queries import access_and_scope
@@ -31,6 +32,22 @@ CURRENT_TENANT: Final = "current_tenant"
 _API: Final = "/api/"
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
+
+
+class PrivateMiddleware:
+    """Keeps what was answered to somebody who is signed in out of every cache: pages, files and
+    refusals alike. A view that says itself how long its answer may be kept has its way.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer the request; mark the answer as private."""
+        response = self._get_response(request)
+        if isinstance(request.user, User) and "Cache-Control" not in response:
+            add_never_cache_headers(response)
+        return response
 
 
 class OriginMiddleware:

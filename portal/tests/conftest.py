@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from pytest_django import Settings
+from django.test import Client
+from pytest_django import DjangoDbBlocker, Settings
+
+from devices.tests import factories
+from portal.tests.permission_rows.world import World, make_world
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +17,23 @@ def plain_static_files(settings: Settings) -> None:
     """Pages are rendered without the manifest of hashed names, which `collectstatic` makes."""
     storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES = {**settings.STORAGES, "staticfiles": storage}
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    """Committed once for the module, because telemetry comes by another connection."""
+    with django_db_blocker.unblock():
+        yield make_world()
+        factories.remove_everything()
+
+
+@pytest.fixture(scope="module")
+def clients(world: World, django_db_blocker: DjangoDbBlocker) -> dict[str, Client]:
+    """A signed-in browser for each person, as far as somebody is there to sign in."""
+    found = {}
+    with django_db_blocker.unblock():
+        for person in world.people:
+            found[person.name] = client = Client()
+            if person.user is not None:
+                client.force_login(person.user)
+    return found

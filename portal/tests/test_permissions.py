@@ -10,18 +10,16 @@ searched for the names of the objects.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
-from pytest_django import DjangoDbBlocker
 
-from devices.tests import factories
 from portal.live.routing import websocket_urlpatterns
+from portal.tests.asking import ask, path_of, secrets_of, text_of
 from portal.tests.live_client import own_hub, page
 from portal.tests.permission_rows import AREAS, ROWS, SOCKETS
 from portal.tests.permission_rows.notation import Row
@@ -32,67 +30,6 @@ METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 API_ROWS: Final = tuple(row for row in ROWS if row.scopes is not None)
 # Routes that look at an access token without being part of the API.
 _TOKEN_ROUTES: Final = {"oauth:userinfo"}
-
-
-@pytest.fixture(scope="module")
-def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
-    """Committed once for the module, because telemetry comes by another connection."""
-    with django_db_blocker.unblock():
-        yield make_world()
-        factories.remove_everything()
-
-
-@pytest.fixture(scope="module")
-def clients(world: World, django_db_blocker: DjangoDbBlocker) -> dict[str, Client]:
-    """A signed-in browser for each person, as far as somebody is there to sign in."""
-    found = {}
-    with django_db_blocker.unblock():
-        for person in world.people:
-            found[person.name] = client = Client()
-            if person.user is not None:
-                client.force_login(person.user)
-    return found
-
-
-def path_of(row: Row, world: World) -> str:
-    """The address of a row."""
-    if not row.subject:
-        return reverse(row.route)
-    subjects = {name: make for area in AREAS.values() for name, make in area.subjects.items()}
-    found = subjects[row.subject](world)
-    return reverse(row.route, args=found if isinstance(found, tuple) else [found])
-
-
-def secrets_of(world: World) -> list[str]:
-    """Texts that only those may read who may open the objects."""
-    branch = world.park.branches[0]
-    return [
-        branch.facility.name,
-        branch.device.name,
-        branch.device.serial,
-        branch.load.name,
-        *(text for area in AREAS.values() for text in area.secrets(world)),
-    ]
-
-
-def ask(client: Client, row: Row, path: str, world: World, **headers: str) -> Any:
-    """The answer; what it changed is undone."""
-    form = {} if row.form is None else row.form(world)
-    kept = {name: morsel.value for name, morsel in client.cookies.items()}
-    with transaction.atomic():
-        if row.method == "POST":
-            answer = client.post(path, form, headers=headers)
-        else:
-            answer = client.generic(row.method, path, headers=headers)
-        transaction.set_rollback(True)
-    client.cookies.clear()
-    client.cookies.load(kept)
-    return answer
-
-
-def text_of(answer: Any) -> str:
-    """The body, of a stream too."""
-    return bytes(answer.getvalue()).decode(errors="replace")
 
 
 def _routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[str]:
@@ -149,7 +86,7 @@ def test_route_answers_tokens(world: World, row: Row) -> None:
     statuses: dict[str, int] = {}
     leaks: list[tuple[str, str]] = []
     for token in world.tokens:
-        answer = ask(Client(), row, path, world, authorization=f"Bearer {token.value}")
+        answer = ask(Client(), row, path, world, headers={"authorization": f"Bearer {token.value}"})
         statuses[token.name] = answer.status_code
         if not token.reads(row):
             found = text_of(answer)
@@ -163,7 +100,9 @@ def test_access_token_opens_no_page(world: World) -> None:
     """Outside the API a token is nothing: whoever sends one is nobody."""
     header = f"Bearer {world.token('own manager').value}"
     answers = {
-        str(row): ask(Client(), row, path_of(row, world), world, authorization=header).status_code
+        str(row): ask(
+            Client(), row, path_of(row, world), world, headers={"authorization": header}
+        ).status_code
         for row in ROWS
         if not row.route.startswith("api:") and row.route not in _TOKEN_ROUTES
     }
@@ -178,7 +117,9 @@ def test_bad_token_is_refused_beside_a_session(
     header = f"Bearer {world.token(name).value}"
     client = clients["own manager"]
     answers = {
-        str(row): ask(client, row, path_of(row, world), world, authorization=header).status_code
+        str(row): ask(
+            client, row, path_of(row, world), world, headers={"authorization": header}
+        ).status_code
         for row in API_ROWS
     }
     assert answers == dict.fromkeys(answers, 401)
@@ -205,7 +146,7 @@ def test_other_methods_are_refused(world: World, clients: dict[str, Client], rou
         ):
             answers[method, name] = ask(clients[name], other, path, world).status_code
         if some.scopes is not None:
-            answers[method, "token"] = ask(Client(), other, path, world, **token).status_code
+            answers[method, "token"] = ask(Client(), other, path, world, headers=token).status_code
     assert answers == dict.fromkeys(answers, 405)
 
 

@@ -20,6 +20,7 @@ from tenants.domain import operations
 from tenants.models import AccessToken, Membership, Tenant, User
 from tenants.permissions import ACCESS_SCOPES, CUSTOM_ROLE, PERSONAL_SCOPES, Permission, Role
 from tenants.scope import Scope, open_scope
+from tenants.tests import factories as people
 
 Place = Literal["above", "own", "elsewhere", "other", "below", "none"]
 NEAR: Final = ("above", "own")
@@ -155,12 +156,12 @@ def _member(world: World, place: Place, role: str) -> Person:
         membership = operations.grant_membership(
             tenant_id=tenant.pk,
             user_id=user.pk,
-            role=factories.custom_role(tenant, *CUSTOM).pk if role == CUSTOM_ROLE else Role(role),
+            role=people.custom_role(tenant, *CUSTOM).pk if role == CUSTOM_ROLE else Role(role),
             actor_id=None,
         )
         granted = {
-            ("own", Role.CONSUMER): world.park.branches[0],
-            ("other", Role.CONSUMER): world.other.branches[0],
+            ("own", "consumer"): world.park.branches[0],
+            ("other", "consumer"): world.other.branches[0],
         }
         at = world.park.branches[1] if place == "elsewhere" else granted.get((place, role))
         if at is not None:
