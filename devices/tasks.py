@@ -138,10 +138,16 @@ def roll_up(**_: Any) -> None:
 
 @shared_task(base=KeywordTask, name="devices.refresh_power")
 def refresh_power(**_: Any) -> None:
-    """Bring the power of devices and facilities up to date."""
+    """Bring the power of devices and facilities up to date.
+
+    Where a device has reported for the first time, its roll-ups do not wait for their turn.
+    """
+    newcomers = False
     for tenant_ids in tenant_batches():
         with long_scope(Scope(tenant_ids)):
-            flow.refresh_power(now=datetime.now(UTC))
+            newcomers |= flow.refresh_power(now=datetime.now(UTC)).newcomers
+    if newcomers:
+        roll_up.apply_async(expires=120)
 
 
 def _missed_twice(redis: Redis, group: int, missing: frozenset[str]) -> list[str]:

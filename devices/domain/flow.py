@@ -15,6 +15,7 @@ from typing import Final
 from django.db import connection, transaction
 
 from devices.models import Channel, Device, DevicePower, DeviceState, FacilityNow, Placement
+from devices.telemetry import rollup_store as store
 from devices.telemetry import status
 from devices.telemetry.latest import LastReading, last_readings
 
@@ -106,22 +107,30 @@ def _flow(parts: Sequence[_Part], now: datetime) -> PowerNow:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """How many devices had new samples, and whether some have never been rolled up."""
+
+    devices: int = 0
+    newcomers: bool = False
+
+
 @transaction.atomic
-def refresh_power(*, now: datetime) -> int:
+def refresh_power(*, now: datetime) -> Refreshed:
     """Bring the power of devices with new samples up to date, and of their facilities; and how many
     devices of each facility are connected.
 
-    Returns how many devices that were. Nothing when somebody else is at it.
+    Does nothing when somebody else is at it.
     """
     if not status.take_turn(connection, "power"):
-        return 0
+        return Refreshed()
     changed = status.sampled_since(connection)
     for at in range(0, len(changed), MAX_DEVICES):
         _refresh_devices(dict(changed[at : at + MAX_DEVICES]))
     if changed:
         _refresh_facilities([device_id for device_id, _ in changed], now)
     _refresh_counts()
-    return len(changed)
+    return Refreshed(len(changed), store.has_newcomers(connection))
 
 
 def _refresh_devices(sampled: Mapping[int, datetime]) -> None:

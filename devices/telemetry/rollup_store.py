@@ -202,6 +202,16 @@ ON CONFLICT (facility_id, starts_at) DO UPDATE SET import_wh = excluded.import_w
 """
 
 
+def has_newcomers(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a device of the scope has frames and was never rolled up."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM device_cursor c WHERE c.committed > 0"
+            " AND NOT EXISTS (SELECT FROM rollup_progress p WHERE p.device_id = c.device_id))"
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def claim(connection: BaseDatabaseWrapper, *, after: int, limit: int) -> list[Claim]:
     """Lock up to `limit` devices with new frames, from the first id above `after` on."""
     with connection.cursor() as cursor:

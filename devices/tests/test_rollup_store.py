@@ -396,8 +396,9 @@ def test_power_flows_between_grid_generation_storage_and_home() -> None:
         _store(device, 1, START, _steady(watts))
     now = START + MINUTE
     with open_scope(_scope(of)):
-        assert flow.refresh_power(now=now) == 4
-        assert flow.refresh_power(now=now) == 0
+        assert flow.refresh_power(now=now) == flow.Refreshed(4, newcomers=True)
+        rollups.roll_up()
+        assert flow.refresh_power(now=now) == flow.Refreshed()
         found = flow.power_now(now=now)
         kept = FacilityNow.objects.get(facility=at)
     measured_at = START + 58 * SECOND
@@ -437,8 +438,8 @@ def test_a_device_without_power_channels_is_looked_at_once_for_each_sample() -> 
         sensor = _device(factories.facility(of), Placement.SENSOR, factories.CHANNELS[1:])
     _store(sensor, 1, START, [[1, 2], [20, 21]])
     with open_scope(_scope(of)):
-        assert flow.refresh_power(now=START) == 1
-        assert flow.refresh_power(now=START) == 0
+        assert flow.refresh_power(now=START).devices == 1
+        assert flow.refresh_power(now=START).devices == 0
         assert DevicePower.objects.get().power_w is None
         assert flow.power_now(now=START) == {}
 

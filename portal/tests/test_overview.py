@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from devices.domain import flow
 from devices.domain.overview import Rank, overview, recent_power
-from devices.models import Device, Facility, FacilityNow
+from devices.models import Device, DeviceState, Facility, FacilityNow
 from devices.telemetry.rollup import QUARTER
 from devices.telemetry.rollup_store import quarter_of
 from devices.tests import factories
@@ -186,7 +186,7 @@ def test_the_refresh_counts_active_and_connected_devices(tenant: Tenant) -> None
         at = factories.facility(tenant)
         kind = factories.device_type(tenant)
         devices = [factories.device(at, kind).device for _ in range(3)]
-        factories.device(at, kind, state=factories.DeviceState.SUSPENDED)
+        factories.device(at, kind, state=DeviceState.SUSPENDED)
         factories.facility(tenant)
         _connect(devices[:2])
         flow.refresh_power(now=now)

@@ -17,6 +17,7 @@ from pytest_django import DjangoDbBlocker
 
 from devices.domain import operations, sites
 from devices.domain.energy import SETTLING, Energy, Quarter
+from devices.domain.secrets import DeviceSecret
 from devices.models import Device, DevicePower, DeviceState, Facility, Placement
 from devices.protocol.codes import LogLevel
 from devices.telemetry import history
@@ -28,7 +29,7 @@ from devices.tests.factories import Park
 from portal.charts import day, live
 from tenants.models import AuditEntry
 from tenants.permissions import Role
-from tenants.scope import open_scope
+from tenants.scope import Scope, open_scope
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"])
 
@@ -106,7 +107,7 @@ def _equipped(park: Park) -> tuple[Facility, dict[Placement, Device]]:
 
 
 def _count(at: Facility, starts_at: datetime, **values: float) -> None:
-    columns = {
+    columns: dict[str, Any] = {
         "starts_at": starts_at,
         "tenant_id": at.tenant_id,
         "facility_id": at.pk,
@@ -122,7 +123,7 @@ def _count(at: Facility, starts_at: datetime, **values: float) -> None:
 
 
 def open_scope_of(at: Facility) -> Any:
-    return open_scope(factories.Scope((at.tenant_id,)))
+    return open_scope(Scope((at.tenant_id,)))
 
 
 def test_power_flows_between_the_nodes_that_a_facility_has(client: Client, park: Park) -> None:
@@ -382,7 +383,7 @@ def test_a_new_secret_is_shown_once_and_is_the_one_that_works(
     assert "no-store" in answer["Cache-Control"]
     with open_scope(park.scope):
         stored = bytes(Device.objects.get(pk=device.pk).secret_sha256)
-    assert operations.DeviceSecret.parse(found[1]).sha256 == stored
+    assert DeviceSecret.parse(found[1]).sha256 == stored
     assert told == [device.pk]
 
 

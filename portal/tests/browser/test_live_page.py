@@ -32,8 +32,12 @@ pytestmark = [
 ]
 
 STEP_S = 3 / SPEED
-_POINTS = """key => document.querySelector(`#${key} .wl-plot`).data
-    .map(({x, y}) => ({x: [...x], y: [...y]}))"""
+# A chart is drawn in the prefix that fits; here are its values in the channel's unit.
+_POINTS = """key => {
+    const {data, layout} = document.querySelector(`#${key} .wl-plot`);
+    const plain = (value) => (value === null ? null : value * layout.meta.factor);
+    return (data ?? []).map(({name, x, y}) => ({name, x: [...x], y: [...y].map(plain)}));
+}"""
 
 
 @dataclass
@@ -53,7 +57,7 @@ class Visit:
         page.get_by_role("button", name="Continue").click()
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in", exact=True).click()
-        expect(page.get_by_role("heading", name="Facilities", exact=True)).to_be_visible()
+        expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
         # The overview is taken anew every ten seconds: it need not be loaded again.
         page.get_by_role("link", name=re.compile("Recording")).click(timeout=30_000)
         self.expect_state("Live")
@@ -70,7 +74,8 @@ class Visit:
 
     def count(self, chart: str) -> int:
         """How many readings the first line of a chart shows."""
-        return sum(value is not None for value in self.points(chart)[0]["y"])
+        lines = self.points(chart)  # none before the chart is drawn for the first time
+        return sum(value is not None for value in lines[0]["y"]) if lines else 0
 
 
 @pytest.fixture
@@ -160,9 +165,7 @@ def test_the_total_is_the_sum_of_the_mains(visit: Visit) -> None:
     visit.open_facility()
     eventually(lambda: visit.count("chart-total") >= 3, "three points")
     total, circuits = visit.page.evaluate(
-        """() => ["chart-total", "chart-active-power"].map((key) =>
-            document.querySelector(`#${key} .wl-plot`).data
-                .map(({name, x, y}) => ({name, x: [...x], y: [...y]})))"""
+        f"() => ['chart-total', 'chart-active-power'].map({_POINTS})"
     )
     mains = [line for line in circuits if "Mains" in line["name"]]
     assert len(mains) == 2

@@ -118,6 +118,7 @@ export class LiveChart {
       {
         ...layout,
         template: this.template,
+        meta: { factor },
         xaxis: {
           ...layout.xaxis,
           nticks: Math.max(3, Math.round(this.plot.clientWidth / TICK_EVERY_PX)),
