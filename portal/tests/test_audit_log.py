@@ -456,3 +456,22 @@ def test_taking_a_list_as_a_file_is_told_in_the_trail(
         "rows": 0,
         "filter": "export=csv&state=active",
     }
+
+
+def test_objects_lead_to_their_history_for_whoever_may_see_it(client: Client, ours: Tenant) -> None:
+    with open_scope(Scope((ours.pk,))):
+        facility = factories.facility(ours)
+        device = factories.device(facility).device
+        manager = factories.member(ours, Role.MANAGER).user
+    pages = {
+        reverse("facility", args=[facility.pk]): f"devices.facility:{facility.pk}",
+        reverse("device", args=[device.pk]): f"devices.device:{device.pk}",
+        reverse("facility-edit", args=[facility.pk]): f"devices.facility:{facility.pk}",
+        reverse("device-edit", args=[device.pk]): f"devices.device:{device.pk}",
+    }
+    other = Client()
+    other.force_login(manager)
+    for path, subject in pages.items():
+        link = f'href="{reverse("audit")}?subject={subject}"'
+        assert link in client.get(path).content.decode()
+        assert link not in other.get(path).content.decode()
