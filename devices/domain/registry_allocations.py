@@ -18,7 +18,7 @@ from devices.domain import operations
 from devices.domain.registry_refusals import told_at_fields
 from devices.domain.registry_versions import Values, require_unchanged
 from devices.models import Allocation, Channel, Facility, Load, LoadCategory
-from tenants.domain.audit import record, snapshot
+from tenants.domain import audit
 
 LOAD_FIELDS: Final = ("name", "category")
 
@@ -49,19 +49,8 @@ def update_load(
     with told_at_fields("load"):
         load = Load.objects.select_for_update().get(pk=load_id)
         require_unchanged(load, based_on)
-        before = snapshot(load)
-        load.name, load.category = name, category
-        load.full_clean()
-        load.save(update_fields=LOAD_FIELDS)
-        if before != snapshot(load):
-            record(
-                tenant_id=load.tenant_id,
-                actor_id=actor_id,
-                action="load.change",
-                subject=load,
-                before=before,
-                after=snapshot(load),
-            )
+        values = {"name": name, "category": category}
+        audit.update(load, values, actor_id=actor_id, action="load.change")
     return load
 
 
@@ -76,15 +65,7 @@ def remove_load(*, load_id: int, actor_id: int | None) -> Load:
                 " be told any more. End the allocations instead, or remove them first."
             )
         )
-    record(
-        tenant_id=load.tenant_id,
-        actor_id=actor_id,
-        action="load.remove",
-        subject=load,
-        before=snapshot(load),
-    )
-    load.delete()
-    load.pk = load_id
+    audit.delete(load, actor_id=actor_id, action="load.remove")
     return load
 
 
@@ -154,13 +135,5 @@ def end_allocation(*, allocation_id: int, ends_at: datetime, actor_id: int | Non
 def remove_allocation(*, allocation_id: int, actor_id: int | None) -> Allocation:
     """Take back an allocation that was a mistake, as if it had never been."""
     allocation = Allocation.objects.select_for_update().get(pk=allocation_id)
-    record(
-        tenant_id=allocation.tenant_id,
-        actor_id=actor_id,
-        action="allocation.remove",
-        subject=allocation,
-        before=snapshot(allocation),
-    )
-    allocation.delete()
-    allocation.pk = allocation_id
+    audit.delete(allocation, actor_id=actor_id, action="allocation.remove")
     return allocation

@@ -8,7 +8,7 @@ began with (`registry_versions.values_of`): ChangedMeanwhile tells what has chan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -30,7 +30,7 @@ from devices.models import (
     Placement,
 )
 from devices.telemetry import status
-from tenants.domain.audit import record, snapshot
+from tenants.domain import audit
 from tenants.scope import require_scope
 
 FACILITY_FIELDS: Final = (
@@ -129,15 +129,19 @@ def update_facility(
     with told_at_fields("facility"):
         facility = Facility.objects.select_for_update().get(pk=facility_id)
         require_unchanged(facility, based_on)
-        before = snapshot(facility)
-        facility.parent_id = values.parent_id
-        facility.name, facility.kind = values.name, values.kind
-        facility.time_zone = values.time_zone
-        for part in ("street", "postal_code", "city", "region", "country", "latitude", "longitude"):
-            setattr(facility, part, getattr(values.address, part))
-        facility.full_clean()
-        facility.save(update_fields=FACILITY_FIELDS)
-        _record_change("facility.change", facility, before, actor_id)
+        address = values.address
+        audit.update(
+            facility,
+            {
+                "parent_id": values.parent_id,
+                "name": values.name,
+                "kind": values.kind,
+                "time_zone": values.time_zone,
+                **{field.name: getattr(address, field.name) for field in fields(address)},
+            },
+            actor_id=actor_id,
+            action="facility.change",
+        )
     return facility
 
 
@@ -188,7 +192,7 @@ def register_anew(
     """
     former = Device.objects.select_for_update().get(pk=device_id)
     registered = register_device(values=values, state=state, actor_id=actor_id)
-    record(
+    audit.record(
         tenant_id=former.tenant_id,
         actor_id=actor_id,
         action="device.register_anew",
@@ -219,18 +223,15 @@ def update_device(
                 }
             )
         _require_movable(device, values)
-        before = snapshot(device)
         retyped = values.device_type_id != device.device_type_id
-        device.facility_id = values.facility_id
-        device.device_type_id = values.device_type_id
-        device.serial, device.name = values.serial, values.name
-        device.placement = values.placement
-        device.hardware_revision = values.hardware_revision
-        device.full_clean()
-        device.save(update_fields=[name for name in DEVICE_FIELDS if name != "state"])
+        audit.update(
+            device,
+            {field.name: getattr(values, field.name) for field in fields(values)},
+            actor_id=actor_id,
+            action="device.change",
+        )
         if retyped:
             _copy_channels_anew(device)
-        _record_change("device.change", device, before, actor_id)
     return device
 
 
@@ -265,20 +266,4 @@ def _copy_channels_anew(device: Device) -> None:
             **{name: getattr(channel, name) for name in CHANNEL_FIELDS},
         )
         for channel in copied
-    )
-
-
-def _record_change(
-    action: str, row: Facility | Device, before: dict[str, object], actor_id: int | None
-) -> None:
-    after = snapshot(row)
-    if after == before:
-        return
-    record(
-        tenant_id=row.tenant_id,
-        actor_id=actor_id,
-        action=action,
-        subject=row,
-        before=before,
-        after=after,
     )

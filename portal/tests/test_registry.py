@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -289,7 +290,7 @@ def test_a_facility_does_not_lie_in_itself(ours: Place) -> None:
         form = {**_edit_form(ours.client, address), "parent": str(inside.pk)}
         answer = ours.client.post(address, form)
         assert "no such facility" in str(answer.context["form"].errors["parent"])
-    with open_scope(ours.scope), pytest.raises(Exception, match="lies inside"):
+    with open_scope(ours.scope), pytest.raises(ValidationError, match="lies inside"):
         registry_operations.update_facility(
             facility_id=ours.facility.pk,
             values=registry_operations.FacilityValues(
@@ -426,6 +427,39 @@ def test_a_device_whose_channels_are_allocated_keeps_its_facility(ours: Place) -
     )
     assert answer.status_code == 422
     assert "registered anew" in str(answer.context["form"].errors["facility"])
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "ingest", "owner"])
+def test_facility_type_and_serial_of_a_device_that_has_reported_are_final(ours: Place) -> None:
+    factories.telemetry(ours.device)
+    with open_scope(ours.scope):
+        other, kind = factories.facility(ours.tenant), factories.device_type(ours.tenant)
+    address = reverse("device-edit", args=[ours.device.pk])
+    page = ours.client.get(address)
+    assert reverse("device-anew", args=[ours.device.pk]) in _text(page)
+    changes = {"facility": str(other.pk), "device_type": str(kind.pk), "serial": "CHANGED-1"}
+    # The form does not take them at all; the name is changed all the same.
+    form = {**_edit_form(ours.client, address), **changes, "name": "Renamed"}
+    assert ours.client.post(address, form).status_code == 302
+    with open_scope(ours.scope):
+        device = Device.objects.get(pk=ours.device.pk)
+        assert (device.name, device.serial) == ("Renamed", ours.device.serial)
+        assert (device.facility_id, device.device_type_id) == (
+            ours.facility.pk,
+            ours.device.device_type_id,
+        )
+        values = registry_operations.DeviceValues(
+            facility_id=other.pk,
+            device_type_id=kind.pk,
+            serial="CHANGED-1",
+            name="x",
+            placement=Placement.MAINS,
+        )
+        with pytest.raises(ValidationError) as refused:
+            registry_operations.update_device(
+                device_id=device.pk, values=values, based_on=None, actor_id=None
+            )
+    assert sorted(refused.value.message_dict) == ["device_type", "facility", "serial"]
 
 
 def test_a_revoked_device_is_not_changed(ours: Place) -> None:
@@ -619,11 +653,11 @@ def test_values_of_an_operation_are_checked_without_a_form(ours: Place, theirs: 
             name="x",
             placement=Placement.MAINS,
         )
-        with pytest.raises(Exception, match="another organisation") as refused:
+        with pytest.raises(ValidationError, match="another organisation") as refused:
             registry_operations.update_device(
                 device_id=ours.device.pk, values=values, based_on=None, actor_id=None
             )
-    assert list(getattr(refused.value, "message_dict", {})) == ["facility"]
+    assert list(refused.value.message_dict) == ["facility"]
 
 
 def test_age_of_a_link_is_told_in_its_unit() -> None:

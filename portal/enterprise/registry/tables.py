@@ -18,7 +18,9 @@ from portal.enterprise.registry import texts
 from portal.frame.tables import BadgeColumn, NumberColumn, PortalTable
 
 _ROOMY = {"th": {"class": "wl-roomy"}, "td": {"class": "wl-roomy"}}
-_TOOLS = {"td": {"class": "wl-right"}, "th": {"class": "wl-right"}}
+# Columns whose head is only heard.
+_TOOLS = {"td": {"class": "wl-right wl-tools"}, "th": {"class": "wl-head-heard"}}
+_CHOICE = {"th": {"class": "wl-head-heard"}}
 
 
 class FacilityTable(PortalTable):
@@ -79,7 +81,11 @@ class EditableFacilityTable(FacilityTable):
     """With the way to the form."""
 
     tools = columns.Column(
-        empty_values=(), orderable=False, verbose_name="", attrs=_TOOLS, exclude_from_export=True
+        empty_values=(),
+        orderable=False,
+        verbose_name=gettext_lazy("Change"),
+        attrs=_TOOLS,
+        exclude_from_export=True,
     )
 
     def render_tools(self, record: Facility) -> str:
@@ -172,10 +178,18 @@ class EditableDeviceTable(DeviceTable):
     """With a box to choose each device, and the way to the form."""
 
     chosen = columns.Column(
-        accessor="pk", orderable=False, verbose_name="", exclude_from_export=True
+        accessor="pk",
+        orderable=False,
+        verbose_name=gettext_lazy("Choose"),
+        attrs=_CHOICE,
+        exclude_from_export=True,
     )
     tools = columns.Column(
-        empty_values=(), orderable=False, verbose_name="", attrs=_TOOLS, exclude_from_export=True
+        empty_values=(),
+        orderable=False,
+        verbose_name=gettext_lazy("Change"),
+        attrs=_TOOLS,
+        exclude_from_export=True,
     )
 
     class Meta(DeviceTable.Meta):
@@ -230,7 +244,11 @@ class CodeTable(PortalTable):
     )
 
     chosen = columns.Column(
-        accessor="device_id", orderable=False, verbose_name="", exclude_from_export=True
+        accessor="device_id",
+        orderable=False,
+        verbose_name=gettext_lazy("Choose"),
+        attrs=_CHOICE,
+        exclude_from_export=True,
     )
     serial = columns.Column(verbose_name=gettext_lazy("Serial"))
     facility_name = columns.Column(verbose_name=gettext_lazy("Facility"))
@@ -248,7 +266,11 @@ class CodeTable(PortalTable):
     created_at = columns.Column(verbose_name=gettext_lazy("Issued"))
     expires_at = columns.Column(verbose_name=gettext_lazy("Valid until"))
     tools = columns.Column(
-        empty_values=(), orderable=False, verbose_name="", attrs=_TOOLS, exclude_from_export=True
+        empty_values=(),
+        orderable=False,
+        verbose_name=gettext_lazy("Change"),
+        attrs=_TOOLS,
+        exclude_from_export=True,
     )
 
     class Meta:
