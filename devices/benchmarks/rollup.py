@@ -23,7 +23,7 @@ from devices.domain.operations import ChannelSpec, create_device_type, create_fa
 from devices.models import Channel, Device, DeviceState, DeviceType, Facility, Placement
 from devices.protocol.data import data_body
 from devices.tasks import refresh_power, roll_up
-from devices.telemetry.rollup_store import quarter_of
+from devices.telemetry.rollup_reads import quarter_of
 from tenants.models import Tenant, TenantKind
 from tenants.scope import Scope, open_scope
 

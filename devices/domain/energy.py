@@ -26,7 +26,7 @@ from django.db.models import (
 from django.db.models.functions import Greatest
 
 from devices.models import Device, DeviceState, Facility, FacilityNow
-from devices.telemetry import rollup_store as store
+from devices.telemetry import rollup_reads as reads
 from devices.telemetry import status
 from devices.telemetry.rollup import QUARTER
 
@@ -115,7 +115,7 @@ def today(*, facility_ids: Sequence[int] | None, now: datetime) -> Mapping[int, 
         return {}
     days = {zone: _days(zone, now) for zone in set(zones.values())}
     quarters = _by_facility(
-        store.facility_quarters(
+        reads.facility_quarters(
             connection, list(zones), min(day.yesterday for day in days.values()), now
         )
     )
@@ -130,7 +130,7 @@ def quarters(*, facility_id: int, start: datetime, end: datetime) -> tuple[Quart
     """The quarters of a facility that begin in [start, end); one query."""
     return tuple(
         Quarter(row.starts_at, _sum([(row, 1.0)]), row.covered)
-        for row in store.facility_quarters(connection, [facility_id], start, end)
+        for row in reads.facility_quarters(connection, [facility_id], start, end)
     )
 
 
@@ -196,11 +196,11 @@ def _midnight(zone: ZoneInfo, day: date) -> datetime:
     return datetime.combine(day, datetime.min.time(), zone).astimezone(UTC)
 
 
-_Rows = Sequence[store.FacilityQuarter]
+_Rows = Sequence[reads.FacilityQuarter]
 
 
-def _by_facility(rows: Iterable[store.FacilityQuarter]) -> dict[int, list[store.FacilityQuarter]]:
-    found: dict[int, list[store.FacilityQuarter]] = {}
+def _by_facility(rows: Iterable[reads.FacilityQuarter]) -> dict[int, list[reads.FacilityQuarter]]:
+    found: dict[int, list[reads.FacilityQuarter]] = {}
     for row in rows:
         found.setdefault(row.facility_id, []).append(row)
     return found
@@ -224,7 +224,7 @@ def _day(rows: _Rows, days: _Days, expected: float) -> DayEnergy:
     )
 
 
-def _sum(rows: Sequence[tuple[store.FacilityQuarter, float]]) -> Energy:
+def _sum(rows: Sequence[tuple[reads.FacilityQuarter, float]]) -> Energy:
     """The energy of quarters, of each a share (0 … 1)."""
 
     def total(name: str) -> float | None:

@@ -27,7 +27,7 @@ from django.db.models.functions import Coalesce
 from devices.models import Facility
 from devices.telemetry import expressions
 from devices.telemetry.rollup import QUARTER
-from devices.telemetry.rollup_store import quarter_of
+from devices.telemetry.rollup_reads import quarter_of
 
 # Counts older than this belong to a worker that stands still: they are not shown as today's.
 COUNTED_FOR: Final = timedelta(minutes=20)

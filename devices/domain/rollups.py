@@ -21,15 +21,8 @@ from devices.models import Channel, Placement
 from devices.protocol.data import Block, decode_many
 from devices.quantities import QUANTITIES
 from devices.telemetry import rollup_store as store
-from devices.telemetry.rollup import (
-    QUARTER_MS,
-    Kind,
-    Quarters,
-    Series,
-    reach_ms,
-    roll,
-    samples_of,
-)
+from devices.telemetry.rollup import QUARTER_MS, Quarters, roll
+from devices.telemetry.rollup_samples import Kind, Series, reach_ms, samples_of
 
 # Devices claimed in one transaction, new frames of a device in it, and values computed at once:
 # 4 million take about 300 MB.

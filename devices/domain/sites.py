@@ -16,8 +16,7 @@ from devices.domain import energy, flow, queries
 from devices.domain.energy import DayEnergy
 from devices.domain.flow import PowerNow
 from devices.models import Allocation
-from devices.telemetry import history, status
-from devices.telemetry import rollup_store as store
+from devices.telemetry import history, rollup_reads
 from devices.telemetry.rollup import QUARTER
 
 # Lines of log and history on a page of them.
@@ -63,8 +62,8 @@ class DevicePage:
     loads: dict[int, str]
     coverage: float | None
     delivered: history.Delivered
-    log: history.Lines[status.LogLine]
-    events: history.Lines[status.Event]
+    log: history.Lines[history.LogLine]
+    events: history.Lines[history.Event]
 
 
 def site(*, facility_id: int, now: datetime) -> Site:
@@ -116,7 +115,7 @@ def _counting(channels: dict[str, int]) -> int | None:
 def _counted(device_ids: set[int], start: datetime, end: datetime) -> dict[tuple[int, int], float]:
     """Energy (Wh) by device and channel."""
     total: dict[tuple[int, int], float] = {}
-    for row in store.device_quarters(connection, sorted(device_ids), start, end):
+    for row in rollup_reads.device_quarters(connection, sorted(device_ids), start, end):
         if row.energy_wh is not None:
             key = (row.device_id, row.channel)
             total[key] = total.get(key, 0.0) + row.energy_wh
@@ -160,6 +159,6 @@ def _coverage(device_id: int, begins_at: datetime, now: datetime) -> float | Non
     expected = (now - energy.SETTLING - begins_at) / QUARTER
     if expected < 1:
         return None
-    rows = store.device_quarters(connection, [device_id], begins_at, now)
+    rows = rollup_reads.device_quarters(connection, [device_id], begins_at, now)
     channels = {row.channel for row in rows}
     return min(1.0, sum(row.coverage for row in rows) / max(1, len(channels)) / expected)

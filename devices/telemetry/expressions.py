@@ -13,7 +13,7 @@ from django.db.models import FloatField
 from django.db.models.expressions import RawSQL
 
 from devices.telemetry.rollup import QUARTER
-from devices.telemetry.rollup_store import quarter_of
+from devices.telemetry.rollup_reads import quarter_of
 
 # Only the quarters that are over: the running one would look like a drop.
 _USED: Final = """(

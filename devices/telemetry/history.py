@@ -14,14 +14,33 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from devices.telemetry.status import Event, LogLine
-
 MAX_LINES: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Far beyond any line: where the first page begins.
 _NEWEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 Line = TypeVar("Line")
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that the firmware logged; `level` as in the protocol's LOG message."""
+
+    received_at: datetime
+    logged_at: datetime
+    level: int
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a device; without a sequence number the system says so."""
+
+    received_at: datetime
+    occurred_at: datetime
+    sequence: int | None
+    kind: str
+    data: dict[str, Any]
 
 
 class Place(NamedTuple):

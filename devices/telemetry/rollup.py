@@ -21,76 +21,27 @@ So a quarter depends on no sample that is further away from it than `reach_ms`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
-from enum import IntEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.protocol.data import Block, Bools, Int64s
+from devices.protocol.data import Bools, Int64s
+from devices.telemetry.rollup_samples import Kind, Samples, Series, reach_ms
 
 Floats = NDArray[np.float64]
 
 QUARTER: Final = timedelta(minutes=15)
 QUARTER_MS: Final = QUARTER // timedelta(milliseconds=1)
-# Devices may be told to sample less often than their type does; up to this step no gap is seen.
-LONGEST_STEP_MS: Final = 60_000
 _WH_PER_UNIT_MS: Final = 3_600_000.0  # a watt for this many milliseconds is a watt-hour
 # A register that falls from beyond the first to below the second part of its range rolled over.
 _NEAR_END: Final = 0.9
 _NEAR_START: Final = 0.1
 # Above the rated power by this factor, a register was not read but replaced.
 _TOLERATED: Final = 1.2
-
-
-class Kind(IntEnum):
-    """What energy means for a channel."""
-
-    NONE = 0
-    POWER = 1
-    REGISTER = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """A channel of a device: value = stored integer x `resolution`.
-
-    `step_ms` is that of the device's type. For registers: `maximum` in the channel's unit is the
-    end of the range, `most_w` the highest power that the device can measure (None: unknown).
-    """
-
-    device_id: int
-    number: int
-    resolution: Decimal
-    kind: Kind
-    step_ms: int
-    maximum: Decimal = Decimal(0)
-    most_w: float | None = None
-
-    @property
-    def modulus(self) -> int:
-        """How many integers the register has: 10ⁿ where the range ends there, else one more than
-        the highest.
-        """
-        highest = int(self.maximum / self.resolution)
-        return highest if str(highest).strip("0") == "1" else highest + 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Samples:
-    """Samples of many series, (n,) each: `series` is an index, `times` in ms since the Unix epoch,
-    `steps` in ms; `raw` are the integers as stored.
-    """
-
-    series: Int64s
-    times: Int64s
-    sequences: Int64s
-    raw: Int64s
-    steps: Int64s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,97 +67,6 @@ class Quarters:
     def only(self, chosen: Bools) -> Quarters:
         """Those that a mask (n,) chooses."""
         return Quarters(*(getattr(self, name)[chosen] for name in self.__slots__))
-
-
-def longest_step_ms(step_ms: int) -> int:
-    """The longest distance of two samples that is no gap, halved, for a type's step."""
-    return max(step_ms, LONGEST_STEP_MS)
-
-
-def reach_ms(step_ms: int) -> int:
-    """How far from a quarter a sample may lie and still matter to it, for a type's step."""
-    return 2 * longest_step_ms(step_ms)
-
-
-def samples_of(
-    numbers: Sequence[tuple[int, Sequence[tuple[int, Block]]]],
-    index: dict[tuple[int, int], int],
-    series: Sequence[Series],
-) -> Samples:
-    """Flatten blocks: `numbers` has for each device id its (sequence, block) in that order.
-
-    `index` maps (device id, channel number) to a place in `series`; other channels are left out.
-    """
-    parts = [
-        part for device_id, blocks in numbers for part in _device_parts(device_id, blocks, index)
-    ]
-    if not parts:
-        nothing = np.empty(0, np.int64)
-        return Samples(nothing, nothing, nothing, nothing, nothing)
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    of, steps = columns[0], columns[4]
-    shortest = np.array([each.step_ms for each in series], np.int64)[of]
-    steps = np.clip(steps, shortest, np.maximum(shortest, LONGEST_STEP_MS))
-    return Samples(of, columns[1], columns[2], columns[3], steps)
-
-
-_Part = tuple[Int64s, Int64s, Int64s, Int64s, Int64s]
-
-
-def _device_parts(
-    device_id: int,
-    blocks: Sequence[tuple[int, Block]],
-    index: dict[tuple[int, int], int],
-) -> Iterable[_Part]:
-    """Blocks of one device, joined where they have the same channels: few long arrays, not many
-    short ones.
-    """
-    alike: dict[tuple[int, ...], list[tuple[int, Block]]] = {}
-    for sequence, block in blocks:
-        alike.setdefault(block.channels, []).append((sequence, block))
-    for channels, members in alike.items():
-        wanted = [
-            (row, index[device_id, number])
-            for row, number in enumerate(channels)
-            if (device_id, number) in index
-        ]
-        if not wanted:
-            continue
-        rows = [row for row, _ in wanted]
-        lengths = [len(block.times) for _, block in members]
-        times = np.concatenate([block.times for _, block in members])
-        sequences = np.repeat([sequence for sequence, _ in members], lengths)
-        steps = np.repeat([_step(block.times) for _, block in members], lengths)
-        raw = np.concatenate([block.values for _, block in members], axis=1)[rows]
-        of = np.repeat([place for _, place in wanted], len(times))
-        count = len(wanted)
-        part = (of, np.tile(times, count), np.tile(sequences, count), raw.ravel())
-        steps = np.tile(steps, count)
-        if any(block.present is not None for _, block in members):
-            here = np.concatenate(
-                [
-                    np.ones(block.values.shape, np.bool_)
-                    if block.present is None
-                    else block.present
-                    for _, block in members
-                ],
-                axis=1,
-            )[rows].ravel()
-            yield (*(column[here] for column in part), steps[here])
-        else:
-            yield (*part, steps)
-
-
-def _step(times: Int64s) -> int:
-    """The usual distance of a block's samples; 0 for a single one."""
-    n = len(times)
-    if n < 2:
-        return 0
-    step = int(times[1] - times[0])
-    # Evenly spaced, as nearly all blocks are: spares the median.
-    if n == 2 or int(times[-1] - times[0]) == step * (n - 1):
-        return step
-    return int(np.median(np.diff(times)))
 
 
 def roll(samples: Samples, series: Sequence[Series]) -> Quarters:

@@ -18,7 +18,8 @@ import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from devices.protocol.data import Int64s
-from devices.telemetry.rollup import QUARTER, Floats, Quarters
+from devices.telemetry import rollup_statements as statements
+from devices.telemetry.rollup import Floats, Quarters
 from devices.telemetry.schema import CLOCK_TOLERANCE
 
 # A frame may have waited in a bridge while later ones came by another. Nothing is under way for
@@ -72,135 +73,6 @@ class Source(NamedTuple):
 
 FLOWS: Final = ("import", "export", "generation", "charge", "discharge")
 
-_JOIN: Final = (
-    "INSERT INTO rollup_progress (device_id, tenant_id)"
-    " SELECT c.device_id, c.tenant_id FROM device_cursor c"
-    " WHERE c.committed > 0"
-    " AND NOT EXISTS (SELECT FROM rollup_progress p WHERE p.device_id = c.device_id)"
-    " ORDER BY c.device_id ON CONFLICT DO NOTHING"
-)
-_CLAIM: Final = (
-    "SELECT p.device_id, p.tenant_id, p.sequence, c.committed, coalesce(p.received_at, %s)"
-    " FROM rollup_progress p JOIN device_cursor c USING (device_id)"
-    " WHERE c.committed > p.sequence AND p.device_id > %s"
-    " ORDER BY p.device_id LIMIT %s FOR UPDATE OF p SKIP LOCKED"
-)
-_NEW: Final = """
-SELECT n.device_id, n.sequence, n.start_ms, n.end_ms, n.received_at, n.value_count
-FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[])
-  AS claim(device_id, rolled, committed, since)
-CROSS JOIN LATERAL (
-  SELECT f.device_id, f.sequence, f.received_at, f.value_count,
-    (extract(epoch FROM f.started_at) * 1000)::bigint AS start_ms,
-    (extract(epoch FROM f.ended_at) * 1000)::bigint AS end_ms
-  FROM telemetry_frame f
-  WHERE f.device_id = claim.device_id AND f.sequence > claim.rolled
-    AND f.sequence <= claim.committed AND f.received_at >= claim.since AND f.received_at >= %s
-  ORDER BY f.sequence LIMIT %s
-) n
-ORDER BY n.device_id, n.sequence
-"""
-# The second bound on received_at is a constant of the statement: by it whole chunks are left out
-# while it is planned.
-_FRAMES: Final = """
-SELECT span.device_id, f.sequence, f.frame
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
-  AS span(device_id, starts_at, ends_at)
-CROSS JOIN LATERAL (
-  SELECT s.sequence, s.frame FROM telemetry_frame s
-  WHERE s.device_id = span.device_id AND s.ended_at >= span.starts_at
-    AND s.started_at < span.ends_at AND s.received_at >= span.starts_at - %s::interval
-    AND s.received_at >= %s
-) f
-ORDER BY 1, 2
-"""
-_KEEP: Final = """
-INSERT INTO rollup_15m AS kept (starts_at, tenant_id, device_id, channel, n, minimum, maximum, mean,
-  first, last, energy_wh, returned_wh, coverage)
-SELECT to_timestamp(start_ms / 1000.0), tenant_id, device_id, channel, n, nullif(minimum, 'NaN'),
-  nullif(maximum, 'NaN'), mean, nullif(first, 'NaN'), nullif(last, 'NaN'),
-  nullif(energy_wh, 'NaN'), nullif(returned_wh, 'NaN'), coverage
-FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::smallint[], %s::integer[], %s::float8[],
-  %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[])
-  AS made(start_ms, tenant_id, device_id, channel, n, minimum, maximum, mean, first, last,
-    energy_wh, returned_wh, coverage)
-ON CONFLICT (device_id, channel, starts_at) DO UPDATE SET n = excluded.n,
-  minimum = excluded.minimum, maximum = excluded.maximum, mean = excluded.mean,
-  first = excluded.first, last = excluded.last, energy_wh = excluded.energy_wh,
-  returned_wh = excluded.returned_wh, coverage = excluded.coverage
-WHERE (kept.n, kept.minimum, kept.maximum, kept.mean, kept.first, kept.last, kept.energy_wh,
-    kept.returned_wh, kept.coverage)
-  IS DISTINCT FROM (excluded.n, excluded.minimum, excluded.maximum, excluded.mean, excluded.first,
-    excluded.last, excluded.energy_wh, excluded.returned_wh, excluded.coverage)
-"""
-_ADVANCE: Final = """
-UPDATE rollup_progress p SET sequence = done.sequence, received_at = coalesce(done.received_at,
-  p.received_at)
-FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS done(device_id, sequence, received_at)
-WHERE p.device_id = done.device_id
-"""
-# In order, so that two that mark the same quarters wait for each other and do not block each other.
-_MARK: Final = """
-INSERT INTO rollup_dirty (facility_id, starts_at, tenant_id)
-SELECT DISTINCT d.facility_id, to_timestamp(touched.start_ms / 1000.0), d.tenant_id
-FROM unnest(%s::bigint[], %s::bigint[]) AS touched(device_id, start_ms)
-JOIN devices_device d ON d.id = touched.device_id
-ORDER BY 1, 2
-ON CONFLICT DO NOTHING
-"""
-_TAKE: Final = """
-DELETE FROM rollup_dirty d USING (
-  SELECT facility_id, starts_at FROM rollup_dirty
-  ORDER BY starts_at DESC, facility_id LIMIT %s FOR UPDATE SKIP LOCKED
-) taken
-WHERE d.facility_id = taken.facility_id AND d.starts_at = taken.starts_at
-RETURNING d.facility_id, d.starts_at, d.tenant_id
-"""
-_SUM: Final = """
-WITH dirty AS MATERIALIZED (
-  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[])
-    AS dirty(facility_id, starts_at, tenant_id)
-), source AS MATERIALIZED (
-  SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[])
-    AS source(facility_id, device_id, channel, flow, part)
-), flows AS (
-  SELECT facility_id, starts_at,
-    sum(wh) FILTER (WHERE flow = 'import') AS import_wh,
-    sum(wh) FILTER (WHERE flow = 'export') AS export_wh,
-    sum(wh) FILTER (WHERE flow = 'generation') AS generation_wh,
-    sum(wh) FILTER (WHERE flow = 'charge') AS charge_wh,
-    sum(wh) FILTER (WHERE flow = 'discharge') AS discharge_wh
-  FROM (
-    SELECT dirty.facility_id, dirty.starts_at, source.flow,
-      CASE source.part WHEN 'energy' THEN r.energy_wh WHEN 'returned' THEN r.returned_wh
-        ELSE r.energy_wh + r.returned_wh END AS wh
-    FROM dirty JOIN source USING (facility_id)
-    JOIN rollup_15m r ON r.device_id = source.device_id AND r.channel = source.channel
-      AND r.starts_at = dirty.starts_at
-    WHERE r.starts_at BETWEEN %s AND %s
-    ORDER BY dirty.facility_id, dirty.starts_at, source.device_id, source.channel
-  ) part GROUP BY facility_id, starts_at
-), cover AS (
-  SELECT facility_id, starts_at, sum(share) AS covered FROM (
-    SELECT dirty.facility_id, dirty.starts_at, d.id, avg(r.coverage) AS share
-    FROM dirty JOIN devices_device d ON d.facility_id = dirty.facility_id
-    JOIN rollup_15m r ON r.device_id = d.id AND r.starts_at = dirty.starts_at
-    WHERE r.starts_at BETWEEN %s AND %s
-    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-  ) device GROUP BY facility_id, starts_at
-)
-INSERT INTO facility_15m AS kept (starts_at, tenant_id, facility_id, import_wh, export_wh,
-  generation_wh, charge_wh, discharge_wh, covered)
-SELECT dirty.starts_at, dirty.tenant_id, dirty.facility_id, import_wh, export_wh, generation_wh,
-  charge_wh, discharge_wh, coalesce(covered, 0)
-FROM dirty
-LEFT JOIN flows USING (facility_id, starts_at)
-LEFT JOIN cover USING (facility_id, starts_at)
-ON CONFLICT (facility_id, starts_at) DO UPDATE SET import_wh = excluded.import_wh,
-  export_wh = excluded.export_wh, generation_wh = excluded.generation_wh,
-  charge_wh = excluded.charge_wh, discharge_wh = excluded.discharge_wh, covered = excluded.covered
-"""
-
 
 def has_newcomers(connection: BaseDatabaseWrapper) -> bool:
     """Whether a device of the scope has frames and was never rolled up."""
@@ -215,8 +87,8 @@ def has_newcomers(connection: BaseDatabaseWrapper) -> bool:
 def claim(connection: BaseDatabaseWrapper, *, after: int, limit: int) -> list[Claim]:
     """Lock up to `limit` devices with new frames, from the first id above `after` on."""
     with connection.cursor() as cursor:
-        cursor.execute(_JOIN)
-        cursor.execute(_CLAIM, [_ALWAYS + _UNDER_WAY, after, limit])
+        cursor.execute(statements.JOIN)
+        cursor.execute(statements.CLAIM, [_ALWAYS + _UNDER_WAY, after, limit])
         return [
             Claim(device_id, tenant_id, rolled, committed, received_at - _UNDER_WAY)
             for device_id, tenant_id, rolled, committed, received_at in cursor.fetchall()
@@ -236,7 +108,7 @@ def new_frames(
         limit,
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_NEW, parameters)
+        cursor.execute(statements.NEW, parameters)
         return list(map(NewFrame._make, cursor.fetchall()))
 
 
@@ -255,7 +127,7 @@ def frames_in(
         min(starts) - CLOCK_TOLERANCE,
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_FRAMES, parameters)
+        cursor.execute(statements.FRAMES, parameters)
         return list(cursor.fetchall())
 
 
@@ -286,7 +158,7 @@ def keep(
         np.minimum(quarters.coverage, 1.0),
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_KEEP, [column.tolist() for column in columns])
+        cursor.execute(statements.KEEP, [column.tolist() for column in columns])
 
 
 def advance(
@@ -294,14 +166,14 @@ def advance(
 ) -> None:
     """Note up to which sequence number claimed devices are rolled up, and the last arrival."""
     with connection.cursor() as cursor:
-        cursor.execute(_ADVANCE, [list(column) for column in zip(*done, strict=True)])
+        cursor.execute(statements.ADVANCE, [list(column) for column in zip(*done, strict=True)])
 
 
 def mark_facilities(connection: BaseDatabaseWrapper, touched: Sequence[tuple[int, int]]) -> None:
     """Let the sums of the facilities of (device, start of a quarter in ms) be computed again."""
     if touched:
         with connection.cursor() as cursor:
-            cursor.execute(_MARK, [list(column) for column in zip(*touched, strict=True)])
+            cursor.execute(statements.MARK, [list(column) for column in zip(*touched, strict=True)])
 
 
 def take_dirty(connection: BaseDatabaseWrapper, *, limit: int) -> list[tuple[int, datetime, int]]:
@@ -310,7 +182,7 @@ def take_dirty(connection: BaseDatabaseWrapper, *, limit: int) -> list[tuple[int
     They are gone with the commit: sum them in the same transaction.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [limit])
+        cursor.execute(statements.TAKE, [limit])
         return list(cursor.fetchall())
 
 
@@ -325,73 +197,9 @@ def sum_facilities(
     facility_ids, _, tenant_ids = (list(column) for column in zip(*dirty, strict=True))
     columns = [list(column) for column in zip(*sources, strict=True)] or [[], [], [], [], []]
     with connection.cursor() as cursor:
-        cursor.execute(_SUM, [facility_ids, starts, tenant_ids, *columns, *bounds, *bounds])
-
-
-class FacilityQuarter(NamedTuple):
-    """What a facility used in a quarter, in Wh; None where nothing measures it.
-
-    `covered`: the sum over its devices of the part of the quarter in which each was measured.
-    """
-
-    facility_id: int
-    starts_at: datetime
-    import_wh: float | None
-    export_wh: float | None
-    generation_wh: float | None
-    charge_wh: float | None
-    discharge_wh: float | None
-    covered: float
-
-
-def facility_quarters(
-    connection: BaseDatabaseWrapper,
-    facility_ids: Sequence[int],
-    start: datetime,
-    end: datetime,
-) -> list[FacilityQuarter]:
-    """The quarters of some facilities that begin in [start, end), by facility and start."""
-    with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT facility_id, starts_at, import_wh, export_wh, generation_wh, charge_wh,"
-            " discharge_wh, covered FROM facility_15m"
-            " WHERE facility_id = ANY(%s) AND starts_at >= %s AND starts_at < %s"
-            " ORDER BY facility_id, starts_at",
-            [list(facility_ids), start, end],
+            statements.SUM, [facility_ids, starts, tenant_ids, *columns, *bounds, *bounds]
         )
-        return list(map(FacilityQuarter._make, cursor.fetchall()))
-
-
-class DeviceQuarter(NamedTuple):
-    """The roll-up of a channel in a quarter that other modules ask for."""
-
-    device_id: int
-    channel: int
-    starts_at: datetime
-    n: int
-    mean: float
-    energy_wh: float | None
-    returned_wh: float | None
-    coverage: float
-
-
-def device_quarters(
-    connection: BaseDatabaseWrapper, device_ids: Sequence[int], start: datetime, end: datetime
-) -> list[DeviceQuarter]:
-    """The roll-ups of some devices that begin in [start, end), by device, channel and start."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT device_id, channel, starts_at, n, mean, energy_wh, returned_wh, coverage"
-            " FROM rollup_15m WHERE device_id = ANY(%s) AND starts_at >= %s AND starts_at < %s"
-            " ORDER BY device_id, channel, starts_at",
-            [list(device_ids), start, end],
-        )
-        return list(map(DeviceQuarter._make, cursor.fetchall()))
-
-
-def quarter_of(moment: datetime) -> datetime:
-    """The start of the quarter of an hour that holds a moment."""
-    return moment - (moment - _ALWAYS) % QUARTER
 
 
 def _moment(milliseconds: int) -> datetime:

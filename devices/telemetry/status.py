@@ -55,27 +55,6 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line that the firmware logged; `level` as in the protocol's LOG message."""
-
-    received_at: datetime
-    logged_at: datetime
-    level: int
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a device; without a sequence number the system says so."""
-
-    received_at: datetime
-    occurred_at: datetime
-    sequence: int | None
-    kind: str
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class Quarantined:
     """A message that failed a check of its content, with the reason; `message` are its bytes."""
 
@@ -255,32 +234,6 @@ def reported(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> froz
         [list(device_ids)],
     )
     return frozenset(row[0] for row in rows)
-
-
-def recent_log(connection: BaseDatabaseWrapper, device_id: int, limit: int) -> list[LogLine]:
-    """The last log lines to arrive, newest first; at most MAX_LINES."""
-    rows = _rows(
-        connection,
-        "SELECT received_at, logged_at, level, line FROM device_log WHERE device_id = %s"
-        " ORDER BY received_at DESC, sequence DESC LIMIT %s",
-        [device_id, min(limit, MAX_LINES)],
-    )
-    return [LogLine(*row) for row in rows]
-
-
-def recent_events(connection: BaseDatabaseWrapper, device_id: int, limit: int) -> list[Event]:
-    """The last events, the connection history among them, newest first; at most MAX_LINES."""
-    rows = _rows(
-        connection,
-        "SELECT received_at, occurred_at, sequence, kind, data FROM device_event"
-        " WHERE device_id = %s ORDER BY received_at DESC LIMIT %s",
-        [device_id, min(limit, MAX_LINES)],
-    )
-    # Django leaves jsonb to its own model fields: a raw query gets the text.
-    return [
-        Event(received_at, occurred_at, sequence, kind, json.loads(data))
-        for received_at, occurred_at, sequence, kind, data in rows
-    ]
 
 
 def record_event(

@@ -14,7 +14,7 @@ from devices.domain import links
 from devices.ingest import heartbeat
 from devices.models import Device
 from devices.tasks import close_lost_links
-from devices.telemetry import status
+from devices.telemetry import history, status
 from devices.tests import factories
 from tenants.scope import Scope, open_scope
 
@@ -57,8 +57,8 @@ def test_devices_of_a_lost_bridge_are_disconnected_at_the_second_look(redis: Red
     assert not _link(lost).connected
     assert _link(kept).connected
     with open_scope(Scope((lost.tenant_id, kept.tenant_id))):
-        (event,) = status.recent_events(connection, lost.pk, 10)
-        assert status.recent_events(connection, kept.pk, 10) == []
+        (event,) = history.event_page(connection, lost.pk, limit=10).items
+        assert history.event_page(connection, kept.pk, limit=10).items == ()
     assert (event.kind, event.data) == (
         "disconnected",
         {"reason": links.BRIDGE_LOST, "bridge": "gone", "text": "the bridge was lost"},

@@ -14,16 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.protocol.data import Block
-from devices.telemetry.rollup import (
-    LONGEST_STEP_MS,
-    QUARTER_MS,
-    Kind,
-    Quarters,
-    Series,
-    reach_ms,
-    roll,
-    samples_of,
-)
+from devices.telemetry.rollup import QUARTER_MS, Quarters, roll
+from devices.telemetry.rollup_samples import LONGEST_STEP_MS, Kind, Series, reach_ms, samples_of
 
 # 2026-03-29, 00:55 UTC: five minutes before a full quarter, and before Europe's clocks change.
 BEGIN = 1_774_745_700_000

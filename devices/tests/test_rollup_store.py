@@ -16,7 +16,7 @@ from devices.domain import energy, flow, operations, rollups
 from devices.domain.operations import ChannelSpec
 from devices.models import Device, DevicePower, Facility, FacilityNow, Placement
 from devices.tasks import refresh_power, roll_up
-from devices.telemetry import rollup_store as store
+from devices.telemetry import rollup_reads
 from devices.telemetry.rollup import QUARTER
 from devices.tests import factories
 from tenants.models import Tenant
@@ -120,7 +120,7 @@ def test_new_frames_are_rolled_up_once() -> None:
     assert _roll_all(of) == 6
     assert _roll_all(of) == 0
     with open_scope(_scope(of)):
-        rows = store.device_quarters(connection, [device.pk], START, START + 2 * QUARTER)
+        rows = rollup_reads.device_quarters(connection, [device.pk], START, START + 2 * QUARTER)
     power = [(row.starts_at, row.n, row.mean, row.energy_wh, row.coverage) for row in rows[:2]]
     assert power == [
         (START, 450, 1_800.0, 450.0, 1.0),

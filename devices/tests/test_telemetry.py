@@ -17,7 +17,7 @@ from devices.ingest.ledger import check
 from devices.models import Device
 from devices.protocol.data import Block, encode_data
 from devices.tasks import QUARANTINE_RETENTION, audit_ledger, expire_quarantine
-from devices.telemetry import reads, rollup_schema, schema, status
+from devices.telemetry import history, reads, rollup_schema, schema, status
 from devices.tests import factories
 from tenants.scope import NoScope, Scope, open_scope
 
@@ -371,11 +371,11 @@ def test_log_and_events_come_newest_first() -> None:
             [*key, at, f"kind {number}", json.dumps({"n": number})],
         )
     with open_scope(_scope(device)):
-        assert [row.line for row in status.recent_log(connection, device.pk, 2)] == [
+        assert [row.line for row in history.log_page(connection, device.pk, limit=2).items] == [
             "line 2",
             "line 1",
         ]
-        events = status.recent_events(connection, device.pk, 2)
+        events = history.event_page(connection, device.pk, limit=2).items
     assert [(event.kind, event.data) for event in events] == [
         ("kind 2", {"n": 2}),
         ("kind 1", {"n": 1}),
@@ -469,8 +469,8 @@ def test_audit_makes_an_imbalance_an_event_of_the_device(caplog: pytest.LogCaptu
     audit_ledger()
 
     with open_scope(Scope((sound.tenant_id, broken.tenant_id))):
-        assert status.recent_events(connection, sound.pk, 10) == []
-        (event,) = status.recent_events(connection, broken.pk, 10)
+        assert history.event_page(connection, sound.pk, limit=10).items == ()
+        (event,) = history.event_page(connection, broken.pk, limit=10).items
     assert (event.kind, event.sequence) == (ledger.IMBALANCE_EVENT, None)
     assert event.data == {
         "problems": [

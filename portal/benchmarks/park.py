@@ -42,7 +42,7 @@ from devices.models import (
 )
 from devices.protocol.data import Block, encode_data
 from devices.telemetry.rollup import QUARTER
-from devices.telemetry.rollup_store import quarter_of
+from devices.telemetry.rollup_reads import quarter_of
 from tenants.domain.operations import create_tenant
 from tenants.models import AuditEntry, Membership, Tenant, TenantKind, User
 from tenants.permissions import Role

@@ -16,7 +16,7 @@ from devices.domain import flow
 from devices.domain.overview import Rank, overview, recent_power
 from devices.models import Device, DeviceState, Facility, FacilityNow
 from devices.telemetry.rollup import QUARTER
-from devices.telemetry.rollup_store import quarter_of
+from devices.telemetry.rollup_reads import quarter_of
 from devices.tests import factories
 from portal.charts import spark
 from portal.enterprise.park import figures

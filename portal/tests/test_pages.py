@@ -18,7 +18,7 @@ from pytest_django import DjangoDbBlocker
 from devices.domain import operations
 from devices.models import Placement
 from devices.protocol.codes import LogLevel
-from devices.telemetry.status import Event, LogLine
+from devices.telemetry.history import Event, LogLine
 from devices.tests import factories
 from devices.tests.factories import Park
 from portal.charts import live as charts

@@ -23,7 +23,7 @@ from devices.protocol.codes import LogLevel
 from devices.telemetry import history
 from devices.telemetry.history import Place
 from devices.telemetry.rollup import QUARTER
-from devices.telemetry.rollup_store import quarter_of
+from devices.telemetry.rollup_reads import quarter_of
 from devices.tests import factories
 from devices.tests.factories import Park
 from portal.charts import day, live

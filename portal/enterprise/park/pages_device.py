@@ -18,8 +18,7 @@ from devices.domain.sites import DevicePage
 from devices.ingest.queue import BridgeEvent
 from devices.models.device import DeviceState
 from devices.protocol.codes import LogLevel
-from devices.telemetry.history import Delivered
-from devices.telemetry.status import Event, LogLine
+from devices.telemetry.history import Delivered, Event, LogLine
 from portal.charts import live as charts
 from portal.enterprise.park import words
 from portal.enterprise.park.figures import completeness, whole

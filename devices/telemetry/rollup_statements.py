@@ -1,0 +1,134 @@
+"""The statements of the roller; `rollup_store.py` runs them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+JOIN: Final = (
+    "INSERT INTO rollup_progress (device_id, tenant_id)"
+    " SELECT c.device_id, c.tenant_id FROM device_cursor c"
+    " WHERE c.committed > 0"
+    " AND NOT EXISTS (SELECT FROM rollup_progress p WHERE p.device_id = c.device_id)"
+    " ORDER BY c.device_id ON CONFLICT DO NOTHING"
+)
+CLAIM: Final = (
+    "SELECT p.device_id, p.tenant_id, p.sequence, c.committed, coalesce(p.received_at, %s)"
+    " FROM rollup_progress p JOIN device_cursor c USING (device_id)"
+    " WHERE c.committed > p.sequence AND p.device_id > %s"
+    " ORDER BY p.device_id LIMIT %s FOR UPDATE OF p SKIP LOCKED"
+)
+NEW: Final = """
+SELECT n.device_id, n.sequence, n.start_ms, n.end_ms, n.received_at, n.value_count
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[])
+  AS claim(device_id, rolled, committed, since)
+CROSS JOIN LATERAL (
+  SELECT f.device_id, f.sequence, f.received_at, f.value_count,
+    (extract(epoch FROM f.started_at) * 1000)::bigint AS start_ms,
+    (extract(epoch FROM f.ended_at) * 1000)::bigint AS end_ms
+  FROM telemetry_frame f
+  WHERE f.device_id = claim.device_id AND f.sequence > claim.rolled
+    AND f.sequence <= claim.committed AND f.received_at >= claim.since AND f.received_at >= %s
+  ORDER BY f.sequence LIMIT %s
+) n
+ORDER BY n.device_id, n.sequence
+"""
+# The second bound on received_at is a constant of the statement: by it whole chunks are left out
+# while it is planned.
+FRAMES: Final = """
+SELECT span.device_id, f.sequence, f.frame
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
+  AS span(device_id, starts_at, ends_at)
+CROSS JOIN LATERAL (
+  SELECT s.sequence, s.frame FROM telemetry_frame s
+  WHERE s.device_id = span.device_id AND s.ended_at >= span.starts_at
+    AND s.started_at < span.ends_at AND s.received_at >= span.starts_at - %s::interval
+    AND s.received_at >= %s
+) f
+ORDER BY 1, 2
+"""
+KEEP: Final = """
+INSERT INTO rollup_15m AS kept (starts_at, tenant_id, device_id, channel, n, minimum, maximum, mean,
+  first, last, energy_wh, returned_wh, coverage)
+SELECT to_timestamp(start_ms / 1000.0), tenant_id, device_id, channel, n, nullif(minimum, 'NaN'),
+  nullif(maximum, 'NaN'), mean, nullif(first, 'NaN'), nullif(last, 'NaN'),
+  nullif(energy_wh, 'NaN'), nullif(returned_wh, 'NaN'), coverage
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::smallint[], %s::integer[], %s::float8[],
+  %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[])
+  AS made(start_ms, tenant_id, device_id, channel, n, minimum, maximum, mean, first, last,
+    energy_wh, returned_wh, coverage)
+ON CONFLICT (device_id, channel, starts_at) DO UPDATE SET n = excluded.n,
+  minimum = excluded.minimum, maximum = excluded.maximum, mean = excluded.mean,
+  first = excluded.first, last = excluded.last, energy_wh = excluded.energy_wh,
+  returned_wh = excluded.returned_wh, coverage = excluded.coverage
+WHERE (kept.n, kept.minimum, kept.maximum, kept.mean, kept.first, kept.last, kept.energy_wh,
+    kept.returned_wh, kept.coverage)
+  IS DISTINCT FROM (excluded.n, excluded.minimum, excluded.maximum, excluded.mean, excluded.first,
+    excluded.last, excluded.energy_wh, excluded.returned_wh, excluded.coverage)
+"""
+ADVANCE: Final = """
+UPDATE rollup_progress p SET sequence = done.sequence, received_at = coalesce(done.received_at,
+  p.received_at)
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS done(device_id, sequence, received_at)
+WHERE p.device_id = done.device_id
+"""
+# In order, so that two that mark the same quarters wait for each other and do not block each other.
+MARK: Final = """
+INSERT INTO rollup_dirty (facility_id, starts_at, tenant_id)
+SELECT DISTINCT d.facility_id, to_timestamp(touched.start_ms / 1000.0), d.tenant_id
+FROM unnest(%s::bigint[], %s::bigint[]) AS touched(device_id, start_ms)
+JOIN devices_device d ON d.id = touched.device_id
+ORDER BY 1, 2
+ON CONFLICT DO NOTHING
+"""
+TAKE: Final = """
+DELETE FROM rollup_dirty d USING (
+  SELECT facility_id, starts_at FROM rollup_dirty
+  ORDER BY starts_at DESC, facility_id LIMIT %s FOR UPDATE SKIP LOCKED
+) taken
+WHERE d.facility_id = taken.facility_id AND d.starts_at = taken.starts_at
+RETURNING d.facility_id, d.starts_at, d.tenant_id
+"""
+SUM: Final = """
+WITH dirty AS MATERIALIZED (
+  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[])
+    AS dirty(facility_id, starts_at, tenant_id)
+), source AS MATERIALIZED (
+  SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[])
+    AS source(facility_id, device_id, channel, flow, part)
+), flows AS (
+  SELECT facility_id, starts_at,
+    sum(wh) FILTER (WHERE flow = 'import') AS import_wh,
+    sum(wh) FILTER (WHERE flow = 'export') AS export_wh,
+    sum(wh) FILTER (WHERE flow = 'generation') AS generation_wh,
+    sum(wh) FILTER (WHERE flow = 'charge') AS charge_wh,
+    sum(wh) FILTER (WHERE flow = 'discharge') AS discharge_wh
+  FROM (
+    SELECT dirty.facility_id, dirty.starts_at, source.flow,
+      CASE source.part WHEN 'energy' THEN r.energy_wh WHEN 'returned' THEN r.returned_wh
+        ELSE r.energy_wh + r.returned_wh END AS wh
+    FROM dirty JOIN source USING (facility_id)
+    JOIN rollup_15m r ON r.device_id = source.device_id AND r.channel = source.channel
+      AND r.starts_at = dirty.starts_at
+    WHERE r.starts_at BETWEEN %s AND %s
+    ORDER BY dirty.facility_id, dirty.starts_at, source.device_id, source.channel
+  ) part GROUP BY facility_id, starts_at
+), cover AS (
+  SELECT facility_id, starts_at, sum(share) AS covered FROM (
+    SELECT dirty.facility_id, dirty.starts_at, d.id, avg(r.coverage) AS share
+    FROM dirty JOIN devices_device d ON d.facility_id = dirty.facility_id
+    JOIN rollup_15m r ON r.device_id = d.id AND r.starts_at = dirty.starts_at
+    WHERE r.starts_at BETWEEN %s AND %s
+    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+  ) device GROUP BY facility_id, starts_at
+)
+INSERT INTO facility_15m AS kept (starts_at, tenant_id, facility_id, import_wh, export_wh,
+  generation_wh, charge_wh, discharge_wh, covered)
+SELECT dirty.starts_at, dirty.tenant_id, dirty.facility_id, import_wh, export_wh, generation_wh,
+  charge_wh, discharge_wh, coalesce(covered, 0)
+FROM dirty
+LEFT JOIN flows USING (facility_id, starts_at)
+LEFT JOIN cover USING (facility_id, starts_at)
+ON CONFLICT (facility_id, starts_at) DO UPDATE SET import_wh = excluded.import_wh,
+  export_wh = excluded.export_wh, generation_wh = excluded.generation_wh,
+  charge_wh = excluded.charge_wh, discharge_wh = excluded.discharge_wh, covered = excluded.covered
+"""
