@@ -5,7 +5,7 @@ an open scope and sees what it holds.
 
 No index serves this on purpose: row-level security lets PostgreSQL use an index for a condition
 only when its operator is leakproof, which LIKE and the trigram operators are not. The rows of the
-scope are read and compared: 10 000 devices take some 20 ms, and no scope holds many more.
+scope are read and compared: with 10 000 devices a search of all kinds takes 7 to 15 ms.
 """
 
 from __future__ import annotations
