@@ -33,7 +33,7 @@ THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 _SETTLE_MS: Final = 15_000
 # Charts are drawn, live pages have their first readings, fonts are there, nothing is on its way.
 _SETTLED: Final = """(theme) => {
-  const waits = document.querySelectorAll(".htmx-request, .wl-skeleton, [aria-busy=true]");
+  const waits = document.querySelectorAll(".htmx-request");
   const charts = [...document.querySelectorAll("[data-chart]")];
   return document.readyState === "complete" && document.fonts.status === "loaded"
     && document.documentElement.dataset.bsTheme === theme && !waits.length

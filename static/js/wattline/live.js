@@ -237,16 +237,34 @@ function scheduleDraw() {
   setTimeout(() => requestAnimationFrame(draw), wait);
 }
 
-/** Draw what has news, and what stands still too long, all in one animation frame. */
+/** In a task of its own. */
+function soon() {
+  if (scheduled) return;
+  scheduled = true;
+  setTimeout(() => requestAnimationFrame(draw));
+}
+
+/**
+ * Draw what has news, and what stands still too long, all in one animation frame. A chart's first
+ * drawing takes as long as many later ones: one in a frame, so that the page can be used meanwhile.
+ */
 function draw() {
   scheduled = false;
   const to = clock.now();
   const offset = zoneOffsetMs(zone, to);
   drawnAt = performance.now();
+  let begun = false;
   for (const chart of charts) {
     const still = drawnAt - chart.drawnAt >= MOVE_EVERY_MS - 100;
     // Outside the screen only the first readings are drawn, so that scrolling meets no empty chart.
     if (chart.visible ? chart.dirty || still : chart.dirty && chart.empty) {
+      if (chart.drawnAt === -Infinity) {
+        if (begun) {
+          soon();
+          continue;
+        }
+        begun = true;
+      }
       chart.draw(to - windowMs, to, offset);
       chart.drawnAt = drawnAt;
     }
