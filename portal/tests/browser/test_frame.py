@@ -407,4 +407,6 @@ def test_what_opens_is_accessible(visit: Visit, axe: Path, theme: Any) -> None:
     page.set_viewport_size(PHONE)
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Open the menu").click()
+    expect(page.locator("#side")).to_be_in_viewport()
+    page.evaluate("() => Promise.all(document.getAnimations().map((one) => one.finished))")
     assert violations(page, axe) == []
