@@ -102,10 +102,11 @@ def _asks(parks: tuple[Park, Park]) -> list[Ask]:
     for park, foreign in (parks, parks[::-1]):
         first, second = park.branches
         own, both = {first.facility.name}, {first.facility.name, second.facility.name}
-        for user, overview in ((park.manager, both), (park.consumer(0), own)):
+        # A consumer is led on to the consumer's door.
+        for user, status, overview in ((park.manager, 200, both), (park.consumer(0), 302, set())):
             cookie = session_cookie(user)
             asks += [
-                (cookie, "/", 200, overview),
+                (cookie, "/", status, overview),
                 (cookie, f"/facilities/{first.facility.pk}/", 200, own),
                 (cookie, f"/facilities/{foreign.branches[0].facility.pk}/", 404, set()),
             ]

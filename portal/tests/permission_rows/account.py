@@ -19,13 +19,14 @@ def _manager(world: World) -> User:
 
 def _session_of_the_manager(world: World) -> int:
     values = {"user": _manager(world), "ip": "192.0.2.1", "user_agent": "Firefox/128.0 Linux"}
-    return UserSession.objects.get_or_create(session_key="of-the-manager", defaults=values)[0].pk
+    row, _made = UserSession.objects.get_or_create(session_key="of-the-manager", defaults=values)
+    return int(row.pk)
 
 
 def _passkey_of_the_manager(world: World) -> int:
     values = {"data": {"name": "Key", "credential": {}}}
     user, kind = _manager(world), Authenticator.Type.WEBAUTHN
-    return Authenticator.objects.get_or_create(user=user, type=kind, defaults=values)[0].pk
+    return int(Authenticator.objects.get_or_create(user=user, type=kind, defaults=values)[0].pk)
 
 
 def _domain(world: World) -> int:
