@@ -117,13 +117,13 @@ class TimeColumn(tables.Column):
 
 
 class BadgeColumn(tables.Column):
-    """A code as a badge: `labels` in words, `tones` good, warn, bad or none."""
+    """A code or a flag as a badge: `labels` in words, `tones` good, warn, bad or none."""
 
     def __init__(
         self,
         *args: Any,
-        labels: Mapping[str, str | Promise],
-        tones: Mapping[str, str] | None = None,
+        labels: Mapping[Any, str | Promise],
+        tones: Mapping[Any, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -145,6 +145,6 @@ class BadgeColumn(tables.Column):
         return str(self._labels.get(code, code))
 
 
-def _code(record: Any, bound_column: Any) -> str:
+def _code(record: Any, bound_column: Any) -> Any:
     """What is stored: of a field with choices the table itself would give the name."""
-    return str(bound_column.accessor.resolve(record))
+    return bound_column.accessor.resolve(record)

@@ -403,6 +403,15 @@ def test_the_list_counts_people_and_valid_tokens(ours: Tenant, admin: User) -> N
         assert later.tokens == 1
 
 
+def test_the_list_says_whether_an_application_may_be_used(
+    client: Client, ours: Tenant, admin: User
+) -> None:
+    with open_scope(Scope((ours.pk,))):
+        authorization(ours, admin)
+    text = client.get(reverse("applications")).content.decode()
+    assert '<span class="wl-tag" data-tone="good">Active</span>' in text
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_lists_cost_a_fixed_number_of_queries(
     client: Client, ours: Tenant, admin: User, count: int

@@ -36,8 +36,8 @@ class ApplicationTable(PortalTable):
     tokens = NumberColumn(verbose_name=__("Valid tokens"))
     is_active = BadgeColumn(
         verbose_name=__("State"),
-        labels={True: __("Active"), False: __("Deactivated")},  # type: ignore[dict-item]
-        tones={True: "good", False: "warn"},  # type: ignore[dict-item]
+        labels={True: __("Active"), False: __("Deactivated")},
+        tones={True: "good", False: "warn"},
     )
 
     def render_name(self, value: str, record: Application) -> str:

@@ -21,6 +21,7 @@ from devices.benchmarks.stack import StackError
 from portal import survey
 from portal.benchmarks.product import (
     CHROMIUM_ARGUMENTS,
+    CONSUMER,
     PEOPLE,
     Visitor,
     browser_path,
@@ -73,7 +74,13 @@ class Command(BaseCommand):
         known: set[str] = set()
         for email in (*PEOPLE, ""):
             visitor = Visitor(url, email or None)
-            pages = [page for page in survey.explore(visitor.get) if page.route not in known]
+            pages = [
+                page
+                for page in survey.explore(visitor.get)
+                # The consumer view is the consumer's.
+                if page.route not in known
+                and (email == CONSUMER or not page.route.startswith("consumer:"))
+            ]
             known |= {page.route for page in pages}
             found[email] = [page for page in pages if only in page.route]
             cookies[email] = visitor.cookies
