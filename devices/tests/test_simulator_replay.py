@@ -33,6 +33,7 @@ from devices.simulator.replay import (
     all_channels,
 )
 from devices.simulator.replay import load as load_recording
+from devices.simulator.reporter import Thinning
 from devices.simulator.session import Identity
 from devices.tests.device_server import DeviceServer, running
 from devices.tests.test_client import until
@@ -257,6 +258,34 @@ async def test_device_reports_each_sample_live_and_batches_otherwise(tmp_path: P
     times = np.concatenate([data.blocks[0].times for data in server.frames("D-1")])
     assert (np.diff(times) == 100).all()  # no sample is lost or doubled on the way in and out
     assert (times % 100 == 0).all()
+
+
+async def test_device_brings_a_past_that_it_has_thinned_out(tmp_path: Path) -> None:
+    server = DeviceServer(step_ms=1_000, samples=10)
+    now_ms = int(time.time() * 1_000)
+    begin_ms, until_ms = now_ms - 40 * 60_000, now_ms - 60_000
+    async with running(server, tmp_path) as ca:
+        device = SimulatedDevice(
+            identity=Identity("D-1", bytes(32), "M3-63"),
+            source=household(tmp_path),
+            options=options(server, ca, tmp_path),
+            chance=random.Random(3),
+            begin_ms=begin_ms,
+            thinning=Thinning(until_ms, step_ms=60_000, samples=15),
+        )
+        task = asyncio.create_task(device.run())
+        await until(lambda: len(server.frames("D-1")) >= 5)
+        await device.stop()
+        await task
+    times = np.concatenate([data.blocks[0].times for data in server.frames("D-1")])
+    full_minute = until_ms // 60_000 * 60_000
+    past, recent = times[times <= full_minute], times[times > full_minute]
+    assert past[0] - begin_ms < 60_000
+    assert (np.diff(past) == 60_000).all()
+    assert (past % 60_000 == 0).all()
+    assert (past[-1], recent[0]) == (full_minute, full_minute + 1_000)
+    assert (np.diff(recent) == 1_000).all()
+    assert max(sample_counts(server)[:3]) == 15
 
 
 async def test_device_stamps_samples_in_corrected_time(tmp_path: Path) -> None:
