@@ -82,7 +82,7 @@ def test_a_choice_is_searched_by_keyboard(page: Page, site: tuple[Copy, DeviceTy
     page.get_by_label("Name").fill("Kiosk")
     zone = page.get_by_role("combobox", name="Time zone")
     zone.focus()
-    page.keyboard.type("lisb")
+    page.keyboard.type("lis")  # America/Indianapolis and Asia/Tbilisi have it inside
     expect(page.get_by_role("option", name="Europe/Lisbon")).to_have_attribute(
         "aria-selected", "true"
     )

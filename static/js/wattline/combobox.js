@@ -23,6 +23,7 @@ class Combobox {
       label: option.textContent.trim(),
       group: option.parentElement.label ?? "",
       words: plain(`${option.textContent} ${option.parentElement.label ?? ""} ${option.value}`),
+      starts: plain(option.textContent).split(/[^\p{L}\p{N}]+/u),
     }));
     this.build();
     this.show();
@@ -105,7 +106,10 @@ class Combobox {
   open(text) {
     this.typed = text !== "";
     const words = plain(text).split(/\s+/).filter(Boolean);
-    const fitting = this.options.filter((one) => words.every((word) => one.words.includes(word)));
+    // What begins with the words that are typed comes before what only has them inside.
+    const begins = (one) => words.every((word) => one.starts.some((start) => start.startsWith(word)));
+    const having = this.options.filter((one) => words.every((word) => one.words.includes(word)));
+    const fitting = [...having.filter(begins), ...having.filter((one) => !begins(one))];
     this.found = fitting.slice(0, MOST);
     this.list.replaceChildren(...this.found.map((one, at) => this.item(one, at)));
     if (fitting.length > MOST || fitting.length === 0) {
