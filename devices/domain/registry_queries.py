@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -20,27 +19,16 @@ from devices.domain.queries import DeviceNotFound, FacilityNotFound
 from devices.domain.registry_operations import DEVICE_FIELDS, FACILITY_FIELDS
 from devices.domain.registry_versions import values_of
 from devices.models import (
-    Allocation,
-    Channel,
     Device,
     DeviceState,
     DeviceType,
     Facility,
-    Load,
 )
 from devices.telemetry import status
 
 
 class DeviceTypeNotFound(Exception):  # noqa: N818 - it reads as what happened
     """No such device type in the scope."""
-
-
-class LoadNotFound(Exception):  # noqa: N818 - it reads as what happened
-    """No such load in the scope."""
-
-
-class AllocationNotFound(Exception):  # noqa: N818 - it reads as what happened
-    """No such allocation in the scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,51 +70,6 @@ class DeviceForm:
     values: Mapping[str, Any]
     facilities: tuple[Choice, ...]
     types: tuple[Choice, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AllocatedPeriod:
-    """A channel measured a load from `starts_at` until before `ends_at` (None: until now on)."""
-
-    allocation_id: int
-    device_id: int
-    device_name: str
-    channel_name: str
-    starts_at: datetime
-    ends_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadEntry:
-    """A load with its allocations, the newest first."""
-
-    load_id: int
-    name: str
-    category: str
-    allocations: tuple[AllocatedPeriod, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadsOfFacility:
-    """The loads of a facility by name."""
-
-    facility_id: int
-    name: str
-    time_zone: str
-    loads: tuple[LoadEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadForm:
-    """What the forms of a load and its allocations begin with; `channels` are the facility's."""
-
-    load_id: int
-    facility_id: int
-    facility_name: str
-    time_zone: str
-    name: str
-    values: Mapping[str, Any]
-    channels: tuple[Choice, ...]
 
 
 def facility_rows() -> QuerySet[Facility]:
@@ -254,70 +197,6 @@ def device_form(*, device_id: int | None = None) -> DeviceForm:
         values=values_of(row, DEVICE_FIELDS),
         facilities=tuple(one for one in facilities if one.tenant_id == row.tenant_id),
         types=tuple(one for one in types if one.tenant_id in {None, row.tenant_id}),
-    )
-
-
-def loads_of(*, facility_id: int) -> LoadsOfFacility:
-    """The loads of a facility and what measures them; three queries. Raises FacilityNotFound."""
-    facility = Facility.objects.filter(pk=facility_id).first()
-    if facility is None:
-        raise FacilityNotFound(f"facility {facility_id}")
-    periods: dict[int, list[AllocatedPeriod]] = {}
-    allocations = Allocation.objects.filter(facility=facility).select_related("channel__device")
-    for row in allocations.order_by("-starts_at", "pk"):
-        periods.setdefault(row.load_id, []).append(_period(row))
-    loads = Load.objects.filter(facility=facility).order_by("name", "pk")
-    return LoadsOfFacility(
-        facility.pk,
-        facility.name,
-        facility.time_zone,
-        tuple(
-            LoadEntry(load.pk, load.name, load.category, tuple(periods.get(load.pk, ())))
-            for load in loads
-        ),
-    )
-
-
-def load_form(*, load_id: int) -> LoadForm:
-    """A load and the channels that can measure it; two queries. Raises LoadNotFound."""
-    load = Load.objects.filter(pk=load_id).select_related("facility").first()
-    if load is None:
-        raise LoadNotFound(f"load {load_id}")
-    channels = (
-        Channel.objects.filter(device__facility=load.facility_id)
-        .exclude(device__state=DeviceState.REVOKED)
-        .select_related("device")
-        .order_by("device__name", "device_id", "number")
-    )
-    return LoadForm(
-        load_id=load.pk,
-        facility_id=load.facility_id,
-        facility_name=load.facility.name,
-        time_zone=load.facility.time_zone,
-        name=load.name,
-        values=values_of(load, ("name", "category")),
-        channels=tuple(
-            Choice(row.pk, f"{row.device.name} · {row.name}", row.tenant_id, "") for row in channels
-        ),
-    )
-
-
-def allocation_entry(*, allocation_id: int) -> tuple[AllocatedPeriod, LoadForm]:
-    """An allocation with its load; three queries. Raises AllocationNotFound."""
-    row = Allocation.objects.filter(pk=allocation_id).select_related("channel__device").first()
-    if row is None:
-        raise AllocationNotFound(f"allocation {allocation_id}")
-    return _period(row), load_form(load_id=row.load_id)
-
-
-def _period(row: Allocation) -> AllocatedPeriod:
-    return AllocatedPeriod(
-        row.pk,
-        row.channel.device_id,
-        row.channel.device.name,
-        row.channel.name,
-        row.starts_at,
-        row.ends_at,
     )
 
 

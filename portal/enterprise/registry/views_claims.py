@@ -21,7 +21,7 @@ from portal.enterprise.registry.forms import ClaimCodeForm, ClaimForm, LifetimeF
 from portal.enterprise.registry.guesses import Guesser
 from portal.enterprise.registry.notices import evict_after_commit
 from portal.enterprise.registry.requests import actor_id, chosen_ids, posted
-from portal.enterprise.registry.tables import CodeTable
+from portal.enterprise.registry.tables_bulk import CodeTable
 from portal.frame.listing import render_list
 from portal.frame.permissions import may, requires
 from portal.middleware import client_address

@@ -33,7 +33,7 @@ from portal.enterprise.registry.filters import LineFilter
 from portal.enterprise.registry.forms import add_errors
 from portal.enterprise.registry.forms_imports import UploadForm, columns_form
 from portal.enterprise.registry.requests import actor_id, own_tenant_id, posted
-from portal.enterprise.registry.tables import ImportTable, line_table
+from portal.enterprise.registry.tables_bulk import ImportTable, line_table
 from portal.frame.listing import harmless, render_list
 from portal.frame.permissions import requires
 from tenants.permissions import Permission

@@ -10,18 +10,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from devices.domain import registry_allocations, registry_queries
+from devices.domain import registry_allocations, registry_loads
 from devices.domain.queries import FacilityNotFound
 from devices.domain.registry_versions import ChangedMeanwhile
 from devices.models import LoadCategory
 from portal.enterprise.registry import conflicts, texts
-from portal.enterprise.registry.forms import (
-    AllocationForm,
-    EndForm,
-    LoadForm,
-    add_errors,
-    token_of,
-)
+from portal.enterprise.registry.forms import add_errors, token_of
+from portal.enterprise.registry.forms_loads import AllocationForm, EndForm, LoadForm
 from portal.enterprise.registry.requests import actor_id, posted
 from portal.frame.permissions import may, requires
 from tenants.permissions import Permission
@@ -144,8 +139,8 @@ def allocate(request: HttpRequest, *, pk: int) -> HttpResponse:
 def end(request: HttpRequest, *, pk: int) -> HttpResponse:
     """End an allocation."""
     try:
-        period, of = registry_queries.allocation_entry(allocation_id=pk)
-    except registry_queries.AllocationNotFound as error:
+        period, of = registry_loads.allocation_entry(allocation_id=pk)
+    except registry_loads.AllocationNotFound as error:
         raise Http404 from error
     form = EndForm(posted(request), zone=of.time_zone, initial={"ends_at": period.ends_at})
     if request.method == "POST" and form.is_valid():
@@ -180,25 +175,25 @@ def remove_allocation(request: HttpRequest, *, pk: int) -> HttpResponse:
     return redirect("load-list", pk=removed.facility_id)
 
 
-def _loads(pk: int) -> registry_queries.LoadsOfFacility:
+def _loads(pk: int) -> registry_loads.LoadsOfFacility:
     try:
-        return registry_queries.loads_of(facility_id=pk)
+        return registry_loads.loads_of(facility_id=pk)
     except FacilityNotFound as error:
         raise Http404 from error
 
 
-def _form_of(pk: int) -> registry_queries.LoadForm:
+def _form_of(pk: int) -> registry_loads.LoadForm:
     try:
-        return registry_queries.load_form(load_id=pk)
-    except registry_queries.LoadNotFound as error:
+        return registry_loads.load_form(load_id=pk)
+    except registry_loads.LoadNotFound as error:
         raise Http404 from error
 
 
-def _place(of: registry_queries.LoadForm) -> dict[str, object]:
+def _place(of: registry_loads.LoadForm) -> dict[str, object]:
     return {"facility_id": of.facility_id, "facility_name": of.facility_name}
 
 
-def _load(load: registry_queries.LoadEntry, zone: str) -> dict[str, object]:
+def _load(load: registry_loads.LoadEntry, zone: str) -> dict[str, object]:
     return {
         "pk": load.load_id,
         "name": load.name,
