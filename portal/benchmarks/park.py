@@ -1,9 +1,9 @@
 """The park that pages are measured on: facilities of 20 devices with 8 channels each.
 
-One client has all of it; an operator and twenty resellers with 480 further clients stand beside and
-above it, so that the operator's scope is as wide as scopes get. Every device has a link, a cursor,
-a ledger, its last frames, log lines and events, ending now; the audit trail has 400 entries for
-each facility.
+One client has all of it; an operator, a reseller for every 25 facilities and a further client for
+each stand beside and above it, so that the operator's scope is as wide as scopes get. Every device
+has a link, a cursor, a ledger, its last frames, log lines and events, ending now, every facility a
+day and a half of energy and 400 entries in the audit trail.
 """
 
 from __future__ import annotations
@@ -49,11 +49,10 @@ from tenants.permissions import Role
 from tenants.scope import Scope, long_scope, open_scope
 
 DEVICES_EACH: Final = 20
-RESELLERS: Final = 20
-CLIENTS: Final = 480
-MEMBERS: Final = 300
+MEMBERS_EACH: Final = 0.6  # for each facility
 AUDIT_ENTRIES_EACH: Final = 400  # for each facility
 FRAMES: Final = 3
+QUARTERS: Final = 144
 SAMPLES: Final = 30
 STEP_MS: Final = 2000
 ADMIN: Final = "admin@park.example"
@@ -89,18 +88,18 @@ def fill(facilities: int) -> None:
     root = _tenant("Park operator", "park-operator", TenantKind.OPERATOR, None)
     resellers = [
         _tenant(f"Reseller {number:02}", f"reseller-{number}", TenantKind.RESELLER, root)
-        for number in range(RESELLERS)
+        for number in range(1 + facilities // 25)
     ]
     clients = [
-        _tenant(f"Client {n:03}", f"client-{n}", TenantKind.CLIENT, resellers[n % RESELLERS])
-        for n in range(CLIENTS)
+        _tenant(f"Client {n:03}", f"client-{n}", TenantKind.CLIENT, resellers[n % len(resellers)])
+        for n in range(facilities)
     ]
     with open_scope(Scope((root.pk,))):
         Membership.objects.create(tenant=root, user=_user(OPERATOR), role=Role.OPERATOR)
     # The park is one client among them.
     tenant = clients[0]
     with open_scope(Scope((tenant.pk,))):
-        park = _Park(tenant, _members(tenant), datetime.now(UTC))
+        park = _Park(tenant, _members(tenant, facilities), datetime.now(UTC))
         devices = _devices(park, facilities)
         _audit(park, devices)
     _telemetry(park, devices)
@@ -116,10 +115,11 @@ def _user(email: str) -> User:
     return User.objects.create_user(email=email, name=email.partition("@")[0].title())
 
 
-def _members(tenant: Tenant) -> list[Membership]:
+def _members(tenant: Tenant, facilities: int) -> list[Membership]:
     roles = [role for role in Role if role not in (Role.OPERATOR, Role.CONSUMER)]
     users = User.objects.bulk_create(
-        User(email=f"person{n}@park.example", name=f"Person {n:03}") for n in range(MEMBERS)
+        User(email=f"person{n}@park.example", name=f"Person {n:03}")
+        for n in range(int(facilities * MEMBERS_EACH))
     )
     made = [Membership(tenant=tenant, user=_user(ADMIN), role=Role.ADMIN)]
     consumer = _user(CONSUMER)
@@ -345,6 +345,38 @@ def _rolled_up(park: _Park, devices: list[Device]) -> None:
             after = rolled.last
         while rollups.sum_facilities():
             pass
+        flow.refresh_power(now=park.now)
+        energy.refresh_days(now=park.now)
+
+
+def _energy(park: _Park, devices: list[Device]) -> None:
+    """A day and a half of roll-ups: sums of every facility, all channels of the first twenty."""
+    key = park.tenant.pk
+    first = quarter_of(park.now) - QUARTERS * QUARTER
+    starts = [first + n * QUARTER for n in range(QUARTERS)]
+    facility_ids = list(dict.fromkeys(device.facility_id for device in devices))
+    _copy(
+        "facility_15m (starts_at, tenant_id, facility_id, import_wh, export_wh, generation_wh,"
+        " charge_wh, discharge_wh, covered)",
+        (
+            (start, key, facility_id, 900 + n % 40 * 10, 5, 120, 10, 12, DEVICES_EACH * 0.98)
+            for facility_id in facility_ids
+            for n, start in enumerate(starts)
+        ),
+    )
+    shown = [device for device in devices if device.facility_id in facility_ids[:20]]
+    _copy(
+        "rollup_15m (starts_at, tenant_id, device_id, channel, n, minimum, maximum, mean, first,"
+        " last, energy_wh, returned_wh, coverage)",
+        (
+            (start, key, device.pk, number, 450, 900, 1100, 1000, 990, 1010, used, 0, 0.99)
+            for device in shown
+            for number, used in enumerate((250, *[None] * (len(CHANNELS) - 2), 250))
+            for start in starts
+        ),
+    )
+    # What the worker keeps for the overview, by its own functions.
+    with long_scope(Scope((key,))):
         flow.refresh_power(now=park.now)
         energy.refresh_days(now=park.now)
 
