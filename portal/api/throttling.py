@@ -7,6 +7,7 @@ refused one `Retry-After` as well.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from redis import Redis
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -23,6 +25,8 @@ from portal.pools import SharedPool
 if TYPE_CHECKING:
     # Its module reads the settings, which name the class below.
     from rest_framework.views import APIView
+
+logger = logging.getLogger(__name__)
 
 WINDOW_S: Final = 60
 _KEY: Final = "api:requests:{caller}:{window}"
@@ -51,11 +55,19 @@ class MinuteThrottle(BaseThrottle):
     quota: Quota | None = None
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        """Counts the request; False when the caller has used up the minute."""
+        """Counts the request; False when the caller has used up the minute.
+
+        While Redis is away nothing is counted and everybody let in: a limit is no reason to answer
+        nobody.
+        """
         caller = caller_of(request)
         if caller is None:
             return True
-        self.quota = take(caller, now=time.time(), limit=settings.API_REQUESTS_PER_MINUTE)
+        try:
+            self.quota = take(caller, now=time.time(), limit=settings.API_REQUESTS_PER_MINUTE)
+        except RedisError as error:
+            logger.warning("request_not_counted caller=%s error=%s", caller, error)
+            return True
         request.quota = self.quota  # type: ignore[attr-defined] # for the headers of the answer
         return not self.quota.exceeded
 

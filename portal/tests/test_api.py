@@ -643,3 +643,15 @@ def test_address_with_control_characters_is_a_problem_like_any_other(
     client: Client, path: str
 ) -> None:
     problem(client.get(f"/api/v1/{path}"), 404, "not_found")
+
+
+def test_requests_are_answered_and_not_counted_while_redis_is_away(
+    world: World, settings: Settings
+) -> None:
+    with open_scope(world.ours.scope):
+        application = tokens.application(tenant_id=world.ours.tenant.pk, scopes=READ)
+        token, _row = tokens.issue(application, user_id=world.ours.manager.pk)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # where nobody listens
+    answer = Client(headers={"authorization": f"Bearer {token}"}).get(reverse("api:facility-list"))
+    assert answer.status_code == 200
+    assert "RateLimit" not in answer
