@@ -77,7 +77,9 @@ def _reference(blocks: list[tuple[int, Block]], series: Series) -> dict[int, _Ro
                 samples[time] = (sequence, raw, step)
     rows: dict[int, _Row] = defaultdict(_Row)
     ordered = sorted((time, raw, step) for time, (_, raw, step) in samples.items())
-    for (time, raw, step), following in zip(ordered, [*ordered[1:], None], strict=True):
+    for (time, raw, step), following in zip(
+        ordered, [*ordered[1:], None][: len(ordered)], strict=True
+    ):
         row = rows[time // QUARTER_MS]
         value = raw * series.resolution
         row.first = float(value) if row.n == 0 else row.first
