@@ -68,7 +68,7 @@ def texts_of(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     catalogue.parent.mkdir(parents=True)
     catalogue.write_text(
         'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n'
-        '\nmsgid "Facilities"\nmsgstr "Anlagen"\n\nmsgid "Gone"\nmsgstr "Weg"\n'
+        '\nmsgid "Facilities"\nmsgstr "Standorte"\n\nmsgid "Gone"\nmsgstr "Weg"\n'
     )
     monkeypatch.setattr(languages, "COMPLETE", frozenset({"de"}))
     return catalogue
@@ -94,7 +94,7 @@ def test_catalogue_follows_the_texts_and_keeps_what_is_translated(texts_of: Path
     assert "is behind the texts" in languages.check()[0].text
     languages.update_all()
     content = texts_of.read_text(encoding="utf-8")
-    assert 'msgid "Facilities"\nmsgstr "Anlagen"' in content
+    assert 'msgid "Facilities"\nmsgstr "Standorte"' in content
     assert "Gone" not in content
     assert "Date" not in content
     languages.update_all()
@@ -116,7 +116,7 @@ def test_translation_that_loses_a_placeholder_is_found(texts_of: Path) -> None:
 def test_compiled_catalogue_is_read_by_gettext(texts_of: Path) -> None:
     languages.compile_all()
     with texts_of.with_suffix(".mo").open("rb") as file:
-        assert gettext.GNUTranslations(file).gettext("Facilities") == "Anlagen"
+        assert gettext.GNUTranslations(file).gettext("Facilities") == "Standorte"
 
 
 def test_broken_catalogue_is_named(texts_of: Path) -> None:
