@@ -72,13 +72,15 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS done(device_id, se
 WHERE p.device_id = done.device_id
 """
 # In order, so that two that mark the same quarters wait for each other and do not block each other.
+# A mark that is there already is locked until the commit: who takes marks passes it over, since
+# summing before the commit would miss what this transaction has written.
 MARK: Final = """
 INSERT INTO rollup_dirty (facility_id, starts_at, tenant_id)
 SELECT DISTINCT d.facility_id, to_timestamp(touched.start_ms / 1000.0), d.tenant_id
 FROM unnest(%s::bigint[], %s::bigint[]) AS touched(device_id, start_ms)
 JOIN devices_device d ON d.id = touched.device_id
 ORDER BY 1, 2
-ON CONFLICT DO NOTHING
+ON CONFLICT (facility_id, starts_at) DO UPDATE SET tenant_id = excluded.tenant_id
 """
 TAKE: Final = """
 DELETE FROM rollup_dirty d USING (
