@@ -75,11 +75,15 @@ FLOWS: Final = ("import", "export", "generation", "charge", "discharge")
 
 
 def has_newcomers(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a device of the scope has frames and was never rolled up."""
+    """Whether a device of the scope has samples and none of its frames was ever rolled up.
+
+    Devices begin with log lines and events: those alone are no news.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT FROM device_cursor c WHERE c.committed > 0"
-            " AND NOT EXISTS (SELECT FROM rollup_progress p WHERE p.device_id = c.device_id))"
+            "SELECT EXISTS (SELECT FROM device_cursor c LEFT JOIN rollup_progress p"
+            " USING (device_id) WHERE c.last_sample_at IS NOT NULL AND p.received_at IS NULL"
+            " AND c.committed > coalesce(p.sequence, 0))"
         )
         return bool(cursor.fetchone()[0])
 

@@ -293,6 +293,33 @@ def test_power_stands_in_for_registers_that_a_meter_lacks() -> None:
     assert [one.energy for one in quarters] == [energy.Energy(450.0, 225.0)]
 
 
+def test_a_mark_that_is_there_holds_for_what_is_not_committed_yet() -> None:
+    of = factories.tenant()
+    with open_scope(_scope(of)):
+        at = factories.facility(of)
+        first, second = _device(at), _device(at)
+    for device in (first, second):
+        _store(device, 1, START, _steady(1_800))
+    with open_scope(_scope(of)):
+        rollups.roll_up(limit=1)  # the quarters are marked from here on
+
+    def summing() -> None:
+        with open_scope(_scope(of)):
+            rollups.sum_facilities()
+        connection.close()
+
+    with open_scope(_scope(of)):
+        assert rollups.roll_up(after=first.pk).devices == 1
+        thread = threading.Thread(target=summing)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+    with open_scope(_scope(of)):
+        rollups.sum_facilities()
+        (quarter,) = energy.quarters(facility_id=at.pk, start=START, end=START + QUARTER)
+    assert quarter.energy.imported_wh == 58.0
+
+
 # --- Days -------------------------------------------------------------------------------------
 
 
@@ -442,6 +469,20 @@ def test_a_device_without_power_channels_is_looked_at_once_for_each_sample() -> 
         assert flow.refresh_power(now=START).devices == 0
         assert DevicePower.objects.get().power_w is None
         assert flow.power_now(now=START) == {}
+
+
+def test_a_device_that_began_with_a_log_line_is_new_with_its_first_samples() -> None:
+    of, _, device = _park()
+    with connections["ingest"].cursor() as cursor:
+        cursor.execute("UPDATE device_cursor SET committed = 1, produced = 1")
+    with open_scope(_scope(of)):
+        assert not flow.refresh_power(now=START).newcomers
+        rollups.roll_up()
+    _store(device, 2, START, _steady(1_800))
+    with open_scope(_scope(of)):
+        assert flow.refresh_power(now=START + MINUTE).newcomers
+        rollups.roll_up()
+        assert not flow.refresh_power(now=START + MINUTE).newcomers
 
 
 # --- Tasks ------------------------------------------------------------------------------------
