@@ -125,10 +125,14 @@ def create_facility(*, tenant_id: int, values: FacilityValues, actor_id: int | N
 def update_facility(
     *, facility_id: int, values: FacilityValues, based_on: Values | None, actor_id: int | None
 ) -> Facility:
-    """Change a facility; its areas stay in it."""
+    """Change a facility; its areas stay in it.
+
+    A scope that is narrowed moves it only from one facility that it reaches to another.
+    """
     with told_at_fields("facility"):
         facility = Facility.objects.select_for_update().get(pk=facility_id)
         require_unchanged(facility, based_on)
+        _require_reach(facility, values.parent_id)
         address = values.address
         audit.update(
             facility,
@@ -143,6 +147,21 @@ def update_facility(
             action="facility.change",
         )
     return facility
+
+
+def _require_reach(facility: Facility, parent_id: int | None) -> None:
+    """Raises ValidationError for a move by which others, or the actor, would reach other facilities
+    than were granted to them.
+    """
+    reached = require_scope().facility_ids
+    if reached is None or parent_id == facility.parent_id:
+        return
+    if not {facility.parent_id, parent_id} <= set(reached):
+        sentence = _(
+            "Your access is limited to certain facilities, so this one stays where it is. Ask an"
+            " administrator of your organisation to move it."
+        )
+        raise ValidationError({"parent": [sentence]})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
 
 from devices.domain.queries import DeviceNotFound, FacilityNotFound
 from devices.domain.registry_operations import DEVICE_FIELDS, FACILITY_FIELDS
@@ -49,7 +50,8 @@ class Choice:
 class FacilityForm:
     """What the form of a facility begins with; `parents` leave out itself and what lies in it.
 
-    `time_zone` is the likely one of a new facility: that of most of the others.
+    `time_zone` is the likely one of a new facility: that of most of the others. `place_final`: the
+    facility around it is out of the reader's reach; `parents` then is that one alone, unnamed.
     """
 
     facility_id: int | None
@@ -57,6 +59,7 @@ class FacilityForm:
     values: Mapping[str, Any]
     parents: tuple[Choice, ...]
     time_zone: str
+    place_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +172,17 @@ def facility_form(*, facility_id: int | None = None) -> FacilityForm:
     row = next((row for row in rows if row.pk == facility_id), None)
     if row is None:
         raise FacilityNotFound(f"facility {facility_id}")
+    values = values_of(row, FACILITY_FIELDS)
+    if row.parent_id is not None and all(other.pk != row.parent_id for other in rows):
+        around = Choice(row.parent_id, _("A facility outside of your access"), row.tenant_id, "")
+        return FacilityForm(row.pk, row.name, values, (around,), row.time_zone, place_final=True)
     inside = _inside(rows, facility_id)
     parents = (
         choice
         for choice in _facility_choices(rows)
         if choice.pk not in inside and choice.tenant_id == row.tenant_id
     )
-    return FacilityForm(
-        row.pk, row.name, values_of(row, FACILITY_FIELDS), tuple(parents), row.time_zone
-    )
+    return FacilityForm(row.pk, row.name, values, tuple(parents), row.time_zone)
 
 
 def device_form(*, device_id: int | None = None) -> DeviceForm:

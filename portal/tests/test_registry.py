@@ -263,16 +263,58 @@ def test_a_name_that_is_taken_is_told_at_the_name(ours: Place) -> None:
 
 
 def test_somebody_who_is_narrowed_creates_no_facility(ours: Place) -> None:
-    with open_scope(ours.scope):
-        member = factories.member(ours.tenant, Role.MANAGER)
-        operations.grant_facility(
-            membership_id=member.pk, facility_id=ours.facility.pk, actor_id=None
-        )
-    client = Client()
-    client.force_login(member.user)
+    client = _granted(ours, ours.facility)
     answer = client.post(reverse("facility-create"), _facility_form())
     assert answer.status_code == 422
     assert "limited to certain facilities" in _text(answer)
+
+
+def _granted(place: Place, facility: Facility) -> Client:
+    """A manager who reaches this facility alone, signed in."""
+    with open_scope(place.scope):
+        member = factories.member(place.tenant, Role.MANAGER)
+        operations.grant_facility(membership_id=member.pk, facility_id=facility.pk, actor_id=None)
+    client = Client()
+    client.force_login(member.user)
+    return client
+
+
+def test_an_area_stays_in_its_facility_when_somebody_edits_it_who_sees_the_area_alone(
+    ours: Place,
+) -> None:
+    with open_scope(ours.scope):
+        area = factories.facility(ours.tenant, ours.facility)
+    client, address = _granted(ours, area), reverse("facility-edit", args=[area.pk])
+    page = client.get(address)
+    assert ours.facility.name not in _text(page)
+    assert "outside of your access" in _text(page)
+    # A browser sends no field that is disabled.
+    form = {**_edit_form(client, address), "name": "Workshop"}
+    del form["parent"]
+    assert client.post(address, form).status_code == 302
+    with open_scope(ours.scope):
+        area.refresh_from_db()
+    assert (area.name, area.parent_id) == ("Workshop", ours.facility.pk)
+
+
+@pytest.mark.parametrize("to", ["nowhere", "beside"])
+def test_somebody_who_is_narrowed_moves_a_facility_within_the_own_ones_alone(
+    ours: Place, to: str
+) -> None:
+    """An area taken out of its site would be lost to everybody who was granted the site."""
+    with open_scope(ours.scope):
+        area = factories.facility(ours.tenant, ours.facility)
+        yard = factories.facility(ours.tenant, ours.facility)
+    client, address = _granted(ours, ours.facility), reverse("facility-edit", args=[area.pk])
+    form = {**_edit_form(client, address), "parent": {"nowhere": "", "beside": str(yard.pk)}[to]}
+    answer = client.post(address, form)
+    with open_scope(ours.scope):
+        area.refresh_from_db()
+    if to == "beside":
+        assert (answer.status_code, area.parent_id) == (302, yard.pk)
+    else:
+        assert "stays where it is" in str(answer.context["form"].errors["parent"])
+        assert (answer.status_code, area.parent_id) == (422, ours.facility.pk)
 
 
 def _edit_form(client: Client, address: str) -> dict[str, str]:

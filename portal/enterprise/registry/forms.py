@@ -148,6 +148,7 @@ class FacilityEditForm(BasedOnForm):
     def __init__(self, *args: Any, of: FacilityForm, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["parent"].choices = [EMPTY, *options(of.parents)]  # type: ignore[attr-defined]
+        self.fields["parent"].disabled = of.place_final
         self.fields["time_zone"].choices = [EMPTY, *zones()]  # type: ignore[attr-defined]
 
     def clean_country(self) -> str:
