@@ -18,7 +18,7 @@ from devices.models import Channel, Device, Facility
 from devices.telemetry import status
 from tenants.domain.queries import Access, access_of, scope_of
 from tenants.models import User
-from tenants.scope import Scope
+from tenants.scope import Scope, open_scope
 
 
 class FacilityNotFound(Exception):  # noqa: N818 - it reads as what happened
@@ -119,6 +119,23 @@ def access_and_scope(*, user_id: int, tenant_id: int | None = None) -> tuple[Acc
     if access.membership.narrowed:  # it was narrowed or widened between the two look-ups
         return access, Scope(scope.tenant_ids, ())
     return access, scope
+
+
+def scope_of_service(*, tenant_id: int, facility_ids: Iterable[int] | None) -> Scope:
+    """The scope of a service account: its own tenant, not those below, and with `facility_ids`
+    these facilities alone with all areas in them, as for a membership. Needs no open scope; none or
+    one query for each level of areas, and one more.
+    """
+    if facility_ids is None:
+        return Scope((tenant_id,))
+    reached = set(facility_ids)
+    with open_scope(Scope((tenant_id,))):
+        level = reached
+        while level:
+            inside = Facility.objects.filter(parent__in=level).values_list("pk", flat=True)
+            level = set(inside) - reached
+            reached |= level
+    return Scope((tenant_id,), tuple(sorted(reached)))
 
 
 def scope_for(*, user: User, tenant_id: int | None = None) -> Scope:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
 
-from devices.domain.queries import access_and_scope
+from devices.domain.queries import access_and_scope, scope_of_service
 from tenants import token_cache
 from tenants.domain.oauth_queries import UnknownToken, access_token, checksum_of
 from tenants.domain.queries import NoAccess
@@ -46,7 +46,8 @@ class Bearer:
 def authenticate(token: str) -> Bearer:
     """Whom the access token speaks for; raises InvalidToken. Needs no scope.
 
-    With the token in the cache it is one look-up there and no query; else five queries. While Redis
+    With the token in the cache it is one look-up there and no query; else five queries at most, and
+    for a service account of some facilities as many as they have levels of areas. While Redis
     is away every check asks the database.
     """
     checksum = checksum_of(token)
@@ -70,8 +71,7 @@ def _from_database(checksum: str) -> Bearer:
         facts = access_token(checksum=checksum)
         permissions = permissions_of_scopes(facts.scopes)
         if facts.user_id is None:
-            # A service account is bound to its own tenant and does not reach those below it.
-            scope = Scope((facts.tenant_id,), facts.facility_ids)
+            scope = scope_of_service(tenant_id=facts.tenant_id, facility_ids=facts.facility_ids)
         else:
             access, scope = access_and_scope(user_id=facts.user_id, tenant_id=facts.tenant_id)
             permissions &= access.permissions

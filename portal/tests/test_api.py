@@ -494,6 +494,20 @@ def test_service_account_sees_its_facilities_alone(world: World) -> None:
     assert caller.get(other).status_code == 404
 
 
+def test_service_account_reaches_the_areas_of_its_facilities(world: World) -> None:
+    ours = world.ours
+    site = ours.branches[0].facility
+    with open_scope(ours.scope):
+        hall = factories.facility(ours.tenant, site)
+        room = factories.facility(ours.tenant, hall)
+        account = tokens.application(
+            tenant_id=ours.tenant.pk, scopes=READ, service=True, facility_ids=[site.pk]
+        )
+        token, _ = tokens.issue(account, user_id=None)
+    found = get(bearer(token), "facility-list")["results"]
+    assert {row["id"] for row in found} == {site.pk, hall.pk, room.pk}
+
+
 @pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer ", "Bearer", "Basic YTpi", ""])
 def test_bad_credentials_are_refused_even_beside_a_session(client: Client, header: str) -> None:
     refused = client.get(reverse("api:me"), headers={"Authorization": header})
