@@ -9,6 +9,7 @@ scope, so that the rules alone are judged and not the wall.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -383,6 +384,68 @@ def test_an_address_is_invited_once_however_often_at_once() -> None:
         )
 
     assert sorted(at_once(scope, invite, invite), key=str) == sorted([None, CannotInvite], key=str)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "owner", "ingest"])
+@pytest.mark.parametrize(("first", "refusal"), [("give", RoleInUse), ("delete", UnknownRole)])
+@pytest.mark.parametrize("way", ["change_role", "grant", "invite"])
+def test_role_of_the_tenant_above_is_given_or_deleted_never_both(
+    way: str, first: str, refusal: type[Exception]
+) -> None:
+    """Whoever gives a role and whoever deletes it hold different tenants: they meet at the role."""
+    root = factories.operator()
+    of = factories.tenant(root)
+    below, both = Scope((of.pk,)), Scope((root.pk, of.pk))
+    with open_scope(both):
+        role = custom_role(root, Permission.BILLS_VIEW).pk
+        member = factories.member(of, Role.ANALYST)
+    offer = Offer(role, None, "en")
+    give = {
+        "change_role": lambda: operations.change_role(
+            membership_id=member.pk, role=role, actor_id=None
+        ),
+        "grant": lambda: operations.grant_membership(
+            tenant_id=of.pk, user_id=factories.user().pk, role=role, actor_id=None
+        ),
+        "invite": lambda: operations_invitations.invite(
+            tenant_id=of.pk,
+            email="ada@example.org",
+            offer=offer,
+            now=datetime.now(UTC),
+            actor_id=None,
+        ),
+    }[way]
+    changes: dict[str, tuple[Scope, Callable[[], object]]] = {
+        "give": (below, give),
+        "delete": (both, lambda: operations_roles.delete_role(role_id=role, actor_id=None)),
+    }
+    (scope, earlier), (other, later) = changes.pop(first), changes.popitem()[1]
+    raised: list[type[Exception]] = []
+
+    def follow() -> None:
+        try:
+            with open_scope(other):
+                later()
+        except REFUSALS as error:
+            raised.append(type(error))
+        finally:
+            connections["default"].close()
+
+    thread = threading.Thread(target=follow)
+    with open_scope(scope):
+        earlier()
+        thread.start()
+        while thread.is_alive() and not _somebody_waits():
+            time.sleep(0.01)
+    thread.join(30)
+    assert raised == [refusal]
+
+
+def _somebody_waits() -> bool:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        found: bool = cursor.fetchone()[0]
+    return found
 
 
 # --- the restriction ----------------------------------------------------------------------------

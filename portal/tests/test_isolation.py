@@ -87,6 +87,7 @@ DOORS = {
     "door_tenant_of_application",
     "door_tenants_of_sign_on",
     "door_facilities_of",
+    "door_hold_role",
     "door_invitation",
     "door_roles_of",
     "door_memberships_of",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from tenants.domain.audit import current_origin
-from tenants.domain.queries import NoAccess, RoleFacts, access_of, usable_roles
+from tenants.domain.queries import NoAccess, RoleFacts, access_of, hold_role, usable_roles
 from tenants.models import Membership, Tenant
 from tenants.permission_texts import PERMISSION_TEXTS, in_words
 from tenants.permissions import CUSTOM_ROLE, PERMISSIONS, Permission, Role
@@ -96,6 +96,18 @@ def role_given(
         if found.role_id == role:
             return CUSTOM_ROLE, role, found.permissions
     raise UnknownRole(_("This role does not exist any more: choose another one."))
+
+
+def role_to_give(
+    *, tenant_id: int, role: RoleChoice
+) -> tuple[str, int | None, frozenset[Permission]]:
+    """As `role_given`, for a change that gives the role: until the transaction ends nobody deletes
+    it, neither here nor in the tenant above that made it.
+    """
+    if not isinstance(role, Role):
+        hold_role(role_id=role)
+    # Read behind the lock: whoever was deleting the role has done so by now.
+    return role_given(tenant_id=tenant_id, role=role)
 
 
 def role_permissions(*, tenant_id: int, role: RoleChoice) -> frozenset[Permission]:

@@ -18,7 +18,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from tenants.domain.authority import NotAllowed, RoleChoice, givable
+from tenants.domain.authority import NotAllowed, RoleChoice, UnknownRole, givable
 from tenants.domain.operations_invitations import CannotInvite, Offer, invite, why_not
 from tenants.models import Invitation, User
 from tenants.permission_texts import ROLE_TEXTS
@@ -87,7 +87,7 @@ def invite_all(
                         actor_id=actor_id,
                     )
                 )
-        except (CannotInvite, NotAllowed) as error:  # another one was quicker
+        except (CannotInvite, NotAllowed, UnknownRole) as error:  # another one was quicker
             left.append(replace(line, problem=str(error)))
     return tuple(made), tuple(left)
 

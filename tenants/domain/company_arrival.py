@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from tenants.domain import audit
-from tenants.domain.authority import RoleChoice, UnknownRole, lock_people, role_given
+from tenants.domain.authority import RoleChoice, UnknownRole, lock_people, role_given, role_to_give
 from tenants.domain.company_queries import below, domain_of, stored_role, tenants_of_member
 from tenants.domain.operations import LastAdministrator, change_role, create_user, grant_membership
 from tenants.models import CompanyDomain, CompanyLogin, Membership, User
@@ -145,7 +145,7 @@ def _role(login: CompanyLogin, identity: Identity) -> RoleChoice:
             continue
         try:
             role = stored_role(stored)
-            role_given(tenant_id=login.tenant_id, role=role)
+            role_to_give(tenant_id=login.tenant_id, role=role)
         except (ValueError, UnknownRole):  # the role was deleted since
             continue
         return role

@@ -20,7 +20,7 @@ from tenants.domain.authority import (
     permissions_of,
     require,
     require_another,
-    role_given,
+    role_to_give,
 )
 from tenants.models import Membership, Tenant, TenantKind, User
 from tenants.permissions import NARROWED_ROLES, Permission, Role
@@ -120,7 +120,7 @@ def grant_membership(
     user is a member already, NotAllowed and UnknownRole (`authority`).
     """
     lock_people(tenant_id=tenant_id)
-    code, custom_role_id, permissions = role_given(tenant_id=tenant_id, role=role)
+    code, custom_role_id, permissions = role_to_give(tenant_id=tenant_id, role=role)
     require_another(actor_id=actor_id, user_id=user_id)
     require(actor_id=actor_id, tenant_id=tenant_id, to=Permission.MEMBERS_CHANGE, over=permissions)
     membership = Membership(
@@ -144,7 +144,7 @@ def change_role(*, membership_id: int, role: RoleChoice, actor_id: int | None) -
     """
     membership = _locked(membership_id)
     former = permissions_of(membership)
-    code, custom_role_id, permissions = role_given(tenant_id=membership.tenant_id, role=role)
+    code, custom_role_id, permissions = role_to_give(tenant_id=membership.tenant_id, role=role)
     _require_over(membership, former | permissions, actor_id)
     if role not in _ADMINISTRATORS:
         _keep_an_administrator(membership)

@@ -22,7 +22,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from tenants.domain import audit
-from tenants.domain.authority import RoleChoice, lock_people, require, role_given
+from tenants.domain.authority import RoleChoice, lock_people, require, role_given, role_to_give
 from tenants.domain.queries_invitations import (
     InvitationState,
     NotAcceptable,
@@ -83,7 +83,7 @@ def invite(
     Raises ValidationError for a bad address, CannotInvite, NotAllowed and UnknownRole.
     """
     lock_people(tenant_id=tenant_id)
-    code, custom_role_id, permissions = role_given(tenant_id=tenant_id, role=offer.role)
+    code, custom_role_id, permissions = role_to_give(tenant_id=tenant_id, role=offer.role)
     require(actor_id=actor_id, tenant_id=tenant_id, to=Permission.MEMBERS_CHANGE, over=permissions)
     address = User.objects.normalize_email(email)
     validate_email(address)

@@ -139,6 +139,14 @@ def usable_roles(*, tenant_ids: Sequence[int]) -> tuple[RoleFacts, ...]:
     )
 
 
+def hold_role(*, role_id: int) -> None:
+    """Keep a custom role from being deleted until the transaction ends, whichever tenant made it;
+    waits for whoever is deleting it. Needs no scope.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT door_hold_role(%s)", [role_id])
+
+
 def tenants_below(*, tenant_ids: Sequence[int]) -> dict[int, tuple[TenantFacts, ...]]:
     """For each tenant: itself and all tenants below it, by name. Needs no scope."""
     with connection.cursor() as cursor:
