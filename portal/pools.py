@@ -10,7 +10,27 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Self
 
-from redis import ConnectionPool
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+from redis import ConnectionPool, Redis
+
+
+class SharedClient(RedisCacheClient):
+    """Asks by one client for each pool, which threads may share: making one for every look-up, as
+    Django does, cost as much as the look-up.
+    """
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> Redis:
+        """The client for `key`."""
+        del key
+        return _client(self._get_connection_pool(write))  # type: ignore[attr-defined] # its stub
+
+
+class SharedCache(RedisCache):
+    """Django's cache in Redis, with what threads may share shared."""
+
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = SharedClient
 
 
 class SharedPool(ConnectionPool):
@@ -26,6 +46,11 @@ class SharedPool(ConnectionPool):
     def make(cls, url: str, options: tuple[tuple[str, Any], ...]) -> Self:
         """A new pool."""
         return super().from_url(url, **dict(options))
+
+
+@lru_cache
+def _client(pool: ConnectionPool) -> Redis:
+    return Redis(connection_pool=pool)
 
 
 @lru_cache

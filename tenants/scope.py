@@ -74,13 +74,15 @@ def open_scope(scope: Scope, *, using: str = DEFAULT_DB_ALIAS) -> Iterator[Scope
         connection = connections[using]
         nested = connection.in_atomic_block
         with transaction.atomic(using=using):
-            former = _replace(connection, scope.settings())
+            # The end of the transaction unsets them: the outermost block has nothing to give back.
+            former = _replace(connection, scope.settings()) if nested else None
+            if former is None:
+                _set(connection, scope.settings())
             yield scope
             # A block that raises, or marks its transaction for rollback, gets the former values
-            # back from the rollback itself, and the end of the transaction unsets them; a released
-            # savepoint keeps the inner ones.
-            if nested and not connection.needs_rollback:
-                _replace(connection, former)
+            # back from the rollback itself; a released savepoint keeps the inner ones.
+            if former is not None and not connection.needs_rollback:
+                _set(connection, former)
     finally:
         _current.reset(token)
 
@@ -109,6 +111,15 @@ def index_order() -> Iterator[None]:
         yield
         # After an error the rollback resets them.
         cursor.execute("SET LOCAL enable_sort TO DEFAULT; SET LOCAL enable_bitmapscan TO DEFAULT")
+
+
+def _set(connection: BaseDatabaseWrapper, values: tuple[str, str]) -> None:
+    """Set both settings for the transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config(%s, %s, true), set_config(%s, %s, true)",
+            [TENANT_SETTING, values[0], FACILITY_SETTING, values[1]],
+        )
 
 
 def _replace(connection: BaseDatabaseWrapper, values: tuple[str, str]) -> tuple[str, str]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from html import escape
+from typing import Any
 
 from django import forms
 from django.forms.boundfield import BoundField
 from django.forms.renderers import TemplatesSetting
 from django.forms.utils import flatatt
 from django.utils.functional import Promise
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 
@@ -41,7 +42,7 @@ class LongSelect(forms.Select):
         parts = [
             format_html('<optgroup label="{}">{}</optgroup>', group, _options(entries, chosen))
             if isinstance(entries, (list, tuple))
-            else _options([(group, entries)], chosen)
+            else _option(group, entries, chosen)
             for group, entries in self.choices
         ]
         return format_html("<select{}>{}</select>", attributes, mark_safe("".join(parts)))  # noqa: S308
@@ -51,17 +52,15 @@ class LongSelect(forms.Select):
 
 
 def _options(entries: Iterable[tuple[Any, Any]], chosen: set[str]) -> SafeString:
-    return format_html_join(
-        "",
-        '<option value="{}"{}>{}</option>',
-        (
-            ("" if value is None else value, _SELECTED if str(value) in chosen else "", label)
-            for value, label in entries
-        ),
-    )
+    return mark_safe("".join(_option(value, label, chosen) for value, label in entries))  # noqa: S308
 
 
-_SELECTED: Final = mark_safe(" selected")
+def _option(value: Any, label: Any, chosen: set[str]) -> str:
+    """One option, escaped; `format_html` would cost four times as much for each of hundreds."""
+    code = "" if value is None else str(value)
+    selected = " selected" if str(value) in chosen else ""
+    text = label if isinstance(label, SafeString) else escape(str(label))
+    return f'<option value="{escape(code)}"{selected}>{text}</option>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from portal.frame import quantities
+from portal.frame.rows import PortalRows
 
 PAGE_SIZES: Final = (25, 50, 100)
 NOTHING: Final = "–"
@@ -37,6 +38,7 @@ class PortalTable(tables.Table):
         kwargs.setdefault("default", NOTHING)
         kwargs.setdefault("template_name", TEMPLATE)
         super().__init__(*args, **kwargs)
+        self.rows = PortalRows(data=self.data, table=self)
 
     def settle_order(self) -> None:
         """Make the order total, empty values last: a row is on one page and no other."""

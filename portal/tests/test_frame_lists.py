@@ -5,21 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import django_filters
 import django_tables2 as columns
 import pytest
+from django import forms
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.db import connection
 from django.http import HttpResponse
+from django.template import Context, Template
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+from django.utils.safestring import mark_safe
 
 from devices.models import Facility
 from devices.tests import factories
 from portal.frame import listing
 from portal.frame.filters import PortalFilterSet
+from portal.frame.forms import LongSelect
 from portal.frame.listing import harmless, render_list
 from portal.frame.tables import NumberColumn, PortalTable
 from tenants.models import Tenant
@@ -169,3 +175,57 @@ def test_export_of_too_many_rows_asks_to_narrow_them(
     monkeypatch.setattr(listing, "MAX_EXPORT", 1)
     response = ask({"export": "csv", "sort": "name"})
     assert (response.status_code, response["Location"]) == (302, "/things/?sort=name")
+
+
+# --- Cells --------------------------------------------------------
+
+
+class Cells(PortalTable):
+    """A column of every way in which django-tables2 finds what a cell shows."""
+
+    text = columns.Column(attrs={"td": {"class": "wl-right"}})
+    safe = columns.Column()
+    number = columns.Column()
+    at = columns.Column()
+    named = columns.Column(empty_values=())
+    anything = columns.Column()
+    missing = columns.Column()
+
+    def render_named(self, record: dict[str, Any], bound_column: Any) -> str:
+        return f"{record['text']} in {bound_column.name}"
+
+    def render_anything(self, **given: Any) -> str:
+        return " ".join(sorted(given))
+
+
+def test_cells_are_those_of_the_template_language() -> None:
+    record = {
+        "text": '<b title="x">Jan\'s</b>',
+        "safe": mark_safe("<b>bold</b>"),
+        "number": 1234.5,
+        "at": datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+        "anything": 1,
+    }
+    cells = (
+        "{% for column, cell in row.items %}"
+        '<td role="cell" data-label="{{ column.header }}" {{ column.attrs.td.as_html }}>{{ cell }}'
+        "</td>{% endfor %}"
+    )
+    for language in ("en", "de"):
+        with translation.override(language), timezone.override("Europe/Berlin"):
+            row = Cells([record]).rows[0]
+            assert row.html == Template(cells).render(Context({"row": row}))
+            assert row.html.count("<td") == 7
+
+
+def test_long_choice_escapes_its_options() -> None:
+    field = forms.ChoiceField(
+        choices=[("", "All"), ("<a>", 'A & "B"'), ("More", [("1", "<One>"), (2, "Two")])],
+        widget=LongSelect,
+    )
+    assert field.widget.render("which", "2") == (
+        '<select name="which"><option value="">All</option>'
+        '<option value="&lt;a&gt;">A &amp; &quot;B&quot;</option>'
+        '<optgroup label="More"><option value="1">&lt;One&gt;</option>'
+        '<option value="2" selected>Two</option></optgroup></select>'
+    )
