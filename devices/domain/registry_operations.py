@@ -29,7 +29,7 @@ from devices.models import (
     FacilityKind,
     Placement,
 )
-from devices.telemetry import status
+from devices.telemetry import rollup_store, status
 from tenants.domain import audit
 from tenants.scope import require_scope
 
@@ -229,7 +229,11 @@ def register_anew(
 def update_device(
     *, device_id: int, values: DeviceValues, based_on: Values | None, actor_id: int | None
 ) -> Device:
-    """Change a device. Facility, type and serial are final once it has reported."""
+    """Change a device. Facility, type and serial are final once it has reported.
+
+    A placement tells what the device has measured all the time: with another one, the energy of its
+    facility is summed again.
+    """
     with told_at_fields("device"):
         device = Device.objects.select_for_update().get(pk=device_id)
         require_unchanged(device, based_on)
@@ -243,6 +247,7 @@ def update_device(
             )
         _require_movable(device, values)
         retyped = values.device_type_id != device.device_type_id
+        placed = values.placement != device.placement
         audit.update(
             device,
             {field.name: getattr(values, field.name) for field in fields(values)},
@@ -251,6 +256,8 @@ def update_device(
         )
         if retyped:
             _copy_channels_anew(device)
+        if placed:
+            rollup_store.mark_device(connection, device.pk)
     return device
 
 

@@ -82,6 +82,14 @@ JOIN devices_device d ON d.id = touched.device_id
 ORDER BY 1, 2
 ON CONFLICT (facility_id, starts_at) DO UPDATE SET tenant_id = excluded.tenant_id
 """
+MARK_DEVICE: Final = """
+INSERT INTO rollup_dirty (facility_id, starts_at, tenant_id)
+SELECT DISTINCT d.facility_id, r.starts_at, d.tenant_id
+FROM devices_device d JOIN rollup_15m r ON r.device_id = d.id
+WHERE d.id = %s
+ORDER BY 1, 2
+ON CONFLICT (facility_id, starts_at) DO UPDATE SET tenant_id = excluded.tenant_id
+"""
 TAKE: Final = """
 DELETE FROM rollup_dirty d USING (
   SELECT facility_id, starts_at FROM rollup_dirty

@@ -180,6 +180,12 @@ def mark_facilities(connection: BaseDatabaseWrapper, touched: Sequence[tuple[int
             cursor.execute(statements.MARK, [list(column) for column in zip(*touched, strict=True)])
 
 
+def mark_device(connection: BaseDatabaseWrapper, device_id: int) -> None:
+    """Let all sums of a device's facility that the device has measured in be computed again."""
+    with connection.cursor() as cursor:
+        cursor.execute(statements.MARK_DEVICE, [device_id])
+
+
 def take_dirty(connection: BaseDatabaseWrapper, *, limit: int) -> list[tuple[int, datetime, int]]:
     """Take (facility, start, tenant) of up to `limit` quarters to be summed, the newest first.
 

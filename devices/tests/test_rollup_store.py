@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from devices.domain import energy, flow, operations, rollups
+from devices.domain import energy, flow, operations, registry_operations, rollups
 from devices.domain.operations import ChannelSpec
 from devices.models import Device, DevicePower, Facility, FacilityNow, Placement
 from devices.tasks import refresh_power, roll_up
@@ -318,6 +318,32 @@ def test_a_mark_that_is_there_holds_for_what_is_not_committed_yet() -> None:
         rollups.sum_facilities()
         (quarter,) = energy.quarters(facility_id=at.pk, start=START, end=START + QUARTER)
     assert quarter.energy.imported_wh == 58.0
+
+
+def test_another_placement_sums_the_past_of_the_facility_again() -> None:
+    of = factories.tenant()
+    with open_scope(_scope(of)):
+        at = factories.facility(of)
+        mains, other = _device(at), _device(at, Placement.SUBMETER)
+    for device in (mains, other):
+        _store(device, 1, START, _steady(1_800))
+    _roll_all(of)
+    with open_scope(_scope(of)):
+        rollups.sum_facilities()
+    values = registry_operations.DeviceValues(
+        other.facility_id, other.device_type_id, other.serial, other.name, Placement.MAINS
+    )
+    found = []
+    for change in (values, values):
+        with open_scope(_scope(of)):
+            registry_operations.update_device(
+                device_id=other.pk, values=change, based_on=None, actor_id=None
+            )
+        with open_scope(_scope(of)):
+            summed = rollups.sum_facilities()
+            (quarter,) = energy.quarters(facility_id=at.pk, start=START, end=START + QUARTER)
+            found.append((summed, quarter.energy.imported_wh))
+    assert found == [(1, 58.0), (0, 58.0)]
 
 
 # --- Days -------------------------------------------------------------------------------------
