@@ -180,6 +180,14 @@ def local_day(*, zone: str, now: datetime) -> tuple[datetime, datetime]:
     return begin, end
 
 
+def expected_quarters(since: datetime, registered_at: datetime, now: datetime) -> float:
+    """How many quarters an active device should have measured since an instant; below 0 when none.
+
+    It counts from the moment on at which it was registered.
+    """
+    return (now - SETTLING - max(since, registered_at)) / QUARTER
+
+
 def _days(name: str, now: datetime) -> _Days:
     zone = ZoneInfo(name)
     local = now.astimezone(zone)

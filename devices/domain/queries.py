@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
@@ -66,6 +67,7 @@ class DeviceFacts:
     device_type: str
     step_ms: int
     samples: int
+    registered_at: datetime
     channels: tuple[ChannelFacts, ...]
     link: status.Link | None
     cursor: status.Cursor | None
@@ -234,6 +236,7 @@ def _device(
         device_type=row.device_type.code,
         step_ms=row.device_type.step_ms,
         samples=row.device_type.samples,
+        registered_at=row.created_at,
         channels=tuple(channels),
         link=links.get(row.pk),
         cursor=cursors.get(row.pk),

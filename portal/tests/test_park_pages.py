@@ -306,9 +306,14 @@ def test_a_device_takes_a_fixed_number_of_queries(park: Park) -> None:
 def test_a_day_of_a_device_is_as_complete_as_its_roll_ups(park: Park) -> None:
     device = park.branches[1].device
     with open_scope(park.scope):
+        Device.objects.filter(pk=device.pk).update(created_at=factories.START - timedelta(days=1))
         found = sites.device_page(device_id=device.pk, now=factories.START + 2 * SETTLING)
+        Device.objects.filter(pk=device.pk).update(created_at=factories.START)
+        later = sites.device_page(device_id=device.pk, now=factories.START + 4 * SETTLING)
     # Its two samples of 13:00 local time hold for four seconds of thirteen hours.
     assert found.coverage == pytest.approx(4 / (13 * 3_600 + 300), rel=1e-6)
+    # Registered at 13:00, fifteen minutes are expected of it.
+    assert later.coverage == pytest.approx(4 / 900, rel=1e-6)
 
 
 # --- changes ------------------------------------------------------------------------------------

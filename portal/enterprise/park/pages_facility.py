@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.utils.translation import gettext as _
 
 from devices.domain.flow import PowerNow
+from devices.domain.overview import COMPLETE
 from devices.domain.queries import ChannelFacts, DeviceFacts
 from devices.domain.sites import LoadNow, Site
 from devices.models import LoadCategory, Placement
@@ -15,7 +16,7 @@ from portal.charts import day as day_chart
 from portal.charts import live as charts
 from portal.charts.window import MAX_DEVICES
 from portal.enterprise.park import words
-from portal.enterprise.park.figures import readable
+from portal.enterprise.park.figures import completeness, readable
 from portal.enterprise.park.tiles import facility_tiles
 
 _TOTAL_KEY: Final = "chart-total"
@@ -152,10 +153,14 @@ def _is_phase(channel: ChannelFacts) -> bool:
 
 
 def _load(load: LoadNow) -> dict[str, Any]:
+    gaps = load.coverage is not None and load.coverage < COMPLETE
     return {
         "name": load.name,
         "category": LoadCategory(load.category).label,
         "device_pk": load.device_id,
         "device": load.device,
         "energy": str(readable(load.energy_wh, "Wh")),
+        "measured": _("%(share)s measured") % {"share": completeness(load.coverage)}
+        if gaps
+        else "",
     }
