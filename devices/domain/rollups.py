@@ -18,7 +18,7 @@ import numpy as np
 from django.db import connection, transaction
 
 from devices.models import Channel, Placement
-from devices.protocol.data import Block, decode_many
+from devices.protocol.data import Block, decode_data, decode_many
 from devices.quantities import QUANTITIES
 from devices.telemetry import rollup_store as store
 from devices.telemetry.rollup import QUARTER_MS, Quarters, roll
@@ -111,9 +111,20 @@ def _dirty(frames: Sequence[store.NewFrame], series: Sequence[Series]) -> list[i
     reach = reach_ms(series[0].step_ms)
     starts: set[int] = set()
     for frame in frames:
-        first = (frame.start_ms - reach) // QUARTER_MS
-        starts.update(range(first, (frame.end_ms + reach) // QUARTER_MS + 1))
+        for start_ms, end_ms in _stretches(frame):
+            first = (start_ms - reach) // QUARTER_MS
+            starts.update(range(first, (end_ms + reach) // QUARTER_MS + 1))
     return [start * QUARTER_MS for start in sorted(starts)]
+
+
+def _stretches(frame: store.NewFrame) -> Iterator[tuple[int, int]]:
+    """From when to when (ms) samples of a frame lie: of a long one, each quarter with samples."""
+    if frame.body is None:
+        yield frame.start_ms, frame.end_ms
+        return
+    for block in decode_data(bytes(frame.body)).blocks:
+        for quarter in np.unique(block.times // QUARTER_MS).tolist():
+            yield quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS - 1
 
 
 def _compute(

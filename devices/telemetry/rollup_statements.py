@@ -11,20 +11,23 @@ JOIN: Final = (
     " AND NOT EXISTS (SELECT FROM rollup_progress p WHERE p.device_id = c.device_id)"
     " ORDER BY c.device_id ON CONFLICT DO NOTHING"
 )
+# A bridge whose clock was ahead for a while does not hide what arrives after it was put right.
 CLAIM: Final = (
-    "SELECT p.device_id, p.tenant_id, p.sequence, c.committed, coalesce(p.received_at, %s)"
+    "SELECT p.device_id, p.tenant_id, p.sequence, c.committed,"
+    " least(coalesce(p.received_at, %s), now())"
     " FROM rollup_progress p JOIN device_cursor c USING (device_id)"
     " WHERE c.committed > p.sequence AND p.device_id > %s"
     " ORDER BY p.device_id LIMIT %s FOR UPDATE OF p SKIP LOCKED"
 )
 NEW: Final = """
-SELECT n.device_id, n.sequence, n.start_ms, n.end_ms, n.received_at, n.value_count
+SELECT n.device_id, n.sequence, n.start_ms, n.end_ms, n.received_at, n.value_count, n.frame
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[])
   AS claim(device_id, rolled, committed, since)
 CROSS JOIN LATERAL (
   SELECT f.device_id, f.sequence, f.received_at, f.value_count,
     (extract(epoch FROM f.started_at) * 1000)::bigint AS start_ms,
-    (extract(epoch FROM f.ended_at) * 1000)::bigint AS end_ms
+    (extract(epoch FROM f.ended_at) * 1000)::bigint AS end_ms,
+    CASE WHEN f.ended_at - f.started_at > %s::interval THEN f.frame END AS frame
   FROM telemetry_frame f
   WHERE f.device_id = claim.device_id AND f.sequence > claim.rolled
     AND f.sequence <= claim.committed AND f.received_at >= claim.since AND f.received_at >= %s

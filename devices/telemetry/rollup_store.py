@@ -25,6 +25,7 @@ from devices.telemetry.schema import CLOCK_TOLERANCE
 # A frame may have waited in a bridge while later ones came by another. Nothing is under way for
 # so long: a bridge that cannot hand on stops reading.
 _UNDER_WAY: Final = timedelta(hours=1)
+LONG: Final = timedelta(hours=6)
 _ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,7 +40,11 @@ class Claim(NamedTuple):
 
 
 class NewFrame(NamedTuple):
-    """When a new frame was measured (ms since the Unix epoch, both included) and arrived."""
+    """When a new frame was measured (ms since the Unix epoch, both included) and arrived.
+
+    `body` is there for a frame of more than LONG alone: the clock of the device may have been set
+    within it, so that its ends do not tell where its samples lie.
+    """
 
     device_id: int
     sequence: int
@@ -47,6 +52,7 @@ class NewFrame(NamedTuple):
     end_ms: int
     received_at: datetime
     value_count: int
+    body: bytes | None
 
 
 class Span(NamedTuple):
@@ -108,6 +114,7 @@ def new_frames(
         [one.rolled for one in claims],
         [one.committed for one in claims],
         [one.since for one in claims],
+        LONG,
         min(one.since for one in claims),
         limit,
     ]

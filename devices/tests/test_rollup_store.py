@@ -178,6 +178,28 @@ def test_rows_are_the_same_whatever_the_order_of_frames_and_runs() -> None:
     assert _rows() == rows
 
 
+def test_a_clock_that_was_set_within_a_frame_touches_nothing_between() -> None:
+    of, _, device = _park()
+    _store(device, 1, START, [[900, 900], [0, 1], [0, 0]], step_s=200 * 86_400)
+    assert _roll_all(of) == 6
+    later = START + timedelta(days=200)
+    assert [(row[0], row[4]) for row in _rows() if row[3] == 0] == [(START, 1), (later, 1)]
+    with open_scope(_scope(of)):
+        # Each of the two and its neighbours, not the 19 200 quarters between them.
+        assert rollups.sum_facilities() == 6
+
+
+def test_a_bridge_whose_clock_was_ahead_hides_nothing() -> None:
+    of, _, device = _park()
+    now = datetime.now(UTC).replace(microsecond=0)
+    began = now - 4 * MINUTE
+    _store(device, 1, began, _steady(900), received_at=now + timedelta(days=2))
+    _roll_all(of)
+    _store(device, 2, began + MINUTE, _steady(900), received_at=now)
+    _roll_all(of)
+    assert sum(row[4] for row in _rows() if row[3] == 0) == 60
+
+
 def test_a_backlog_is_rolled_up_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollups, "MAX_FRAMES", 7)
     of, _, device = _park()
