@@ -99,7 +99,13 @@ _APP = env.database("DATABASE_APP_URL")
 DATABASES = {
     "default": {
         **_APP,
-        "OPTIONS": {**_APP["OPTIONS"], "pool": _POOL, "options": _TIMEOUTS},
+        "OPTIONS": {
+            **_APP["OPTIONS"],
+            "pool": _POOL,
+            "options": _TIMEOUTS,
+            # For the statements of devices/telemetry/prepared.py; the ORM prepares none.
+            "prepare_threshold": 5,
+        },
     },
     "owner": env.database("DATABASE_URL", optional=True),
     "ingest": env.database("DATABASE_INGEST_URL", optional=True),

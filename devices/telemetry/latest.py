@@ -6,15 +6,18 @@ whose last frame lacks a channel some frames before it. The wall decides which d
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from devices.protocol.data import Block, decode_data
+from devices.telemetry.prepared import prepared_cursor
 from devices.telemetry.schema import CLOCK_TOLERANCE
 
 # Frames that are looked through for a channel that the last one lacks.
@@ -30,6 +33,55 @@ class LastReading(NamedTuple):
     time_ms: int
     raw: int
 
+
+class Described(NamedTuple):
+    """What a channel is; `resolution` as the fraction by which its integers are multiplied."""
+
+    number: int
+    channel_id: int
+    key: str
+    quantity: str
+    unit: str
+    resolution: tuple[int, int]
+    in_total: bool
+
+
+class Reported(NamedTuple):
+    """A device with its channels by number, and the last reading of each that has one."""
+
+    device_id: int
+    placement: str
+    channels: tuple[Described, ...]
+    readings: Mapping[int, LastReading]
+
+
+# One row a device: its channels as one text, which is the same from request to request and parsed
+# once, and its last frame. The conditions on frames are those of _FRAMES below.
+_REPORTED: Final = """
+SELECT device.id, device.placement, described.channels, last.frame
+FROM devices_device AS device
+CROSS JOIN LATERAL (
+  SELECT json_agg(json_build_array(channel.number, channel.id, channel.key, channel.quantity,
+    channel.unit, channel.resolution::text, channel.in_total) ORDER BY channel.number)::text
+    AS channels
+  FROM devices_channel AS channel WHERE channel.device_id = device.id
+) AS described
+LEFT JOIN device_cursor AS cursor ON cursor.device_id = device.id
+LEFT JOIN LATERAL (
+  SELECT frame FROM telemetry_frame AS stored
+  WHERE stored.device_id = cursor.device_id
+    AND stored.ended_at <= cursor.last_sample_at
+    AND stored.received_at >= cursor.last_sample_at - %s
+    AND stored.received_at <= cursor.last_received_at
+  ORDER BY stored.ended_at DESC, stored.sequence DESC
+  LIMIT 1
+) AS last ON true
+"""
+_REPORTED_OF: Final = {
+    "facility": f"{_REPORTED} WHERE device.facility_id = %s AND device.state <> 'revoked'"
+    " ORDER BY device.id",
+    "device": f"{_REPORTED} WHERE device.id = %s",
+}
 
 # Bounded in received_at on both sides, so that only the chunks which can hold the frame are
 # opened: a frame never arrives before its last sample by more than the clock tolerance, nor after
@@ -59,8 +111,49 @@ def last_readings(
     A channel that is in none of the last `LOOK_BACK_FRAMES` frames is left out, and so is a device
     without frames.
     """
+    return _look_back(connection, channels, _frames(connection, list(channels), 1))
+
+
+def reported(
+    connection: BaseDatabaseWrapper, of: Literal["facility", "device"], key: int
+) -> list[Reported]:
+    """The devices of a facility by id (revoked ones left out), or the one device, in whatever
+    state: what `last_readings` finds of them, with what the channels are.
+
+    One statement, which PostgreSQL plans once for a connection, and a second for devices whose last
+    frame lacks a channel.
+    """
+    with prepared_cursor(connection) as cursor:
+        cursor.execute(_REPORTED_OF[of], [CLOCK_TOLERANCE, key])
+        rows = cursor.fetchall()
+    described = {row[0]: _described(row[2]) for row in rows}
+    found = _look_back(
+        connection,
+        {device_id: {one.number for one in channels} for device_id, channels in described.items()},
+        [(row[0], row[3]) for row in rows if row[3] is not None],
+    )
+    return [Reported(row[0], row[1], described[row[0]], found.get(row[0], {})) for row in rows]
+
+
+@lru_cache(_DECODED_FRAMES)
+def _described(channels: str | None) -> tuple[Described, ...]:
+    """The channels of a device out of the text of _REPORTED; None without any."""
+    return tuple(
+        Described(
+            number, channel_id, key, quantity, unit, Decimal(step).as_integer_ratio(), in_total
+        )
+        for number, channel_id, key, quantity, unit, step, in_total in json.loads(channels or "[]")
+    )
+
+
+def _look_back(
+    connection: BaseDatabaseWrapper,
+    channels: Mapping[int, Collection[int]],
+    frames: Iterable[tuple[int, bytes]],
+) -> dict[int, dict[int, LastReading]]:
+    """The readings of the last frames, and of those before them what these lack."""
     found: dict[int, dict[int, LastReading]] = {}
-    _take(found, channels, _frames(connection, list(channels), 1))
+    _take(found, channels, frames)
     lacking = [
         device_id
         for device_id, readings in found.items()

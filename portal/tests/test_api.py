@@ -266,9 +266,9 @@ def test_lists_and_latest_take_as_many_queries_for_three_as_for_one() -> None:
         lists = [reverse(f"api:{n}-list") for n in ("facility", "device", "channel")]
         counts.append([_queries(manager, address) for address in [*lists, latest]])
     assert counts[0] == counts[1]
-    # Session, user, access and scope take eight; then one, two, one and two.
+    # Session, user, access and scope take eight; then one, two, one and one.
     own = [count - min(counts[0]) for count in counts[0]]
-    assert own == [0, 1, 0, 1]
+    assert own == [0, 1, 0, 0]
 
 
 # --- latest values ------------------------------------------------

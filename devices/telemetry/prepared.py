@@ -1,0 +1,24 @@
+"""Statements that PostgreSQL plans once for a connection instead of once for each request.
+
+For the few that are asked for so often that planning them costs more than running them. Row-level
+security holds as everywhere: a plan reads the scope anew each time that it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.base import ServerBindingCursor
+
+
+def prepared_cursor(connection: BaseDatabaseWrapper) -> Any:
+    """A cursor of Django on this connection that binds parameters in the server, as a prepared
+    statement needs; psycopg prepares what a connection has run `prepare_threshold` times (option of
+    the database in the settings), and only where that is set.
+    """
+    connection.ensure_connection()
+    wrapper, cursor_class = cast(Any, connection), cast(Any, ServerBindingCursor)
+    cursor = cursor_class(connection.connection)
+    make = wrapper.make_debug_cursor if connection.queries_logged else wrapper.make_cursor
+    return make(cursor)
