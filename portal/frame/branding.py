@@ -97,9 +97,9 @@ class BrandingForm(GroupedForm, forms.Form):
         cleaned: dict[str, Any] = self.cleaned_data
         accents = ("accent_light", "accent_dark")
         if all(name in cleaned for name in accents):
-            for name, other in (accents, accents[::-1]):
-                if cleaned[other] and not cleaned[name]:
-                    self.add_error(name, _("Give both accents, or none."))
+            missing = [name for name in accents if not cleaned[name]]
+            if len(missing) == 1:
+                self.add_error(missing[0], _("Give both accents, or none."))
         return cleaned
 
     def _readable(self, name: str, theme: str) -> str:

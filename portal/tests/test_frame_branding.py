@@ -141,6 +141,7 @@ def test_changed_look_of_a_tenant_above_is_seen_below_at_once(
         ({"accent_light": "#ffee88", "accent_dark": "#d6a3ff"}, "accent_light", "4.5 : 1"),
         ({"accent_light": "#7a1fa2", "accent_dark": "#331144"}, "accent_dark", "4.5 : 1"),
         ({"accent_light": "#7a1fa2", "accent_dark": ""}, "accent_dark", "both accents"),
+        ({"accent_light": "", "accent_dark": "#d6a3ff"}, "accent_light", "both accents"),
         ({"name": "x" * 61}, "name", "60"),
     ],
 )

@@ -233,6 +233,19 @@ def test_restriction_takes_no_facility_of_another_tenant(ours: Tenant, client: C
         assert not FacilityAccess.objects.exists()
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 30, "-1", "²", "x"])
+def test_what_is_no_facility_is_refused_in_words(ours: Tenant, client: Client, number: str) -> None:
+    someone = member(ours)
+    form = {"reach": "chosen", "facilities": number}
+    refused = client.post(reverse("person-facilities", args=[someone.pk]), form)
+    assert "Choose facilities from the list." in str(refused.context["form"].errors["facilities"])
+    assert not reload(someone).narrowed
+    invited = client.post(reverse("invitation-new"), {**form, "email": "ada@example.org"})
+    assert "Choose facilities from the list." in str(invited.context["form"].errors["facilities"])
+    query = {"facilities": number, "tenant": number, "facility-search": "a\0b"}
+    assert client.get(reverse("facility-choices"), query).status_code == 200
+
+
 def test_facilities_are_searched_by_name_site_and_city(ours: Tenant, client: Client) -> None:
     with open_scope(Scope((ours.pk,))):
         site, other = factories.facility(ours), factories.facility(ours)

@@ -23,6 +23,11 @@ from tenants.permissions import NARROWED_ROLES, Role
 ALL, CHOSEN = "all", "chosen"
 
 
+def id_of(text: str) -> int | None:
+    """The id that a text is; None for what is none, however long it is."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def role_choices(
     built_in: Iterable[Role], custom: Iterable[RoleFacts]
 ) -> list[tuple[str | Promise, list[tuple[str, str | Promise]]]]:
@@ -84,11 +89,11 @@ class FacilitiesField(forms.Field):
     widget = FacilityPicker
 
     def to_python(self, value: Any) -> tuple[int, ...]:
-        """Numbers; raises ValidationError for what is none."""
-        try:
-            return tuple(sorted({int(number) for number in value or ()}))
-        except ValueError:
-            raise ValidationError(_("Choose facilities from the list.")) from None
+        """Ids; raises ValidationError for what is none."""
+        ids = {id_of(number) for number in value or ()}
+        if None in ids:
+            raise ValidationError(_("Choose facilities from the list."))
+        return tuple(sorted(found for found in ids if found is not None))
 
 
 class ReachForm(forms.Form):
@@ -115,7 +120,7 @@ class ReachForm(forms.Form):
         raw = self.fields["facilities"].widget.value_from_datadict(
             self.data, {}, self.add_prefix("facilities")
         )
-        return tuple(int(number) for number in raw if str(number).isdecimal())
+        return tuple(found for text in raw if (found := id_of(text)) is not None)
 
     def show(self, found: FacilityChoices, *, tenant_id: int) -> None:
         """Say what there is to choose from."""

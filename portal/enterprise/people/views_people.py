@@ -114,11 +114,12 @@ def facilities(request: HttpRequest, *, pk: int) -> HttpResponse:
 def facility_choices(request: HttpRequest) -> HttpResponse:
     """The boxes of the facility picker, for HTMX: what is ticked, and what the search finds."""
     access, _user = acting(request)
-    chosen = [int(number) for number in request.GET.getlist("facilities") if number.isdecimal()]
-    wanted = request.GET.get("tenant", "")
+    ids = map(forms.id_of, request.GET.getlist("facilities"))
+    chosen = [found for found in ids if found is not None]
+    wanted = forms.id_of(request.GET.get("tenant", ""))
     found = reading.facility_choices(
-        tenant_id=int(wanted) if wanted.isdecimal() else access.tenant.tenant_id,
-        search=request.GET.get("facility-search", "")[:100],
+        tenant_id=access.tenant.tenant_id if wanted is None else wanted,
+        search=request.GET.get("facility-search", "")[:100].replace("\0", ""),
         chosen=chosen[:1000],
     )
     context = {"found": found, "name": "facilities"}
