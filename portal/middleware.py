@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from devices.domain.queries import access_and_scope
 from portal import impersonation
+from portal.frame import acting
 from tenants.domain import audit
 from tenants.domain.impersonation import ImpersonationEnded
 from tenants.domain.queries import Access, NoAccess
@@ -122,6 +123,9 @@ class ScopeMiddleware:
 
     def _in_scope(self, request: ScopedRequest, scope: Scope) -> HttpResponseBase:
         with open_scope(scope):
+            if acting.has_moved(request):
+                context = {"former": acting.opened_in(request)}
+                return render(request, "acting_moved.html", context, status=409)
             response = self._get_response(request)
             # Django has turned the exception into a response already.
             if request.failed:
@@ -133,15 +137,15 @@ class ScopeMiddleware:
     ) -> HttpResponseBase:
         """Answer as the person whom the signed-in supporter acts as."""
         try:
-            acting = impersonation.acting(request.session, user_id=user.pk)
+            acted = impersonation.acting(request.session, user_id=user.pk)
         except ImpersonationEnded:
             # Not answered as the supporter: what was sent was meant to be done by the person.
             impersonation.leave(request, user_id=user.pk)
             messages.info(request, _("The impersonation has ended. You are yourself again."))
             return redirect("overview")
-        assert acting is not None
-        facts = acting.facts
-        request.user, request.access = facts.person, acting.access
+        assert acted is not None
+        facts = acted.facts
+        request.user, request.access = facts.person, acted.access
         request.impersonation = impersonation.Shown(
             supporter=user,
             person=facts.person,
@@ -152,9 +156,9 @@ class ScopeMiddleware:
         origin = replace(audit.current_origin(), impersonator_id=user.pk, reason=facts.reason)
         with audit.origin(origin):
             if match is not None and not impersonation.opens(match):
-                with open_scope(acting.scope):
+                with open_scope(acted.scope):
                     return render(request, "impersonation_refused.html", status=403)
-            return self._in_scope(request, acting.scope)
+            return self._in_scope(request, acted.scope)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Remember that the view raised."""
