@@ -17,6 +17,8 @@ import jwt
 import requests
 from allauth.socialaccount.providers.oauth2.client import OAuth2Client, OAuth2Error
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.http import HttpRequest
 
 from portal.account.outbound import Session
@@ -39,6 +41,7 @@ _DOCUMENT_S: Final = 3600
 _KEYS_S: Final = 600
 # Clocks differ.
 _LEEWAY_S: Final = 60
+_LONGEST_EMAIL: Final = 254
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -91,6 +94,18 @@ def authorization_address(provider: Provider, parameters: dict[str, str]) -> str
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
 
+def check_issuer(provider: Provider, stated: str | None) -> None:
+    """Compare the issuer that an answer states, which some providers promise to do in each.
+
+    RFC 9207, section 2.4. Raises ProviderFailed.
+    """
+    promised = discover(provider.issuer).get("authorization_response_iss_parameter_supported")
+    if stated is None and promised is not True:
+        return
+    if stated != provider.issuer:
+        raise ProviderFailed(f"the answer is of the issuer {stated!r}")
+
+
 def redeem(
     request: HttpRequest,
     provider: Provider,
@@ -102,7 +117,8 @@ def redeem(
 ) -> Claims:
     """Exchange a code for what the provider says about the person; raises ProviderFailed."""
     document = discover(provider.issuer)
-    methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    methods = document.get("token_endpoint_auth_methods_supported")
+    by_post = isinstance(methods, list) and "client_secret_post" in methods
     client = OAuth2Client(
         request,
         provider.client_id,
@@ -110,14 +126,15 @@ def redeem(
         "POST",
         document["token_endpoint"],
         redirect_uri,
-        basic_auth="client_secret_post" not in methods,
+        basic_auth=not by_post,
         headers={"Accept": "application/json"},
     )
     try:
         answer = client.get_access_token(code, pkce_code_verifier=code_verifier)
-    except (OAuth2Error, requests.RequestException, ValueError, KeyError) as error:
+    # The library takes any JSON for an object, hence TypeError.
+    except (OAuth2Error, requests.RequestException, ValueError, KeyError, TypeError) as error:
         raise ProviderFailed(f"it took no code: {error}") from error
-    token = answer.get("id_token")
+    token = answer.get("id_token") if isinstance(answer, dict) else None
     if not isinstance(token, str):
         raise ProviderFailed("it gave no ID token")
     claims = _verified(provider, document, token, nonce)
@@ -212,8 +229,12 @@ def _fetch(address: str, headers: dict[str, str] | None = None) -> dict[str, Any
 
 def _claims(provider: Provider, claims: dict[str, Any]) -> Claims:
     email, verified = claims.get("email"), claims.get("email_verified")
-    if not isinstance(email, str) or not email:
+    if not isinstance(email, str) or len(email) > _LONGEST_EMAIL:
         raise ProviderFailed("it says no e-mail address")
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise ProviderFailed("what it says is no e-mail address") from error
     groups = claims.get(provider.groups_claim, [])
     if isinstance(groups, str):
         groups = groups.split()
@@ -225,6 +246,6 @@ def _claims(provider: Provider, claims: dict[str, Any]) -> Claims:
         subject=str(claims["sub"]),
         email=email,
         email_verified=is_verified,
-        name=str(claims.get("name") or "").strip(),
+        name=str(claims.get("name") or "").replace("\x00", "").strip(),
         groups=frozenset(str(group) for group in groups),
     )

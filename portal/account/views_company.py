@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 # A provider's subject is at most 255 ASCII characters long (OpenID Connect Core 1.0, section 2).
 _LONGEST_SUBJECT = 191
+# What goes into the log of an answer that does not hold, which may be as long as it likes.
+_LONGEST_REASON = 300
 # From one address; a whole office may begin its day behind one.
 _STARTS_PER_MINUTE = 120
 
@@ -82,8 +84,10 @@ def callback(request: HttpRequest, key: str) -> HttpResponse:
     state = statekit.unstash_state(request, provider_id=key, state_id=request.GET.get("state", ""))
     if state is None:
         return _refused(request, _("This sign-in was begun elsewhere or too long ago. Try again."))
-    if request.GET.get("iss", known.issuer) != known.issuer:
-        return _failed(request, known, openid.ProviderFailed("the answer is of another issuer"))
+    try:
+        openid.check_issuer(known, request.GET.get("iss"))
+    except openid.ProviderFailed as error:
+        return _failed(request, known, error)
     if "code" not in request.GET:
         logger.info("company.refused login=%s error=%r", key, request.GET.get("error", "")[:80])
         return _refused(request, _("Your organisation has not let you in. Try again."))
@@ -123,8 +127,8 @@ def _provider(key: str) -> Provider:
 
 def _arrive(known: Provider, claims: openid.Claims) -> Arrival:
     """The account, linked with the provider's person; raises NotAdmitted."""
-    if not 0 < len(claims.subject) <= _LONGEST_SUBJECT:
-        raise openid.ProviderFailed("its subject is too long")
+    if not 0 < len(claims.subject) <= _LONGEST_SUBJECT or "\x00" in claims.subject:
+        raise openid.ProviderFailed("its subject is too long, or no text")
     links = SocialAccount.objects.filter(provider=known.key)
     linked = links.filter(uid=claims.subject).first()
     with transaction.atomic():
@@ -170,7 +174,8 @@ def _too_often(request: HttpRequest) -> bool:
 
 def _failed(request: HttpRequest, known: Provider, error: Exception) -> HttpResponse:
     """What went wrong is for the log: it may tell about the organisation's network."""
-    logger.warning("company.failed login=%s issuer=%s reason=%s", known.key, known.issuer, error)
+    reason = str(error)[:_LONGEST_REASON]
+    logger.warning("company.failed login=%s issuer=%s reason=%s", known.key, known.issuer, reason)
     openid.forget(known.issuer)
     text = _("%(name)s could not be reached, or gave an answer that does not hold. Try again.")
     return _refused(request, text % {"name": known.name})

@@ -123,7 +123,7 @@ def edit_login(request: HttpRequest) -> HttpResponse:
     # Both are looked at, so that all errors are shown at once.
     if request.method == "POST" and all([form.is_valid(), rules.is_valid()]):
         try:
-            operations.save_login(
+            saved = operations.save_login(
                 tenant_id=tenant_id, draft=form.draft(rules.rules()), actor_id=_actor(request)
             )
         except ValidationError as error:
@@ -131,6 +131,8 @@ def edit_login(request: HttpRequest) -> HttpResponse:
         except (NotAllowed, UnknownRole) as error:
             form.add_error(None, str(error))
         else:
+            if saved.last_success_at is None:  # nobody has come by this provider yet
+                SocialAccount.objects.filter(provider=saved.key).delete()
             messages.success(request, _("The company login is saved."))
             return _back()
     context = {"form": form, "rules": rules, "login": login}

@@ -20,6 +20,7 @@ from tenants.domain.authority import NotAllowed, require, role_given
 from tenants.domain.company_queries import (
     below,
     domain_of,
+    permissions_spoken_for,
     stored_role,
     tenants_of_member,
 )
@@ -79,12 +80,16 @@ def set_policy(*, tenant_id: int, second_factor: SecondFactor, actor_id: int | N
 def save_login(*, tenant_id: int, draft: LoginDraft, actor_id: int | None) -> CompanyLogin:
     """Set up the company login of a tenant, or change it.
 
-    Another provider or client has to be tried anew before it can be demanded. Raises
-    ValidationError by field, NotAllowed for a rule that gives more than the actor has.
+    Another provider or client has to be tried anew before it can be demanded: `last_success_at` is
+    None until then, and what the former provider called people means nobody any more. Raises
+    ValidationError by field, NotAllowed for a rule that gives more than the actor has, and for a
+    change that would let the actor act as, or demote, somebody who may more.
     """
     permissions = _checked(tenant_id, draft)
-    require(actor_id=actor_id, tenant_id=tenant_id, to=Permission.SIGN_ON_CHANGE, over=permissions)
     login = CompanyLogin.objects.select_for_update().filter(tenant_id=tenant_id).first()
+    if login is not None and _says_otherwise(login, draft):
+        permissions |= permissions_spoken_for(login=login)
+    require(actor_id=actor_id, tenant_id=tenant_id, to=Permission.SIGN_ON_CHANGE, over=permissions)
     values: dict[str, Any] = {
         "name": draft.name,
         "issuer": draft.issuer,
@@ -125,6 +130,15 @@ def save_login(*, tenant_id: int, draft: LoginDraft, actor_id: int | None) -> Co
         login.last_success_at = None
         login.save(update_fields=["last_success_at"])
     return login
+
+
+def _says_otherwise(login: CompanyLogin, draft: LoginDraft) -> bool:
+    """Whether the draft has another provider speak, or the same one give other roles."""
+    former = (login.issuer, login.client_id, login.groups_claim, login.default_role)
+    return (
+        former != (draft.issuer, draft.client_id, draft.groups_claim, draft.default_role)
+        or tuple(map(tuple, login.role_rules)) != draft.role_rules
+    )
 
 
 def _checked(tenant_id: int, draft: LoginDraft) -> frozenset[Permission]:

@@ -12,10 +12,17 @@ from typing import Final
 
 from django.db import connection
 
-from tenants.domain.authority import RoleChoice
+from tenants.domain.authority import RoleChoice, permissions_of
 from tenants.domain.queries import memberships_of, tenants_below
-from tenants.models import CompanyDomain, CompanyLogin, SecondFactor, SignInPolicy, User
-from tenants.permissions import NARROWED_ROLES, Role
+from tenants.models import (
+    CompanyDomain,
+    CompanyLogin,
+    Membership,
+    SecondFactor,
+    SignInPolicy,
+    User,
+)
+from tenants.permissions import NARROWED_ROLES, Permission, Role
 from tenants.scope import Scope, open_scope
 
 # Where the record of a domain stands, and what it says (docs/sign-on.md).
@@ -157,6 +164,34 @@ def enforced_for(user: User) -> Route | None:
         return None
     tenants = tenants_of_member(user_id=user.pk)
     return route if tenants and tenants <= below(tenant_id=route.tenant_id) else None
+
+
+def demanded_of_newcomer(*, email: str, tenant_id: int) -> Route | None:
+    """The company login that somebody without an account has to use to join a tenant.
+
+    None where an account with a password may be made: the login is not enforced, or the tenant is
+    none that it could speak for.
+    """
+    route = route_of(email=email)
+    if route is None or not route.is_enforced:
+        return None
+    return route if tenant_id in below(tenant_id=route.tenant_id) else None
+
+
+def permissions_spoken_for(*, login: CompanyLogin) -> frozenset[Permission]:
+    """All that the people of the verified domains may do in the login's tenant and below it.
+
+    Whoever decides what the provider says can act with all of it.
+    """
+    verified = CompanyDomain.objects.filter(company_login=login, verified_at__isnull=False)
+    with open_scope(Scope(tuple(sorted(below(tenant_id=login.tenant_id))))):
+        domains = set(verified.values_list("domain", flat=True))
+        roles = {
+            (row.tenant_id, row.role, row.custom_role_id): row
+            for row in Membership.objects.select_related("user").iterator()
+            if domain_of(row.user.email) in domains
+        }
+        return frozenset().union(*(permissions_of(row) for row in roles.values()))
 
 
 def needs_second_factor(*, user_id: int) -> bool:

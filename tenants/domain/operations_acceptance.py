@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from tenants.domain import audit
 from tenants.domain.authority import NotAllowed, UnknownRole, lock_people
+from tenants.domain.company_queries import demanded_of_newcomer
 from tenants.domain.operations import create_user, grant_membership
 from tenants.domain.queries_invitations import (
     InvitationFacts,
@@ -35,6 +36,10 @@ class WrongPerson(Exception):  # noqa: N818 - it reads as what happened
 
 class SignInFirst(Exception):  # noqa: N818 - it reads as what happened
     """The address has an account: whoever accepts must have signed in to it."""
+
+
+class CompanySignInFirst(Exception):  # noqa: N818 - it reads as what happened
+    """The organisation of the address demands its own sign-in, which makes the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ def accept_invitation(
     """Become a member, as the signed-in `user` or as a new `person`. Opens the scope itself.
 
     The facilities are the part of `devices.domain.joining`, which calls this one. Raises
-    NotAcceptable, WrongPerson, SignInFirst, and ValidationError for a bad name.
+    NotAcceptable, WrongPerson, SignInFirst, CompanySignInFirst, and ValidationError for a bad
+    name.
     """
     try:
         found = find_invitation(token=token, now=now)
@@ -114,6 +120,8 @@ def _accepting(found: InvitationFacts, user: User | None, person: NewPerson | No
         return user
     if person is None or User.objects.filter(email=found.email).exists():
         raise SignInFirst
+    if demanded_of_newcomer(email=found.email, tenant_id=found.tenant_id) is not None:
+        raise CompanySignInFirst
     return create_user(
         email=found.email,
         password=person.password,

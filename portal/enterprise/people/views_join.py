@@ -22,7 +22,13 @@ from portal.account.session import sign_in
 from portal.enterprise.people import announce
 from portal.enterprise.people.forms_join import JoinForm
 from portal.middleware import CURRENT_TENANT
-from tenants.domain.operations_acceptance import Accepted, SignInFirst, WrongPerson
+from tenants.domain.company_queries import Route, demanded_of_newcomer
+from tenants.domain.operations_acceptance import (
+    Accepted,
+    CompanySignInFirst,
+    SignInFirst,
+    WrongPerson,
+)
 from tenants.domain.queries_invitations import (
     InvitationFacts,
     InvitationState,
@@ -51,6 +57,9 @@ def accept(request: HttpRequest, *, token: str) -> HttpResponse:
     user = request.user if isinstance(request.user, User) else None
     if user is not None or invitation.has_account:
         return _as_user(request, token, invitation, user)
+    company = demanded_of_newcomer(email=invitation.email, tenant_id=invitation.tenant_id)
+    if company is not None:
+        return _by_company(request, invitation, company)
     form = JoinForm(request.POST or None, email=invitation.email)
     if request.method == "POST" and form.is_valid():
         person = form.person(language=get_language_from_request(request))
@@ -60,7 +69,7 @@ def accept(request: HttpRequest, *, token: str) -> HttpResponse:
             form.add_error(None, error)
         except NotAcceptable as error:
             return _closed(request, error.state)
-        except SignInFirst:  # the account was made in another window meanwhile
+        except (SignInFirst, CompanySignInFirst):  # another window, or the settings, meanwhile
             return redirect(request.path)
     return _page(request, invitation, form=form)
 
@@ -80,6 +89,13 @@ def _as_user(
     except WrongPerson:
         return _page(request, invitation, user=user, wrong=True)
     return _welcome(request, accepted)
+
+
+def _by_company(request: HttpRequest, invitation: InvitationFacts, company: Route) -> HttpResponse:
+    """The account is made by the organisation's own sign-in; then this page is opened again."""
+    query = urlencode({"login_hint": invitation.email, "next": request.path})
+    url = f"{reverse('company-start', args=[company.key])}?{query}"
+    return _page(request, invitation, company=company, company_url=url)
 
 
 def _welcome(request: HttpRequest, accepted: Accepted) -> HttpResponse:
