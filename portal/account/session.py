@@ -14,6 +14,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest
@@ -79,6 +80,16 @@ def must_set_up(user: User) -> bool:
         return False
     factors = Authenticator.objects.filter(user=user)
     return not factors.exclude(type=Authenticator.Type.RECOVERY_CODES).exists()
+
+
+def lead_to_set_up(request: HttpRequest) -> None:
+    """Whoever is signed in has joined a tenant: it may demand a second factor that is missing."""
+    if not isinstance(request.user, User) or request.session.get(METHOD) in _BEYOND_US:
+        return
+    if must_set_up(request.user):
+        request.session[SET_UP] = True
+        # Before the task that ends the person's other sessions looks at this one.
+        request.session.save()
 
 
 def ask_again(request: HttpRequest, user: User) -> None:
@@ -198,9 +209,24 @@ def end_all_sessions(*, user_id: int) -> None:
 
 def end_sessions_by_other_ways(*, user_id: int) -> None:
     """End the sessions of the user that did not begin at the person's organisation."""
+    end_sessions([one for one, stored in _stored(user_id) if stored.get(METHOD) != "company"])
+
+
+def end_sessions_without_second_factor(*, user_id: int) -> None:
+    """End the sessions of the user that would go on without a second factor."""
+    end_sessions(
+        [
+            one
+            for one, stored in _stored(user_id)
+            if stored.get(METHOD) not in _BEYOND_US and not stored.get(SET_UP)
+        ]
+    )
+
+
+def _stored(user_id: int) -> list[tuple[UserSession, SessionBase]]:
     store = import_module(settings.SESSION_ENGINE).SessionStore
     listed = UserSession.objects.filter(user_id=user_id)
-    end_sessions([one for one in listed if store(one.session_key).get(METHOD) != "company"])
+    return [(one, store(one.session_key)) for one in listed]
 
 
 def renamed(request: HttpRequest, *, former_key: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,10 +75,20 @@ def end_sessions_without_second_factor(*, tenant_id: int, **_: Any) -> None:
     """A tenant demands a second factor from now on: who has none signs in anew and sets it up."""
     with open_scope(Scope(tuple(sorted(below(tenant_id=tenant_id))))):
         user_ids = set(Membership.objects.values_list("user_id", flat=True))
+    _end_sessions_without_second_factor(user_ids)
+
+
+@shared_task(base=KeywordTask, name="portal.demand_second_factor")
+def demand_second_factor(*, user_ids: Sequence[int], **_: Any) -> None:
+    """People have other roles: who has to have a second factor by now signs in anew."""
+    _end_sessions_without_second_factor(user_ids)
+
+
+def _end_sessions_without_second_factor(user_ids: Iterable[int]) -> None:
     for user in User.objects.filter(pk__in=user_ids).iterator():
         if session.must_set_up(user):
             with transaction.atomic():
-                session.end_all_sessions(user_id=user.pk)
+                session.end_sessions_without_second_factor(user_id=user.pk)
 
 
 @shared_task(base=KeywordTask, name="portal.end_sessions_beside_company_login")

@@ -23,6 +23,7 @@ from django.views.decorators.http import require_GET
 
 from portal.account import openid, session
 from portal.account.next_page import next_page
+from portal.account.tasks import demand_second_factor
 from portal.feed.notices import memberships_changed
 from portal.middleware import client_address
 from tenants.domain.company_arrival import Arrival, Identity, NotAdmitted, arrive
@@ -161,6 +162,7 @@ def _tell(user: User, tenant_ids: tuple[int, ...]) -> None:
     with open_scope(Scope(tenant_ids)):
         access_changed(user_id=user.pk)
     transaction.on_commit(partial(memberships_changed, user.pk))
+    transaction.on_commit(partial(demand_second_factor.delay, user_ids=[user.pk]))
 
 
 def _too_often(request: HttpRequest) -> bool:

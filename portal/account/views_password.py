@@ -24,6 +24,7 @@ from portal.account import events, session
 from portal.account.forms import NewPasswordForm, ResetForm
 from portal.account.proof import proven
 from portal.account.tasks import send_password_reset
+from tenants.domain.company_queries import enforced_for
 from tenants.models import User
 
 get_and_post = require_http_methods(["GET", "POST"])
@@ -67,9 +68,11 @@ class SetPasswordView(PasswordResetConfirmView):
     token_generator = PasswordResetTokenGenerator()
 
     def get_user(self, uidb64: str) -> User | None:
-        """The account, as long as it may be used."""
+        """The account, as long as it may be used, and with a password."""
         user = super().get_user(uidb64)
-        return user if user is not None and user.is_active else None
+        if user is None or not user.is_active or enforced_for(user) is not None:
+            return None
+        return user
 
     def form_valid(self, form: Any) -> HttpResponse:
         """Set it; nobody who is signed in stays so."""

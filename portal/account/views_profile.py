@@ -27,6 +27,7 @@ from tenants.domain.account_operations import (
     AddressTaken,
     change_email,
     change_profile,
+    state_of,
 )
 from tenants.domain.company_queries import enforced_for
 from tenants.models import User
@@ -70,7 +71,8 @@ def email(request: HttpRequest) -> HttpResponse:
     if not ratelimit.consume(request, action="manage_email", user=user):
         return render(request, "429.html", status=429)
     wanted = form.cleaned_data["email"]
-    token = signing.dumps({"user": user.pk, "former": user.email, "email": wanted}, salt=_SALT)
+    asked = {"user": user.pk, "former": user.email, "state": state_of(user), "email": wanted}
+    token = signing.dumps(asked, salt=_SALT)
     path = reverse("account-email-confirm", args=[token])
     send = partial(
         send_mail.delay,
@@ -99,7 +101,9 @@ def confirm_email(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "GET":
         return render(request, "account/email_confirm.html", {"email": asked["email"]})
     try:
-        user = change_email(user_id=asked["user"], former=asked["former"], email=asked["email"])
+        user = change_email(
+            user_id=asked["user"], state=asked.get("state", ""), email=asked["email"]
+        )
     except (AccountChanged, AddressTaken, ValidationError, User.DoesNotExist):
         return render(request, "account/email_confirm.html", {"expired": True}, status=400)
     send = partial(

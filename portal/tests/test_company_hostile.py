@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 from allauth.socialaccount.models import SocialAccount
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
 
 from portal.tests.openid_provider import CLIENT_ID, CLIENT_SECRET, Claims
 from portal.tests.test_company_login import (
@@ -20,6 +23,7 @@ from portal.tests.test_company_login import (
     Company,
     _draft,
     _enforce,
+    _member,
     _tasks_run_at_once,
     company,
     provider,
@@ -82,6 +86,21 @@ def test_invitation_of_another_organisation_still_makes_the_account(company: Com
     form = {"name": "Ada", "password": PASSWORD, "repeated": PASSWORD}
     assert browser.post(link, form).status_code == 302
     assert User.objects.get(email=email).has_usable_password()
+
+
+def test_link_of_a_reset_sets_no_password_once_the_company_login_is_demanded(
+    company: Company,
+) -> None:
+    user = _member(company)
+    uid = urlsafe_base64_encode(force_bytes(user.pk))
+    link = reverse("password-set", args=[uid, PasswordResetTokenGenerator().make_token(user)])
+    browser = Client()
+    assert "new_password1" in browser.get(link, follow=True).content.decode()
+    _enforce(company)
+    form = {"new_password1": "an entirely different phrase"}
+    form["new_password2"] = form["new_password1"]
+    browser.post(reverse("password-set", args=[uid, "set-password"]), form)
+    assert User.objects.get(pk=user.pk).password == user.password
 
 
 # --- who may turn a provider to himself -----------------------------------------------------------

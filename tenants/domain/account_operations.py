@@ -6,6 +6,7 @@ An account is no tenant's, so its changes are told to every tenant in which the 
 from __future__ import annotations
 
 from django.db import IntegrityError, transaction
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from tenants.domain.audit import record_event
 from tenants.models import User
@@ -37,16 +38,26 @@ def change_profile(*, user_id: int, name: str, language: str, time_zone: str) ->
     return user
 
 
+def state_of(user: User) -> str:
+    """What a change rests on that is asked for now and done later: a digest, another one as soon as
+    the address or the password of the account is another.
+    """
+    values = f"{user.email}\n{user.password}"
+    return salted_hmac("wattline.account-state", values, algorithm="sha256").hexdigest()
+
+
 @transaction.atomic
-def change_email(*, user_id: int, former: str, email: str) -> User:
+def change_email(*, user_id: int, state: str, email: str) -> User:
     """Give the account another address, which the person has proven to read.
 
-    Raises AccountChanged when its address is not `former` any more, AddressTaken, and
-    ValidationError for what is no address.
+    Raises AccountChanged when the account is not in `state` any more (`state_of`): who sets a new
+    password to shut somebody out has shut out what that one has asked for, too. Raises AddressTaken
+    as well, and ValidationError for what is no address.
     """
     user = User.objects.select_for_update().get(pk=user_id)
-    if user.email != former or not user.is_active:
+    if not constant_time_compare(state_of(user), state) or not user.is_active:
         raise AccountChanged
+    former = user.email
     user.email = User.objects.normalize_email(email)
     user.clean_fields(exclude={f.name for f in User._meta.fields} - {"email"})  # noqa: SLF001
     try:

@@ -7,6 +7,7 @@ from functools import partial
 
 from django.db import transaction
 
+from portal.account.tasks import demand_second_factor
 from portal.feed.notices import memberships_changed
 from portal.tasks import send_invitation
 from tenants.domain.oauth_operations import access_changed
@@ -17,11 +18,14 @@ from tenants.scope import Scope, open_scope
 def changed(user_ids: Iterable[int]) -> None:
     """Roles or facilities of users changed: effective at once in tokens and open pages.
 
-    In the scope of the change, before its commit.
+    In the scope of the change, before its commit. A role may demand a second factor that the one
+    before did not.
     """
-    for user_id in user_ids:
+    told = list(user_ids)
+    for user_id in told:
         access_changed(user_id=user_id)
         transaction.on_commit(partial(memberships_changed, user_id))
+    transaction.on_commit(partial(demand_second_factor.delay, user_ids=told))
 
 
 def invited(invitations: Iterable[Invitation]) -> None:
