@@ -22,9 +22,9 @@ from django.utils.translation import gettext_lazy
 
 from portal.account import devices, events, session
 from portal.account.limits import Attempt
-from portal.account.outbound import Session
 from portal.middleware import client_address
 from portal.oauth import session as sign_on
+from portal.outbound import Session
 from tenants import sealing
 from tenants.domain.company_queries import enforced_for, needs_second_factor
 from tenants.models import User

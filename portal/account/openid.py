@@ -21,7 +21,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.http import HttpRequest
 
-from portal.account.outbound import Session
+from portal.outbound import Session
 from tenants.domain.company_operations import why_no_issuer
 from tenants.domain.company_queries import Provider
 

@@ -11,6 +11,7 @@ import requests
 from django.conf import settings
 from jwcrypto import jwt
 
+from portal import outbound
 from tenants import oidc_keys
 
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -42,10 +43,15 @@ def logout_token(*, client_id: str, user_id: int, sid: str, now: datetime) -> st
 
 
 def post(uri: str, token: str) -> None:
-    """Send the notice; raises NoticeRefused or `requests.RequestException`. Follows no redirect."""
-    response = requests.post(
-        uri, data={"logout_token": token}, timeout=_TIMEOUT_S, allow_redirects=False, stream=True
-    )
-    response.close()
+    """Send the notice; raises NoticeRefused or `requests.RequestException`. Follows no redirect.
+
+    The installation itself is reached wherever it lies, everything else at public addresses alone
+    (`portal/outbound.py`): people of tenants have typed them.
+    """
+    own = uri.startswith(f"{settings.PUBLIC_URL}/")
+    with requests.Session() if own else outbound.Session() as session:
+        response = session.post(
+            uri, data={"logout_token": token}, timeout=_TIMEOUT_S, allow_redirects=False
+        )
     if response.status_code not in {200, 204}:
         raise NoticeRefused(f"{uri} answered {response.status_code}")

@@ -4,7 +4,6 @@ nothing that is not its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -249,7 +248,7 @@ def test_answer_that_hides_its_issuer_is_refused_where_it_is_promised(company: C
         told | {"authorization_response_iss_parameter_supported": True}
     )
     cache.clear()
-    authorize: Callable[[dict[str, str]], str] = company.provider.authorize
+    authorize = company.provider.authorize
     company.provider.authorize = lambda query: (  # type: ignore[method-assign]
         authorize(query).partition("&iss=")[0]
     )

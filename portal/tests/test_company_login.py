@@ -22,8 +22,8 @@ from joserfc.jwk import RSAKey
 from pytest_django import Settings
 
 from portal.account import openid, session, tasks
-from portal.account.outbound import AddressRefused, Session
 from portal.account.views_company import callback_address
+from portal.outbound import AddressRefused, Session
 from portal.tests import openid_provider
 from portal.tests.openid_provider import CLIENT_ID, CLIENT_SECRET, Claims, Provider
 from tenants.domain import company_domains, company_operations, company_queries, operations
