@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from devices.domain.energy import Energy, Quarter
+from portal.charts.theme import separators
 
 KEY: Final = "chart-day"
 # Places in the colourway, so that a source has the colour that it has in the flow.
@@ -58,7 +60,7 @@ def _parts(quarters: Sequence[Quarter]) -> list[_Part]:
     stored = any_of(lambda energy: energy.charge_wh) or any_of(lambda energy: energy.discharge_wh)
     parts: list[_Part] = []
     if any_of(lambda energy: energy.imported_wh):
-        title = _("From the grid") if own or stored else _("Used")
+        title = _("From the grid") if own or stored else pgettext("energy", "Used")
         parts.append((title, GRID, False, lambda energy: energy.imported_wh))
     if own:
         parts.append((_("Generated"), GENERATION, False, lambda energy: energy.generated_wh))
@@ -81,6 +83,7 @@ def _rounded(value: float | None) -> float | None:
 def _layout() -> Any:
     return go.Layout(
         autosize=True,
+        separators=separators(),
         margin={"l": 64, "r": 16, "t": 10, "b": 26},
         showlegend=False,
         dragmode=False,

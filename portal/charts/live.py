@@ -15,7 +15,9 @@ import plotly.graph_objects as go
 from django.utils.translation import gettext as _
 
 from devices.quantities import QUANTITIES
+from portal.charts.theme import separators
 from portal.frame.quantities import quantity as told
+from portal.frame.quantities import quantity_name
 
 # Lines of a chart that are drawn from the start; the others can be switched on in the legend.
 SHOWN_LINES: Final = 12
@@ -160,7 +162,7 @@ def _by_range(quantity: str, lines: Sequence[Line]) -> list[tuple[float, list[Li
 
 
 def _title(quantity: str, unit: str, rated: float) -> str:
-    name = _(QUANTITIES[quantity].name)
+    name = quantity_name(quantity)
     if not rated:
         return name
     return _("%(quantity)s, rated up to %(rated)s") % {
@@ -196,6 +198,7 @@ def browser_spec(chart: Chart) -> dict[str, Any]:
 def _layout(chart: Chart) -> Any:
     return go.Layout(
         autosize=True,
+        separators=separators(),
         margin={"l": 58, "r": 16, "t": 10, "b": 26},
         showlegend=False,
         dragmode=False,

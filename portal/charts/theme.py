@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import plotly.graph_objects as go
+from django.utils.formats import get_format
 
 # Eight hues that stay apart for the common colour-vision deficiencies, in the order in which
 # lines take them: neighbours differ in lightness as well. Contrast on the card ≥ 3:1 (WCAG 1.4.11).
@@ -38,6 +39,11 @@ _FONT: Final = (
     'Inter, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, '
     "sans-serif"
 )
+
+
+def separators() -> str:
+    """Plotly's `separators` for the active language: the decimal sign, then that of thousands."""
+    return f"{get_format('DECIMAL_SEPARATOR')}{get_format('THOUSAND_SEPARATOR')}"
 
 
 def templates() -> dict[str, Any]:

@@ -37,6 +37,7 @@ _KEYWORDS: Final = {
 }
 # A language stands here once all of its texts are there; from then on a missing one is an error.
 COMPLETE: Final[frozenset[str]] = frozenset({"de"})
+_IMPORT: Final = re.compile(r"^from django\.utils\.translation import (.+)$", re.MULTILINE)
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)[sd]|\{(\w*)\}")
 
 
@@ -76,7 +77,10 @@ def update_all() -> None:
 def check() -> list[Finding]:
     """What is wrong: catalogues that are behind, texts not translated, lost placeholders."""
     current = texts()
-    found: list[Finding] = []
+    found = [
+        Finding("", f"{path}: texts marked by `{alias}` are not found; import it by its own name")
+        for path, alias in _aliases()
+    ]
     for code in languages():
         catalogue = _read(code)
         found += [
@@ -119,6 +123,16 @@ def _sources() -> Iterator[Path]:
                 yield path
     templates = env.CHECKOUT / "templates"
     yield from sorted(path for path in templates.rglob("*") if path.suffix in {".html", ".txt"})
+
+
+def _aliases() -> Iterator[tuple[Path, str]]:
+    """The modules that mark texts by a name that the search does not know."""
+    for path in _sources():
+        if path.suffix == ".py":
+            for names in _IMPORT.findall(path.read_text(encoding="utf-8")):
+                for _name, alias in re.findall(r"(\w+) as (\w+)", names):
+                    if alias not in _KEYWORDS:
+                        yield path.relative_to(env.CHECKOUT), alias
 
 
 def _as_python(content: str, path: Path) -> str:

@@ -14,6 +14,9 @@ from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
+from django.utils.translation import pgettext_lazy
+
+from devices.quantities import QUANTITIES
 
 Number = int | float | Decimal
 
@@ -25,6 +28,42 @@ _PREFIXES: Final = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 _PREFIXED_FROM: Final = {"V": 10**4, "A": 10**4, "Hz": 10**6}
 _WITH_PREFIX: Final = frozenset({"W", "Wh", "var", "varh", "VA", "VAh", "V", "A", "Hz"})
 
+# `devices.quantities` imports no framework, so its names are marked for translation here. The
+# context keeps them from Django's own texts: its "Current" is no electric one.
+_NAMES: Final = {
+    "active_power": pgettext_lazy("quantity", "Active power"),
+    "reactive_power": pgettext_lazy("quantity", "Reactive power"),
+    "apparent_power": pgettext_lazy("quantity", "Apparent power"),
+    "voltage": pgettext_lazy("quantity", "Voltage"),
+    "current": pgettext_lazy("quantity", "Current"),
+    "frequency": pgettext_lazy("quantity", "Frequency"),
+    "power_factor": pgettext_lazy("quantity", "Power factor"),
+    "energy_import": pgettext_lazy("quantity", "Energy imported"),
+    "energy_export": pgettext_lazy("quantity", "Energy exported"),
+    "reactive_energy": pgettext_lazy("quantity", "Reactive energy"),
+    "thd": pgettext_lazy("quantity", "Total harmonic distortion"),
+    "temperature": pgettext_lazy("quantity", "Temperature"),
+    "irradiance": pgettext_lazy("quantity", "Irradiance"),
+    "state_of_charge": pgettext_lazy("quantity", "State of charge"),
+    "charge": pgettext_lazy("quantity", "Charge"),
+    "ratio": pgettext_lazy("quantity", "Ratio"),
+    "count": pgettext_lazy("quantity", "Count"),
+}
+
+
+def quantity_name(code: str) -> str:
+    """What a quantity of `devices.quantities` is called: `active_power` is "Active power"."""
+    return str(_NAMES[code])
+
+
+def channel_name(name: str, code: str) -> str:
+    """The name of a channel that measures the quantity `code`. Names come with the device type; one
+    that begins with that of its quantity (`Voltage L1`) is told in the reader's language.
+    """
+    known = QUANTITIES[code].name
+    rest = name.removeprefix(known)
+    return name if rest == name or rest[:1].isalnum() else f"{quantity_name(code)}{rest}"
+
 
 def number(value: Number | None, decimals: int = 0) -> str:
     """`value` with grouped thousands and a real minus sign; a dash for None."""
@@ -33,6 +72,12 @@ def number(value: Number | None, decimals: int = 0) -> str:
     rounded = round(Decimal(str(value)), decimals)
     text = str(number_format(abs(rounded), decimals, use_l10n=True, force_grouping=True))
     return f"{_MINUS}{text}" if rounded < 0 else text
+
+
+def exact(value: Decimal) -> str:
+    """`value` with all of its digits and no zeros behind them: a resolution, a limit."""
+    digits = value.normalize().as_tuple().exponent
+    return number(value, max(0, -digits) if isinstance(digits, int) else 0)
 
 
 def quantity(value: Number | None, unit: str, decimals: int = 0) -> str:

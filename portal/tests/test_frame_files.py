@@ -102,6 +102,16 @@ def test_catalogue_follows_the_texts_and_keeps_what_is_translated(texts_of: Path
     assert {finding.text for finding in languages.check()} >= {"not translated: 'Short'"}
 
 
+def test_text_marked_by_a_name_of_its_own_is_not_overlooked(texts_of: Path) -> None:
+    module = texts_of.parents[3] / "portal/forms.py"
+    module.write_text(
+        'from django.utils.translation import gettext_lazy as later\nA = later("B")\n'
+    )
+    assert [finding.text for finding in languages.check() if not finding.language] == [
+        "portal/forms.py: texts marked by `later` are not found; import it by its own name"
+    ]
+
+
 def test_translation_that_loses_a_placeholder_is_found(texts_of: Path) -> None:
     languages.update_all()
     content = texts_of.read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 from django.template import Context, Template
 from django.utils import translation
 
+from devices.quantities import QUANTITIES
 from portal.frame import quantities
 
 _SUMMER = datetime(2025, 7, 1, 22, 30, tzinfo=UTC)
@@ -48,6 +49,30 @@ def test_numbers_follow_the_language() -> None:
         assert quantities.energy(1_234_567) == "1,23\N{NO-BREAK SPACE}MWh"
     with translation.override("en"):
         assert quantities.number(1234567.5, 1) == "1,234,567.5"
+
+
+def test_every_quantity_has_its_name_in_both_languages() -> None:
+    with translation.override("en"):
+        told = {code: quantities.quantity_name(code) for code in QUANTITIES}
+    assert told == {code: quantity.name for code, quantity in QUANTITIES.items()}
+    with translation.override("de"):
+        assert quantities.quantity_name("active_power") == "Wirkleistung"
+        assert quantities.quantity_name("current") == "Strom"
+
+
+def test_a_channel_is_told_by_its_quantity_where_its_name_is() -> None:
+    with translation.override("de"):
+        assert quantities.channel_name("Voltage L1", "voltage") == "Spannung L1"
+        assert quantities.channel_name("Current, total", "current") == "Strom, total"
+        assert quantities.channel_name("Currents", "current") == "Currents"
+        assert quantities.channel_name("String current", "current") == "String current"
+
+
+def test_exact_numbers_have_no_zeros_behind_them() -> None:
+    with translation.override("de"):
+        assert quantities.exact(Decimal("0.100000000")) == "0,1"
+        assert quantities.exact(Decimal("-150000.000")) == "−150.000"
+        assert quantities.exact(Decimal("1E+3")) == "1.000"
 
 
 def test_times_are_those_of_the_facility() -> None:

@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import translation
 from pytest_django import DjangoDbBlocker
 
 from devices.domain import operations, sites
@@ -189,6 +190,18 @@ def test_a_facility_without_generation_has_what_it_used() -> None:
     spec = day.day_spec((Quarter(at, Energy(12.34), 1.0),), begins_at=at, ends_at=at + QUARTER)
     assert spec is not None
     assert [(bar["name"], bar["values"]) for bar in spec["bars"]] == [("Used", [12.3])]
+
+
+def test_charts_speak_the_language_of_the_page() -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    with translation.override("de"):
+        spec = day.day_spec((Quarter(at, Energy(12.34), 1.0),), begins_at=at, ends_at=at + QUARTER)
+        (chart,) = live.chart_per_quantity([("current", "A", live.Line("L1", (), 0.01))])
+        drawn = live.browser_spec(chart)
+    assert spec is not None
+    assert [bar["name"] for bar in spec["bars"]] == ["Verbraucht"]
+    assert chart.title == "Strom"
+    assert (spec["layout"]["separators"], drawn["layout"]["separators"]) == (",.", ",.")
 
 
 @pytest.mark.parametrize("count", [1, 3])

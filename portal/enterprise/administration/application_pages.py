@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as __
+from django.utils.translation import gettext_lazy
 
 from portal.enterprise.administration.application_forms import KIND_TEXTS
 from portal.frame.filters import PortalFilterSet
@@ -26,17 +26,19 @@ class ApplicationTable(PortalTable):
     """Applications with what `application_queries.application_rows` counts."""
 
     empty_icon = "apps"
-    empty_title = __("No applications yet")
-    empty_body = __("Register one to let a program sign people in or read data by itself.")
+    empty_title = gettext_lazy("No applications yet")
+    empty_body = gettext_lazy(
+        "Register one to let a program sign people in or read data by itself."
+    )
 
-    name = columns.Column(verbose_name=__("Name"))
-    kind = columns.Column(verbose_name=__("Kind"), orderable=False)
-    tenant = columns.Column(verbose_name=__("Tenant"), accessor="tenant__name")
-    people = NumberColumn(verbose_name=__("People"))
-    tokens = NumberColumn(verbose_name=__("Valid tokens"))
+    name = columns.Column(verbose_name=gettext_lazy("Name"))
+    kind = columns.Column(verbose_name=gettext_lazy("Kind"), orderable=False)
+    tenant = columns.Column(verbose_name=gettext_lazy("Tenant"), accessor="tenant__name")
+    people = NumberColumn(verbose_name=gettext_lazy("People"))
+    tokens = NumberColumn(verbose_name=gettext_lazy("Valid tokens"))
     is_active = BadgeColumn(
-        verbose_name=__("State"),
-        labels={True: __("Active"), False: __("Deactivated")},
+        verbose_name=gettext_lazy("State"),
+        labels={True: gettext_lazy("Active"), False: gettext_lazy("Deactivated")},
         tones={True: "good", False: "warn"},
     )
 
@@ -63,13 +65,16 @@ class ApplicationFilterSet(PortalFilterSet):
     search_fields = ("name", "client_id")
 
     kind = django_filters.ChoiceFilter(
-        label=__("Kind"), choices=ApplicationKind.choices, method="of_kind", empty_label=__("All")
+        label=gettext_lazy("Kind"),
+        choices=ApplicationKind.choices,
+        method="of_kind",
+        empty_label=gettext_lazy("All"),
     )
     state = django_filters.ChoiceFilter(
-        label=__("State"),
-        choices=[("active", __("Active")), ("off", __("Deactivated"))],
+        label=gettext_lazy("State"),
+        choices=[("active", gettext_lazy("Active")), ("off", gettext_lazy("Deactivated"))],
         method="in_state",
-        empty_label=__("All"),
+        empty_label=gettext_lazy("All"),
     )
 
     def of_kind(self, rows: QuerySet[Application], name: str, value: str) -> QuerySet[Application]:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -22,7 +21,7 @@ from devices.telemetry.history import Delivered, Event, LogLine
 from portal.charts import live as charts
 from portal.enterprise.park import words
 from portal.enterprise.park.figures import completeness, whole
-from portal.frame.quantities import NOTHING, quantity
+from portal.frame.quantities import NOTHING, channel_name, exact, quantity
 
 _LEVEL_TONES: Final = {LogLevel.WARNING: "warn", LogLevel.ERROR: "bad", LogLevel.CRITICAL: "bad"}
 _STATE_TONES: Final = {
@@ -76,7 +75,9 @@ def device(found: DevicePage, *, show_log: bool, may_change: bool, level: int) -
         (
             channel.quantity,
             channel.unit,
-            words.line(facts, channel, words.part(channel) or channel.name),
+            words.line(
+                facts, channel, words.part(channel) or channel_name(channel.name, channel.quantity)
+            ),
         )
         for channel in facts.channels
     ]
@@ -133,18 +134,23 @@ def _facts(facts: DeviceFacts) -> dict[str, Any]:
         "hardware_revision": facts.hardware_revision,
         "step": words.duration(step),
         "interval": words.duration(step * facts.samples),
-        "clock_offset": None if offset is None else f"{offset / 1000:+.3f} s",
+        "clock_offset": None if offset is None else _signed_seconds(offset),
         "waiting": ngettext("%(count)s message", "%(count)s messages", waiting)
         % {"count": whole(waiting)},
     }
+
+
+def _signed_seconds(milliseconds: int) -> str:
+    sign = "+" if milliseconds >= 0 else ""
+    return f"{sign}{quantity(Decimal(milliseconds) / 1000, 's', 3)}"
 
 
 def _channel(channel: ChannelFacts, loads: dict[int, str]) -> dict[str, Any]:
     unit = "" if channel.unit == "1" else channel.unit
     return {
         "number": channel.number,
-        "name": channel.name,
-        "resolution": f"{_plain(channel.resolution)} {unit}".strip(),
+        "name": channel_name(channel.name, channel.quantity),
+        "resolution": f"{exact(channel.resolution)} {unit}".strip(),
         "range": _("%(least)s to %(most)s")
         % {
             "least": quantity(channel.minimum, unit),
@@ -152,10 +158,6 @@ def _channel(channel: ChannelFacts, loads: dict[int, str]) -> dict[str, Any]:
         },
         "load": loads.get(channel.number, ""),
     }
-
-
-def _plain(value: Decimal) -> str:
-    return number_format(f"{value.normalize():f}")
 
 
 def _delivered(delivered: Delivered, coverage: float | None) -> dict[str, str]:

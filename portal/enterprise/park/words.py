@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -15,6 +16,7 @@ from devices.quantities import QUANTITIES
 from portal.charts import live as charts
 from portal.charts.theme import templates
 from portal.charts.window import WINDOW, describe_device
+from portal.frame.quantities import exact
 
 
 def facility(facts: FacilityFacts) -> dict[str, Any]:
@@ -72,10 +74,10 @@ def line(
 
 def duration(length: timedelta) -> str:
     """A length of time in seconds or minutes."""
-    seconds = length.total_seconds()
+    seconds = Decimal(str(length.total_seconds()))
     if seconds < 120:
-        return _("%(seconds)g s") % {"seconds": seconds}
-    return _("%(minutes)g min") % {"minutes": round(seconds / 60, 1)}
+        return f"{exact(seconds)}\N{NO-BREAK SPACE}s"
+    return f"{exact(round(seconds / 60, 1))}\N{NO-BREAK SPACE}min"
 
 
 def live(

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as __
+from django.utils.translation import gettext_lazy
 
 from devices.domain.people import FacilityChoices
 from tenants.domain.bulk_invitations import MAX_LINES
@@ -33,8 +33,11 @@ def role_choices(
 ) -> list[tuple[str | Promise, list[tuple[str, str | Promise]]]]:
     """Roles to give, by key, in groups."""
     groups: list[tuple[str | Promise, list[tuple[str, str | Promise]]]] = [
-        (__("Built-in roles"), [(role.value, ROLE_TEXTS[role].label) for role in built_in]),
-        (__("Custom roles"), [(key_of(role.role_id), role.name) for role in custom]),
+        (
+            gettext_lazy("Built-in roles"),
+            [(role.value, ROLE_TEXTS[role].label) for role in built_in],
+        ),
+        (gettext_lazy("Custom roles"), [(key_of(role.role_id), role.name) for role in custom]),
     ]
     return [(label, choices) for label, choices in groups if choices]
 
@@ -42,7 +45,7 @@ def role_choices(
 class RoleForm(forms.Form):
     """Another role for a member."""
 
-    role = forms.ChoiceField(label=__("Role"))
+    role = forms.ChoiceField(label=gettext_lazy("Role"))
 
     def __init__(self, *args: Any, roles: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -100,17 +103,17 @@ class ReachForm(forms.Form):
     """Which facilities a membership reaches."""
 
     reach = forms.ChoiceField(
-        label=__("Facilities"),
+        label=gettext_lazy("Facilities"),
         choices=[
-            (ALL, __("All facilities of the tenant, and of tenants below it")),
-            (CHOSEN, __("Only these facilities, with all areas in them")),
+            (ALL, gettext_lazy("All facilities of the tenant, and of tenants below it")),
+            (CHOSEN, gettext_lazy("Only these facilities, with all areas in them")),
         ],
         widget=forms.RadioSelect,
     )
     facilities = FacilitiesField(
-        label=__("Chosen facilities"),
+        label=gettext_lazy("Chosen facilities"),
         required=False,
-        help_text=__("Areas that are made in a chosen facility later belong to it, too."),
+        help_text=gettext_lazy("Areas that are made in a chosen facility later belong to it, too."),
     )
 
     def chosen(self) -> tuple[int, ...]:
@@ -139,14 +142,14 @@ class ReachForm(forms.Form):
 class OfferForm(ReachForm):
     """What somebody is invited to; base of one invitation and of many."""
 
-    role = forms.ChoiceField(label=__("Role"))
-    language = forms.ChoiceField(label=__("Language of the mail"))
+    role = forms.ChoiceField(label=gettext_lazy("Role"))
+    language = forms.ChoiceField(label=gettext_lazy("Language of the mail"))
     message = forms.CharField(
-        label=__("Personal message"),
+        label=gettext_lazy("Personal message"),
         required=False,
         max_length=1000,
         widget=forms.Textarea({"rows": 3}),
-        help_text=__("Stands in the mail, above the link."),
+        help_text=gettext_lazy("Stands in the mail, above the link."),
     )
 
     def __init__(self, *args: Any, roles: Sequence[Any], **kwargs: Any) -> None:
@@ -177,7 +180,7 @@ class InvitationForm(OfferForm):
     """One invitation."""
 
     email = forms.EmailField(
-        label=__("E-mail address"),
+        label=gettext_lazy("E-mail address"),
         max_length=254,
         widget=forms.EmailInput({"autocomplete": "off"}),
     )
@@ -188,7 +191,7 @@ class BulkForm(OfferForm):
     """Many invitations."""
 
     people = forms.CharField(
-        label=__("People"),
+        label=gettext_lazy("People"),
         max_length=40_000,
         widget=forms.Textarea({"rows": 8, "spellcheck": "false"}),
     )

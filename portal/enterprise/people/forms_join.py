@@ -11,7 +11,7 @@ from django.contrib.auth.password_validation import (
 )
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as __
+from django.utils.translation import gettext_lazy
 
 from tenants.domain.operations_acceptance import NewPerson
 from tenants.models import User
@@ -22,15 +22,17 @@ class JoinForm(forms.Form):
     """A new person who accepts an invitation."""
 
     name = forms.CharField(
-        label=__("Your name"), max_length=120, widget=forms.TextInput({"autocomplete": "name"})
+        label=gettext_lazy("Your name"),
+        max_length=120,
+        widget=forms.TextInput({"autocomplete": "name"}),
     )
     password = forms.CharField(
-        label=__("Password"),
+        label=gettext_lazy("Password"),
         strip=False,
         widget=forms.PasswordInput({"autocomplete": "new-password"}),
     )
     repeated = forms.CharField(
-        label=__("Password again"),
+        label=gettext_lazy("Password again"),
         strip=False,
         widget=forms.PasswordInput({"autocomplete": "new-password"}),
     )

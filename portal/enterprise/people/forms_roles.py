@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django import forms
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as __
+from django.utils.translation import gettext_lazy
 
 from portal.frame.forms import FieldGroup, GroupedForm
 from tenants.domain.operations_roles import RoleDraft
@@ -23,12 +23,12 @@ class CustomRoleForm(GroupedForm, forms.Form):
     Permissions that the reader does not hold cannot be ticked; `held` are those that can.
     """
 
-    name = forms.CharField(label=__("Name"), max_length=80)
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=80)
     description = forms.CharField(
-        label=__("Description"),
+        label=gettext_lazy("Description"),
         max_length=240,
         required=False,
-        help_text=__("Who shall have this role, and for what."),
+        help_text=gettext_lazy("Who shall have this role, and for what."),
     )
     groups = tuple(
         FieldGroup(label, tuple(f"{_PREFIX}{permission.value}" for permission in members))

@@ -14,8 +14,7 @@ from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as __
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from portal.frame.filters import PortalFilterSet
 from portal.frame.tables import BadgeColumn, PortalTable
@@ -24,16 +23,16 @@ from tenants.domain.queries_people import ACTIVE, CLOSED, SUSPENDED
 from tenants.models import Invitation, Membership
 
 STATES: dict[str, str | Promise] = {
-    ACTIVE: __("Active"),
-    SUSPENDED: __("Deactivated"),
-    CLOSED: __("Account closed"),
+    ACTIVE: gettext_lazy("Active"),
+    SUSPENDED: gettext_lazy("Deactivated"),
+    CLOSED: gettext_lazy("Account closed"),
 }
 STATE_TONES = {ACTIVE: "good", SUSPENDED: "warn", CLOSED: "bad"}
 INVITATION_STATES: dict[str, str | Promise] = {
-    InvitationState.OPEN: __("Open"),
-    InvitationState.ACCEPTED: __("Accepted"),
-    InvitationState.EXPIRED: __("Expired"),
-    InvitationState.REVOKED: __("Revoked"),
+    InvitationState.OPEN: gettext_lazy("Open"),
+    InvitationState.ACCEPTED: gettext_lazy("Accepted"),
+    InvitationState.EXPIRED: gettext_lazy("Expired"),
+    InvitationState.REVOKED: gettext_lazy("Revoked"),
 }
 INVITATION_TONES: dict[str, str] = {
     InvitationState.OPEN: "",
@@ -65,29 +64,33 @@ class PeopleTable(PortalTable):
     """Memberships with what `devices.domain.people.people_rows` says of them."""
 
     empty_icon = "users"
-    empty_title = __("No people yet")
-    empty_body = __("Invite somebody to work with the facilities of this tenant.")
+    empty_title = gettext_lazy("No people yet")
+    empty_body = gettext_lazy("Invite somebody to work with the facilities of this tenant.")
 
-    person = columns.Column(verbose_name=__("Name"))
+    person = columns.Column(verbose_name=gettext_lazy("Name"))
     tenant = columns.Column(
-        verbose_name=__("Tenant"), accessor="tenant__name", order_by="tenant__name"
+        verbose_name=gettext_lazy("Tenant"), accessor="tenant__name", order_by="tenant__name"
     )
-    role = columns.Column(verbose_name=__("Role"), accessor="role_label", order_by="role_label")
+    role = columns.Column(
+        verbose_name=gettext_lazy("Role"), accessor="role_label", order_by="role_label"
+    )
     reach = columns.Column(
-        verbose_name=__("Facilities"),
+        verbose_name=gettext_lazy("Facilities"),
         accessor="narrowed",
         order_by=("narrowed", "facility_count"),
     )
     last_login = MomentColumn(
-        verbose_name=__("Last sign-in"), accessor="user__last_login", order_by="user__last_login"
+        verbose_name=gettext_lazy("Last sign-in"),
+        accessor="user__last_login",
+        order_by="user__last_login",
     )
     second_factor = BadgeColumn(
-        verbose_name=__("Second factor"),
-        labels={"yes": __("On"), "no": __("Off")},
+        verbose_name=gettext_lazy("Second factor"),
+        labels={"yes": gettext_lazy("On"), "no": gettext_lazy("Off")},
         tones={"yes": "good"},
     )
-    state = BadgeColumn(verbose_name=__("State"), labels=STATES, tones=STATE_TONES)
-    created_at = MomentColumn(verbose_name=__("Member since"))
+    state = BadgeColumn(verbose_name=gettext_lazy("State"), labels=STATES, tones=STATE_TONES)
+    created_at = MomentColumn(verbose_name=gettext_lazy("Member since"))
 
     class Meta:
         order_by = ("person",)
@@ -130,7 +133,10 @@ class RoleFilterSet(PortalFilterSet):
     """Base of filters that ask for a role; `roles` are those that may occur, by key."""
 
     role = django_filters.ChoiceFilter(
-        label=__("Role"), field_name="role_key", choices=(), empty_label=__("All roles")
+        label=gettext_lazy("Role"),
+        field_name="role_key",
+        choices=(),
+        empty_label=gettext_lazy("All roles"),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -150,7 +156,9 @@ class PeopleFilterSet(RoleFilterSet):
     search_fields = ("user__name", "user__email")
 
     state = django_filters.ChoiceFilter(
-        label=__("State"), choices=list(STATES.items()), empty_label=__("All states")
+        label=gettext_lazy("State"),
+        choices=list(STATES.items()),
+        empty_label=gettext_lazy("All states"),
     )
 
 
@@ -158,20 +166,24 @@ class InvitationsTable(PortalTable):
     """Invitations with what `queries_people.invitation_rows` says of them."""
 
     empty_icon = "mail"
-    empty_title = __("No invitations")
-    empty_body = __("Who is invited gets a link by mail that is good for seven days.")
+    empty_title = gettext_lazy("No invitations")
+    empty_body = gettext_lazy("Who is invited gets a link by mail that is good for seven days.")
 
-    email = columns.Column(verbose_name=__("Address"))
+    email = columns.Column(verbose_name=gettext_lazy("Address"))
     tenant = columns.Column(
-        verbose_name=__("Tenant"), accessor="tenant__name", order_by="tenant__name"
+        verbose_name=gettext_lazy("Tenant"), accessor="tenant__name", order_by="tenant__name"
     )
-    role = columns.Column(verbose_name=__("Role"), accessor="role_label", order_by="role_label")
-    state = BadgeColumn(verbose_name=__("State"), labels=INVITATION_STATES, tones=INVITATION_TONES)
-    inviter = columns.Column(verbose_name=__("Invited by"))
-    created_at = MomentColumn(verbose_name=__("Invited"))
-    expires_at = MomentColumn(verbose_name=__("Good until"))
+    role = columns.Column(
+        verbose_name=gettext_lazy("Role"), accessor="role_label", order_by="role_label"
+    )
+    state = BadgeColumn(
+        verbose_name=gettext_lazy("State"), labels=INVITATION_STATES, tones=INVITATION_TONES
+    )
+    inviter = columns.Column(verbose_name=gettext_lazy("Invited by"))
+    created_at = MomentColumn(verbose_name=gettext_lazy("Invited"))
+    expires_at = MomentColumn(verbose_name=gettext_lazy("Good until"))
     actions = columns.Column(
-        verbose_name=__("Actions"),
+        verbose_name=gettext_lazy("Actions"),
         empty_values=(),
         orderable=False,
         exclude_from_export=True,
@@ -234,7 +246,7 @@ class InvitationFilterSet(RoleFilterSet):
     search_fields = ("email",)
 
     state = django_filters.ChoiceFilter(
-        label=__("State"),
+        label=gettext_lazy("State"),
         choices=list(INVITATION_STATES.items()),
-        empty_label=__("All states"),
+        empty_label=gettext_lazy("All states"),
     )

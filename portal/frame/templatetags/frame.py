@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from django import template
 from django.core.paginator import Page
@@ -22,6 +23,26 @@ register = template.Library()
 def number(value: Number | None, decimals: int = 0) -> str:
     """A number in the reader's format: `{{ count|number }}`, `{{ ratio|number:2 }}`."""
     return quantities.number(value, decimals)
+
+
+@register.filter
+def exact(value: Decimal) -> str:
+    """A number with all of its digits: `{{ channel.resolution|exact }}` gives `0.01`."""
+    return quantities.exact(value)
+
+
+@register.filter
+def quantity_name(code: str) -> str:
+    """What a quantity is called: `{{ channel.quantity|quantity_name }}`."""
+    return quantities.quantity_name(code)
+
+
+@register.filter
+def channel_name(name: str, code: str) -> str:
+    """A channel's name as the reader says it: `{{ channel.name|channel_name:channel.quantity }}`
+    gives `Spannung L1`.
+    """
+    return quantities.channel_name(name, code)
 
 
 @register.filter
