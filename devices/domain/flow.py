@@ -45,8 +45,10 @@ class PowerNow:
 
     @property
     def home_w(self) -> float | None:
-        """What the loads draw; None without a meter at the mains."""
-        if self.grid_w is None:
+        """What the loads draw; None without a meter at the mains, and while a device is silent:
+        what it measures would be taken for what the loads draw, or the other way round.
+        """
+        if self.grid_w is None or not self.complete:
             return None
         return self.grid_w + (self.generation_w or 0) - (self.storage_w or 0)
 
@@ -212,9 +214,9 @@ def _refresh_facilities(device_ids: Sequence[int], now: datetime) -> None:
 
 def _refresh_counts() -> None:
     kept = {
-        facility_id: (devices, connected)
-        for facility_id, devices, connected in FacilityNow.objects.values_list(
-            "facility_id", "devices", "connected"
+        facility_id: counts
+        for facility_id, *counts in FacilityNow.objects.values_list(
+            "facility_id", "devices", "connected", "mains"
         )
     }
     FacilityNow.objects.bulk_create(
@@ -224,11 +226,12 @@ def _refresh_counts() -> None:
                 facility_id=count.facility_id,
                 devices=count.devices,
                 connected=count.connected,
+                mains=count.mains,
             )
             for count in status.link_counts(connection)
-            if kept.get(count.facility_id) != (count.devices, count.connected)
+            if kept.get(count.facility_id) != [count.devices, count.connected, count.mains]
         ],
         update_conflicts=True,
         unique_fields=["facility"],
-        update_fields=["devices", "connected"],
+        update_fields=["devices", "connected", "mains"],
     )

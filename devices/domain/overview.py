@@ -98,16 +98,25 @@ def facility_rows(*, now: datetime) -> QuerySet[Any]:
 def _now(now: datetime) -> QuerySet[Any]:
     known = Q(now__known_until__gte=now)
     counted = Q(now__counted_at__gte=now - COUNTED_FOR)
+    # What a plant generates stands where others have what they use. While a meter at the mains is
+    # silent, the generation behind it is not that.
+    plant = Q(now__mains=0)
     return Facility.objects.annotate(
         devices_active=Coalesce("now__devices", 0),
         online=Coalesce("now__connected", 0),
-        power_w=Case(When(known, then=Coalesce("now__home_w", "now__generation_w"))),
+        power_w=Case(
+            When(known & plant, then="now__generation_w"), When(known, then="now__home_w")
+        ),
         generation_w=Case(When(known, then="now__generation_w")),
         grid_w=Case(When(known, then="now__grid_w")),
         measured_at=Case(When(known, then="now__measured_at")),
-        energy_wh=Case(When(counted, then=Coalesce("now__used_wh", "now__generation_wh"))),
+        energy_wh=Case(
+            When(counted & plant, then=Coalesce("now__used_wh", "now__generation_wh")),
+            When(counted, then="now__used_wh"),
+        ),
         energy_same_wh=Case(
-            When(counted, then=Coalesce("now__used_same_wh", "now__generation_same_wh"))
+            When(counted & plant, then=Coalesce("now__used_same_wh", "now__generation_same_wh")),
+            When(counted, then="now__used_same_wh"),
         ),
         coverage=Case(When(counted, then="now__coverage")),
         rank=Case(

@@ -33,10 +33,11 @@ class DevicePower(TenantOwned):
 class FacilityNow(TenantOwned):
     """Power (W) and the energy of today and yesterday (Wh) of a facility.
 
-    `devices` may connect, `connected` of them are. Power is null where nothing measures it, and not
-    known after `known_until`; energy is null where nothing was measured. `used` is what its loads
-    drew, whatever it came from. `day` is the local day that "today" was when the row was counted;
-    `_same` is yesterday until the same time of day. `coverage` 0 … 1.
+    `devices` may connect, `connected` of them are, `mains` of them measure the mains. Power is null
+    where nothing measures it, and not known after `known_until`; energy is null where nothing was
+    measured. `used` is what its loads drew, whatever it came from. `day` is the local day that
+    "today" was when the row was counted; `_same` is yesterday until the same time of day.
+    `coverage` 0 … 1.
     """
 
     facility = models.OneToOneField(
@@ -44,6 +45,7 @@ class FacilityNow(TenantOwned):
     )
     devices = models.PositiveIntegerField(default=0)
     connected = models.PositiveIntegerField(default=0)
+    mains = models.PositiveIntegerField(default=0)
     measured_at = models.DateTimeField(null=True)
     known_until = models.DateTimeField(null=True)
     grid_w = models.FloatField(null=True)

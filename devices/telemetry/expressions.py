@@ -18,10 +18,11 @@ from devices.telemetry.rollup_reads import quarter_of
 # Only the quarters that are over: the running one would look like a drop.
 _USED: Final = """(
 SELECT array_agg(ARRAY[extract(epoch FROM q.starts_at),
-    4 * CASE WHEN q.import_wh IS NULL THEN q.generation_wh
-      ELSE q.import_wh - coalesce(q.export_wh, 0) + coalesce(q.generation_wh, 0)
-        + coalesce(q.discharge_wh, 0) - coalesce(q.charge_wh, 0) END])
-FROM facility_15m q
+    4 * CASE WHEN q.import_wh IS NOT NULL
+        THEN q.import_wh - coalesce(q.export_wh, 0) + coalesce(q.generation_wh, 0)
+          + coalesce(q.discharge_wh, 0) - coalesce(q.charge_wh, 0)
+      WHEN n.mains = 0 THEN q.generation_wh END])
+FROM facility_15m q JOIN devices_facilitynow n ON n.facility_id = q.facility_id
 WHERE q.facility_id = devices_facility.id AND q.starts_at BETWEEN %s AND %s
 )"""
 

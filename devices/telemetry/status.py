@@ -35,12 +35,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LinkCount:
-    """The active devices of a facility, and how many of them are connected."""
+    """The active devices of a facility: how many of them are connected, and measure the mains."""
 
     facility_id: int
     tenant_id: int
     devices: int
     connected: int
+    mains: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +187,11 @@ def has_reported(connection: BaseDatabaseWrapper, device_id: int) -> bool:
 
 
 def link_counts(connection: BaseDatabaseWrapper) -> list[LinkCount]:
-    """How many devices of each facility of the scope may connect, and are connected, by id."""
+    """How many devices each facility of the scope has, see `LinkCount`; by id."""
     rows = _rows(
         connection,
-        "SELECT f.id, f.tenant_id, count(d.id), count(d.id) FILTER (WHERE l.connected)"
+        "SELECT f.id, f.tenant_id, count(d.id), count(d.id) FILTER (WHERE l.connected),"
+        " count(d.id) FILTER (WHERE d.placement = 'mains')"
         " FROM devices_facility f"
         " LEFT JOIN devices_device d ON d.facility_id = f.id AND d.state = 'active'"
         " LEFT JOIN device_link l ON l.device_id = d.id"

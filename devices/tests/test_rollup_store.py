@@ -507,6 +507,22 @@ def test_power_of_a_silent_device_is_not_known() -> None:
     assert later.home_w is None
 
 
+def test_what_the_loads_draw_is_unknown_while_generation_is_silent() -> None:
+    of = factories.tenant()
+    with open_scope(_scope(of)):
+        at = factories.facility(of)
+        mains, pv = _device(at), _device(at, Placement.GENERATION)
+    _store(pv, 1, START, _steady(5_000))
+    _store(mains, 1, START + 5 * MINUTE, _steady(-4_000))
+    now = START + 6 * MINUTE
+    with open_scope(_scope(of)):
+        flow.refresh_power(now=now)
+        (found,) = flow.power_now(facility_ids=[at.pk], now=now).values()
+        kept = FacilityNow.objects.get(facility=at)
+    assert (found.grid_w, found.generation_w, found.home_w) == (-4_000.0, None, None)
+    assert (kept.grid_w, kept.home_w, kept.mains) == (-4_000.0, None, 1)
+
+
 def test_a_device_without_power_channels_is_looked_at_once_for_each_sample() -> None:
     of = factories.tenant()
     with open_scope(_scope(of)):

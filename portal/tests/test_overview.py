@@ -49,7 +49,7 @@ def _facility(tenant: Tenant, name: str, **now: Any) -> Facility:
         values = {
             "devices": 2, "connected": 2, "known_until": moment + timedelta(minutes=3),
             "measured_at": moment, "counted_at": moment, "home_w": 1_240.0, "grid_w": 1_240.0,
-            "used_wh": 5_000.0, "used_same_wh": 4_000.0, "coverage": 0.99,
+            "used_wh": 5_000.0, "used_same_wh": 4_000.0, "coverage": 0.99, "mains": 1,
         }  # fmt: skip
         FacilityNow.objects.create(tenant=tenant, facility=at, **(values | now))
     return at
@@ -115,6 +115,33 @@ def test_generation_and_what_goes_to_the_grid_are_told(client: Client, tenant: T
     _facility(tenant, "Sunny", home_w=600.0, grid_w=-2_400.0, generation_w=3_000.0)
     text = _text(_get(client))
     assert "600 W 3.00 kW generated, 2.40 kW to the grid" in text
+
+
+def test_generation_stands_for_use_in_a_plant_alone(tenant: Tenant) -> None:
+    """While the meter at the mains is silent, what is generated behind it is not what is used."""
+    running = quarter_of(datetime.now(UTC)) - QUARTER
+    made = {
+        "home_w": None, "grid_w": None, "generation_w": 3_000.0, "used_wh": None,
+        "used_same_wh": None, "generation_wh": 9_000.0, "generation_same_wh": 9_000.0,
+    }  # fmt: skip
+    for name, mains in (("Plant", 0), ("Silent mains", 1)):
+        at = _facility(tenant, name, mains=mains, **made)
+        with open_scope(Scope((tenant.pk,))), connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO facility_15m (starts_at, tenant_id, facility_id, generation_wh,"
+                " covered) VALUES (%s, %s, %s, 700, 1)",
+                [running, tenant.pk, at.pk],
+            )
+    with open_scope(Scope((tenant.pk,))):
+        rows = overview(now=datetime.now(UTC)).rows.order_by("name")
+        found = [
+            (row.name, row.power_w, row.energy_wh, row.energy_same_wh, row.recent[0][1])
+            for row in rows
+        ]
+    assert found == [
+        ("Plant", 3_000.0, 9_000.0, 9_000.0, 2_800.0),
+        ("Silent mains", None, None, None, None),
+    ]
 
 
 @pytest.mark.parametrize(
