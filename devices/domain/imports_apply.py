@@ -67,7 +67,7 @@ class Applier:
                 parent_id=self._place(above),
                 address=_address(values, Address()),
             ),
-            actor_id=self._run.created_by_id,
+            actor_id=self._run.started_by_id,
         )
         return Applied(made.pk)
 
@@ -97,7 +97,7 @@ class Applier:
                 address=_address(values, _address_of(facility)),
             ),
             based_on=None,
-            actor_id=self._run.created_by_id,
+            actor_id=self._run.started_by_id,
         )
         return Applied(facility.pk)
 
@@ -113,7 +113,7 @@ class Applier:
             ),
             state=DeviceState(self._options.state),
             secret_sha256=bytes.fromhex(values.get("secret_sha256", "")) or None,
-            actor_id=self._run.created_by_id,
+            actor_id=self._run.started_by_id,
         )
         device = registered.device
         sealed = None
@@ -124,7 +124,7 @@ class Applier:
                 device_ids=[device.pk],
                 lifetime=timedelta(days=self._options.lifetime_days),
                 now=self._now,
-                actor_id=self._run.created_by_id,
+                actor_id=self._run.started_by_id,
             )
         return Applied(device.pk, sealed)
 
@@ -142,7 +142,7 @@ class Applier:
                 hardware_revision=values.get("hardware_revision", device.hardware_revision),
             ),
             based_on=None,
-            actor_id=self._run.created_by_id,
+            actor_id=self._run.started_by_id,
         )
         return Applied(device.pk)
 

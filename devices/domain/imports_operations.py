@@ -69,7 +69,8 @@ def start(*, run_id: int, now: datetime, actor_id: int | None) -> ImportRun:
     idle = run.rows.filter(outcome__in=[Outcome.LEAVE, Outcome.REFUSE])
     idle.update(done_at=now)
     run.state, run.started_at, run.advanced_at, run.content = ImportState.RUNNING, now, now, None
-    run.save(update_fields=["state", "started_at", "advanced_at", "content"])
+    run.started_by_id = actor_id
+    run.save(update_fields=["state", "started_at", "started_by", "advanced_at", "content"])
     record(
         tenant_id=run.tenant_id,
         actor_id=actor_id,
@@ -143,7 +144,7 @@ def _record_end(run: ImportRun) -> None:
     outcomes = list(run.rows.values_list("outcome", flat=True))
     record(
         tenant_id=run.tenant_id,
-        actor_id=run.created_by_id,
+        actor_id=run.started_by_id,
         action="import.finish",
         subject=run,
         after={outcome.value: outcomes.count(outcome) for outcome in Outcome},

@@ -42,12 +42,16 @@ class Outcome(models.TextChoices):
 class ImportRun(TenantOwned):
     """One import. `columns` holds for each column of the file the field that it fills, or ''.
 
+    `created_by` brought the file; what is done by it is done by `started_by`, who had it run.
     `content` is dropped when the import has finished.
     """
 
     kind = models.CharField(max_length=16, choices=ImportKind)
     state = models.CharField(max_length=16, choices=ImportState, default=ImportState.UPLOADED)
     created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
     language = models.CharField(max_length=8, default="en")

@@ -42,6 +42,7 @@ from devices.models import (
 )
 from devices.tests import factories
 from tenants.models import AuditEntry, Tenant
+from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 
 NOW = datetime.now(UTC)
@@ -332,6 +333,27 @@ def test_run_makes_facilities_and_those_inside_them(ours: Tenant) -> None:
         assert str(room.parent.parent.latitude) == "50.900000"
         finished = AuditEntry.objects.get(action="import.finish")
         assert finished.after == {"create": 3, "change": 0, "leave": 0, "refuse": 0}
+
+
+def test_what_an_import_does_is_done_by_who_had_it_run(ours: Tenant) -> None:
+    with open_scope(Scope((ours.pk,))):
+        uploader, starter = (factories.member(ours, Role.MANAGER).user for _ in range(2))
+        run = imports_operations.upload(
+            tenant_id=ours.pk,
+            kind=ImportKind.FACILITIES,
+            file_name="park.csv",
+            content=b"name\nCampus",
+            language="en",
+            actor_id=uploader.pk,
+        )
+        _check(run)
+        imports_operations.start(run_id=run.pk, now=NOW, actor_id=starter.pk)
+        imports_operations.advance(run_id=run.pk, now=NOW)
+        told = AuditEntry.objects.filter(action__in=["facility.create", "import.finish"])
+        assert set(told.values_list("action", "actor")) == {
+            ("facility.create", starter.pk),
+            ("import.finish", starter.pk),
+        }
 
 
 def test_a_second_import_of_the_same_file_changes_nothing(ours: Tenant) -> None:
