@@ -17,7 +17,7 @@ BY_WHO_BROUGHT_THE_FILE = Statements(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0009_connected_counts"),
+        ("devices", "0010_counted_mains"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
