@@ -11,6 +11,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -133,7 +134,7 @@ class Pair:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 @login_required
-def page(request: HttpRequest) -> HttpResponse:
+def page(request: HttpRequest) -> HttpResponseBase:
     """Every component; a POST shows a toast."""
     if request.method == "POST":
         tone = request.POST.get("tone", "")

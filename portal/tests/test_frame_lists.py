@@ -23,10 +23,11 @@ from django.utils.safestring import mark_safe
 
 from devices.models import Facility
 from devices.tests import factories
-from portal.frame import listing
+from portal.frame import exporting
+from portal.frame.exporting import harmless
 from portal.frame.filters import PortalFilterSet
 from portal.frame.forms import LongSelect
-from portal.frame.listing import harmless, render_list
+from portal.frame.listing import render_list
 from portal.frame.tables import NumberColumn, PortalTable
 from tenants.models import Tenant
 from tenants.scope import Scope, open_scope
@@ -53,7 +54,7 @@ def make(of: Tenant, *rows: tuple[str, str]) -> None:
         Facility.objects.filter(pk=made.pk).update(name=name, city=city)
 
 
-def ask(query: dict[str, Any], **headers: str) -> HttpResponse:
+def ask(query: dict[str, Any], **headers: str) -> Any:
     request = RequestFactory().get("/things/", query, headers=headers)
     request.resolver_match = None
     request._messages = CookieStorage(request)  # type: ignore[attr-defined]
@@ -148,16 +149,42 @@ def test_export_has_all_rows_that_the_filters_leave(of: Tenant) -> None:
     response = ask({"q": "row", "sort": "-name", "export": "csv", "page": "2"})
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     assert response["Content-Disposition"].startswith('attachment; filename="list-')
-    text = response.content.decode("utf-8-sig")
+    text = response.getvalue().decode("utf-8-sig")
     lines = list(csv.reader(io.StringIO(text)))
     assert lines[0] == ["Name", "City", "Number"]
     assert [line[0] for line in lines[1:]] == [f"Row {n:02}" for n in reversed(range(40))]
 
 
+def test_long_export_comes_in_portions_of_its_scope_and_language(
+    of: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "PORTION", 2)
+    make(of, *((f"Row {n}", "Bonn") for n in range(5)))
+    with translation.override("de"):
+        response = ask({"sort": "-name", "export": "csv"})
+    # Sent after the request: its scope and its language are no more.
+    with open_scope(Scope(())), translation.override("en"):
+        assert not Facility.objects.exists()
+        portions = [part.decode("utf-8-sig") for part in response]
+        assert translation.get_language() == "en"
+    assert [portion.count("Row") for portion in portions] == [2, 2, 1]
+    lines = list(csv.reader(io.StringIO("".join(portions))))
+    assert [line[0] for line in lines[1:]] == [f"Row {n}" for n in (4, 3, 2, 1, 0)]
+
+
+def test_export_leaves_out_what_is_gone_meanwhile(of: Tenant) -> None:
+    make(of, ("Alpha", ""), ("Beta", ""))
+    response = ask({"export": "csv"})
+    Facility.objects.filter(name="Alpha").update(name="Gamma")
+    Facility.objects.filter(name="Beta").delete()
+    lines = response.getvalue().decode("utf-8-sig").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["Name", "Gamma"]
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_export_disarms_what_a_spreadsheet_would_run(of: Tenant, start: str) -> None:
     make(of, (f"{start}cmd|' /C calc'!A0", "Bonn"))
-    text = ask({"export": "csv"}).content.decode("utf-8-sig")
+    text = ask({"export": "csv"}).getvalue().decode("utf-8-sig")
     assert next(iter(list(csv.reader(io.StringIO(text, newline="")))[1:]))[0].startswith(
         f"'{start}"
     )
@@ -172,7 +199,7 @@ def test_export_of_too_many_rows_asks_to_narrow_them(
     of: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(of, ("Alpha", ""), ("Beta", ""))
-    monkeypatch.setattr(listing, "MAX_EXPORT", 1)
+    monkeypatch.setattr(exporting, "MAX_ROWS", 1)
     response = ask({"export": "csv", "sort": "name"})
     assert (response.status_code, response["Location"]) == (302, "/things/?sort=name")
 

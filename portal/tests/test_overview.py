@@ -58,7 +58,8 @@ def _facility(tenant: Tenant, name: str, **now: Any) -> Facility:
 def _get(client: Client, query: str = "") -> str:
     response = client.get(reverse("overview") + query)
     assert response.status_code == 200
-    return response.content.decode()
+    text: str = response.getvalue().decode()
+    return text
 
 
 def _names(html: str) -> list[str]:

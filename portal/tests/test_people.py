@@ -98,7 +98,7 @@ def test_people_are_listed_with_role_restriction_and_state(ours: Tenant, client:
         narrowed = factories.member(ours, Role.CONSUMER)
         operations.suspend_membership(membership_id=ada.pk, now=datetime.now(UTC), actor_id=None)
     bob = member(ours, role.pk, "Bob")
-    text = client.get(reverse("people"), {"export": "csv"}).content.decode("utf-8-sig")
+    text = client.get(reverse("people"), {"export": "csv"}).getvalue().decode("utf-8-sig")
     rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(text))}
     assert rows[f"Ada <{ada.user.email}>"][:2] == ["Technician", "All"]
     assert "Deactivated" in rows[f"Ada <{ada.user.email}>"]

@@ -149,7 +149,7 @@ def test_loads_cost_the_same_at_one_and_three_rows(ours: Place) -> None:
 
 def _exported(client: Client, name: str, **query: str) -> list[dict[str, str]]:
     answer = client.get(reverse(name), {"export": "csv", **query})
-    return list(csv.DictReader(io.StringIO(_text(answer).removeprefix("\ufeff"))))
+    return list(csv.DictReader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
 
 
 def test_devices_are_filtered_by_their_link(ours: Place) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC
 from typing import Any, Final
 
 from portal.enterprise.administration.words import action_in_words
-from portal.frame.listing import harmless
+from portal.frame.exporting import harmless
 from portal.frame.streaming import Chunks
 from tenants.domain import audit_queries
 from tenants.domain.audit_queries import AuditFilter, Cursor, EntryFacts

@@ -12,6 +12,7 @@ from django import forms
 from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.formats import date_format
@@ -107,7 +108,7 @@ class ReasonForm(forms.Form):
 @require_safe
 @never_cache
 @requires(Permission.MEMBERS_IMPERSONATE)
-def candidates(request: HttpRequest) -> HttpResponse:
+def candidates(request: HttpRequest) -> HttpResponseBase:
     """The members whom the user may act as."""
     access = access_of(request)
     assert access is not None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -32,7 +33,7 @@ from tenants.permissions import Permission
 @require_safe
 @never_cache
 @requires(Permission.MEMBERS_VIEW)
-def invitations(request: HttpRequest) -> HttpResponse:
+def invitations(request: HttpRequest) -> HttpResponseBase:
     """Who was invited, by whom, and what became of it."""
     access, _user = acting(request)
     roles, labels = role_choices(tenant_ids=access.tenant_ids)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -38,7 +39,7 @@ def acting(request: HttpRequest) -> tuple[Access, User]:
 @require_safe
 @never_cache
 @requires(Permission.MEMBERS_VIEW)
-def people(request: HttpRequest) -> HttpResponse:
+def people(request: HttpRequest) -> HttpResponseBase:
     """Members of the tenant and of all below it."""
     access, _user = acting(request)
     roles, labels = role_choices(tenant_ids=access.tenant_ids)

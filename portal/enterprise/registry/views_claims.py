@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -106,7 +107,7 @@ def _refused(request: HttpRequest, code: str, text: str, *, status: int) -> Http
 @require_safe
 @never_cache
 @requires(Permission.DEVICES_VIEW, Permission.DEVICES_CHANGE)
-def code_list(request: HttpRequest) -> HttpResponse:
+def code_list(request: HttpRequest) -> HttpResponseBase:
     """The claim codes of the scope's devices."""
     return render_list(
         request,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -40,7 +41,7 @@ _OFFERED = (DeviceState.ACTIVE, DeviceState.SUSPENDED)
 @require_safe
 @never_cache
 @requires(Permission.DEVICES_VIEW)
-def device_list(request: HttpRequest) -> HttpResponse:
+def device_list(request: HttpRequest) -> HttpResponseBase:
     """All devices of the scope."""
     may_change = may(request, Permission.DEVICES_CHANGE)
     return render_list(
@@ -163,7 +164,7 @@ def change_states(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 @requires(Permission.DEVICES_VIEW)
-def type_list(request: HttpRequest) -> HttpResponse:
+def type_list(request: HttpRequest) -> HttpResponseBase:
     """The device types of the scope's tenants, and those for all."""
     return render_list(
         request,

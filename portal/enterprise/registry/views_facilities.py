@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -29,7 +30,7 @@ _FORM = "enterprise/registry/facility_form.html"
 @require_safe
 @never_cache
 @requires(Permission.FACILITIES_VIEW)
-def facility_list(request: HttpRequest) -> HttpResponse:
+def facility_list(request: HttpRequest) -> HttpResponseBase:
     """All facilities of the scope."""
     may_change = may(request, Permission.FACILITIES_CHANGE)
     return render_list(

@@ -13,6 +13,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import content_disposition_header, urlencode
@@ -34,7 +35,8 @@ from portal.enterprise.registry.forms import add_errors
 from portal.enterprise.registry.forms_imports import UploadForm, columns_form
 from portal.enterprise.registry.requests import actor_id, own_tenant_id, posted
 from portal.enterprise.registry.tables_bulk import ImportTable, line_table
-from portal.frame.listing import harmless, render_list
+from portal.frame.exporting import harmless
+from portal.frame.listing import render_list
 from portal.frame.permissions import requires
 from tenants.permissions import Permission
 
@@ -44,7 +46,7 @@ _RULE = Permission.PARK_IMPORT
 @require_safe
 @never_cache
 @requires(_RULE)
-def import_list(request: HttpRequest) -> HttpResponse:
+def import_list(request: HttpRequest) -> HttpResponseBase:
     """All imports."""
     return render_list(
         request,
@@ -105,7 +107,7 @@ def template_file(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 @requires(_RULE)
-def detail(request: HttpRequest, *, pk: int) -> HttpResponse:
+def detail(request: HttpRequest, *, pk: int) -> HttpResponseBase:
     """One import at its step. A POST checks the file with the chosen columns."""
     found = _detail(pk)
     if request.method == "POST" and not found.columns:
