@@ -14,6 +14,7 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
+from portal.collector import settle  # noqa: E402
 from portal.consumer import routing as consumer_routing  # noqa: E402
 from portal.handler import API_PREFIX, ThreadedHandler  # noqa: E402
 from portal.live import routing as live_routing  # noqa: E402
@@ -39,3 +40,4 @@ application = ProtocolTypeRouter(
         ),
     }
 )
+settle()

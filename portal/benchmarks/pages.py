@@ -4,6 +4,9 @@ In one process without a network: a request goes through all middleware and is r
 The pages are those that an administrator, the operator and a consumer find by the routes and by
 following links; of a list every order, page and filter that it offers is asked for, and none may
 run more queries than its first page, but for looking up what it filters by.
+
+Beside the time that a page takes stands the processor time that it costs, here and in PostgreSQL,
+which says the same on a busy machine.
 """
 
 from __future__ import annotations
@@ -23,9 +26,10 @@ from django.test.client import RedirectCycleError
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from devices.benchmarks.series import CHANNELS
-from devices.benchmarks.stack import open_stack
+from devices.benchmarks.stack import cpu_seconds_of, open_stack
 from portal import survey
 from portal.benchmarks import park
+from portal.collector import settle
 from tenants.models import User
 
 GOAL_MS: Final = 100.0
@@ -38,7 +42,7 @@ PEOPLE: Final = {"admin": park.ADMIN, "operator": park.OPERATOR, "consumer": par
 def add_arguments(parser: ArgumentParser) -> None:
     """How often each page is asked for, and which."""
     parser.add_argument("--facilities", type=int, default=500, help="of twenty devices each")
-    parser.add_argument("--requests", type=int, default=20, help="of each page")
+    parser.add_argument("--requests", type=int, default=40, help="of each page")
     parser.add_argument("--only", default="", help="routes whose name contains this")
     parser.add_argument("--goal-ms", type=float, default=GOAL_MS, help="of the 95th percentile")
     parser.add_argument("--sql", action="store_true", help="tell the slowest query of each page")
@@ -51,6 +55,8 @@ class Measured:
     path: str
     p50_ms: float
     p95_ms: float
+    cpu_ms: float
+    database_cpu_ms: float
     queries: int
     variants: int
     most_queries: int
@@ -70,6 +76,7 @@ def run(options: Namespace) -> dict[str, object]:
     storages = {**settings.STORAGES, "staticfiles": {"BACKEND": _PLAIN}}
     # Addresses that answer no GET, or not to everybody, are asked for too.
     logging.getLogger("django.request").setLevel(logging.ERROR)
+    settle()
     with open_stack(park.seed(options.facilities)), override_settings(STORAGES=storages):
         results = {name: _of(email, options) for name, email in PEOPLE.items()}
     slow = {
@@ -107,6 +114,8 @@ def _described(one: Measured, options: Namespace) -> dict[str, object]:
         "path": one.path,
         "p50_ms": one.p50_ms,
         "p95_ms": one.p95_ms,
+        "cpu_ms": one.cpu_ms,
+        "database_cpu_ms": one.database_cpu_ms,
         "queries": one.queries,
     }
     if one.variants:
@@ -122,8 +131,8 @@ def _described(one: Measured, options: Namespace) -> dict[str, object]:
 
 
 def _of(email: str, options: Namespace) -> dict[str, Measured]:
-    client = Client(headers={"host": "localhost"})
-    client.force_login(User.objects.get(email=email))
+    client, user = Client(headers={"host": "localhost"}), User.objects.get(email=email)
+    client.force_login(user)
 
     def get(path: str) -> survey.Answer:
         try:
@@ -138,11 +147,13 @@ def _of(email: str, options: Namespace) -> dict[str, Measured]:
             answer.getvalue().decode(errors="replace"),
         )
 
-    return {
-        page.route: _measure(client, page, options.requests)
-        for page in survey.explore(get)
-        if options.only in page.route
-    }
+    results = {}
+    for page in survey.explore(get):
+        if options.only in page.route:
+            # Some pages want a sign-in of the last minutes.
+            client.force_login(user)
+            results[page.route] = _measure(client, page, options.requests)
+    return results
 
 
 def _measure(client: Client, page: survey.Page, requests: int) -> Measured:
@@ -150,18 +161,22 @@ def _measure(client: Client, page: survey.Page, requests: int) -> Measured:
         client.get(page.path)
     first = len(asked)
     slowest = max(asked.captured_queries, key=lambda q: float(q["time"]), default={"sql": ""})
+    database_began = _database_cpu_s()
     took = [_milliseconds(client, page.path) for _ in range(requests)]
+    database_s = _database_cpu_s() - database_began
     counts, times = {page.path: first}, {"": 0.0}
     for address in survey.variants(page):
         with CaptureQueriesContext(connection) as further:
             client.get(address)
         counts[address] = len(further)
-        times[address] = min(_milliseconds(client, address) for _ in range(min(3, requests)))
+        times[address] = min(_milliseconds(client, address)[0] for _ in range(min(3, requests)))
     worst = max(times, key=lambda address: times[address])
     return Measured(
         path=page.path,
-        p50_ms=round(float(np.percentile(took, 50)), 1),
-        p95_ms=round(float(np.percentile(took, 95)), 1),
+        p50_ms=_percentile([one[0] for one in took], 50),
+        p95_ms=_percentile([one[0] for one in took], 95),
+        cpu_ms=_percentile([one[1] for one in took], 50),
+        database_cpu_ms=round(database_s * 1000 / requests, 1),
         queries=first,
         variants=len(counts) - 1,
         most_queries=max(counts.values()),
@@ -171,10 +186,21 @@ def _measure(client: Client, page: survey.Page, requests: int) -> Measured:
     )
 
 
-def _milliseconds(client: Client, path: str) -> float:
-    began = time.perf_counter()
+def _percentile(values: list[float], percent: int) -> float:
+    return round(float(np.percentile(values, percent)), 1)
+
+
+def _database_cpu_s() -> float:
+    """Of the session that answers this process; 0 when it is on another machine."""
+    connection.ensure_connection()
+    return cpu_seconds_of([connection.connection.info.backend_pid])
+
+
+def _milliseconds(client: Client, path: str) -> tuple[float, float]:
+    """How long a request took, and the processor time of this process in it."""
+    began, began_cpu = time.perf_counter(), time.process_time()
     answer = client.get(path)
-    took = (time.perf_counter() - began) * 1000
+    took, used = time.perf_counter() - began, time.process_time() - began_cpu
     if answer.status_code != 200:
         raise RuntimeError(f"{path} answered {answer.status_code}")
-    return took
+    return took * 1000, used * 1000
