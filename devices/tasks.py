@@ -140,7 +140,8 @@ def roll_up(**_: Any) -> None:
 def refresh_power(**_: Any) -> None:
     """Bring the power of devices and facilities up to date.
 
-    Where a device has reported for the first time, its roll-ups do not wait for their turn.
+    Where a device has reported for the first time, or has come back, its roll-ups do not wait for
+    their turn.
     """
     newcomers = False
     for tenant_ids in tenant_batches():

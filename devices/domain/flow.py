@@ -111,7 +111,9 @@ def _flow(parts: Sequence[_Part], now: datetime) -> PowerNow:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """How many devices had new samples, and whether some have never been rolled up."""
+    """How many devices had new samples, and whether some are new or have come back, so that their
+    roll-ups should not wait for their turn.
+    """
 
     devices: int = 0
     newcomers: bool = False

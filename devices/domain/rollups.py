@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -79,14 +78,15 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
     return Rolled(claims[-1].device_id, len(claims), len(frames), quarters, crowded)
 
 
-def _progress(
-    claim: store.Claim, frames: Sequence[store.NewFrame] | None
-) -> tuple[int, int, datetime | None]:
+def _progress(claim: store.Claim, frames: Sequence[store.NewFrame] | None) -> store.Done:
     if not frames:
-        return claim.device_id, claim.committed, None
-    whole = len(frames) < MAX_FRAMES
-    newest = max(frame.received_at for frame in frames)
-    return claim.device_id, claim.committed if whole else frames[-1].sequence, newest
+        return store.Done(claim.device_id, claim.committed)
+    return store.Done(
+        claim.device_id,
+        claim.committed if len(frames) < MAX_FRAMES else frames[-1].sequence,
+        max(frame.received_at for frame in frames),
+        max(frame.end_ms for frame in frames),
+    )
 
 
 def _groups(fresh: Mapping[int, Sequence[store.NewFrame]]) -> Iterator[list[int]]:

@@ -103,6 +103,10 @@ CREATE: Final = [
     *_grants("facility_15m", _FACILITY_KEY, _FACILITY_VALUES),
 ]
 
+# The newest sample that is rolled up.
+SAMPLED: Final = "ALTER TABLE rollup_progress ADD COLUMN sampled_at timestamptz"
+NOT_SAMPLED: Final = "ALTER TABLE rollup_progress DROP COLUMN sampled_at"
+
 DROP: Final = [
     f"DROP TABLE {table}"
     for table in ("facility_15m", "rollup_dirty", "rollup_progress", "rollup_15m")

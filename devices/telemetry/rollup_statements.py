@@ -69,9 +69,11 @@ WHERE (kept.n, kept.minimum, kept.maximum, kept.mean, kept.first, kept.last, kep
     excluded.last, excluded.energy_wh, excluded.returned_wh, excluded.coverage)
 """
 ADVANCE: Final = """
-UPDATE rollup_progress p SET sequence = done.sequence, received_at = coalesce(done.received_at,
-  p.received_at)
-FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS done(device_id, sequence, received_at)
+UPDATE rollup_progress p SET sequence = done.sequence,
+  received_at = coalesce(done.received_at, p.received_at),
+  sampled_at = greatest(p.sampled_at, to_timestamp(done.sampled_ms / 1000.0))
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[])
+  AS done(device_id, sequence, received_at, sampled_ms)
 WHERE p.device_id = done.device_id
 """
 # In order, so that two that mark the same quarters wait for each other and do not block each other.

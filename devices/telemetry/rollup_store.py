@@ -29,6 +29,10 @@ LONG: Final = timedelta(hours=6)
 _ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+# What is newer than the last roll-ups by more than this does not wait for the next turn.
+_NEWER: Final = timedelta(minutes=10)
+
+
 class Claim(NamedTuple):
     """A device whose frames (`rolled`, `committed`] are new; none of them came before `since`."""
 
@@ -37,6 +41,17 @@ class Claim(NamedTuple):
     rolled: int
     committed: int
     since: datetime
+
+
+class Done(NamedTuple):
+    """Up to which number a claimed device is rolled up; of its new frames the last arrival and the
+    newest sample (ms since the Unix epoch), None without any.
+    """
+
+    device_id: int
+    sequence: int
+    received_at: datetime | None = None
+    sampled_ms: int | None = None
 
 
 class NewFrame(NamedTuple):
@@ -81,15 +96,17 @@ FLOWS: Final = ("import", "export", "generation", "charge", "discharge")
 
 
 def has_newcomers(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a device of the scope has samples and none of its frames was ever rolled up.
+    """Whether a device of the scope has samples far newer than those that were rolled up, because
+    it is new or has come back.
 
     Devices begin with log lines and events: those alone are no news.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM device_cursor c LEFT JOIN rollup_progress p"
-            " USING (device_id) WHERE c.last_sample_at IS NOT NULL AND p.received_at IS NULL"
-            " AND c.committed > coalesce(p.sequence, 0))"
+            " USING (device_id) WHERE c.committed > coalesce(p.sequence, 0)"
+            " AND c.last_sample_at > coalesce(p.sampled_at + %s, '-infinity'))",
+            [_NEWER],
         )
         return bool(cursor.fetchone()[0])
 
@@ -172,10 +189,8 @@ def keep(
         cursor.execute(statements.KEEP, [column.tolist() for column in columns])
 
 
-def advance(
-    connection: BaseDatabaseWrapper, done: Sequence[tuple[int, int, datetime | None]]
-) -> None:
-    """Note up to which sequence number claimed devices are rolled up, and the last arrival."""
+def advance(connection: BaseDatabaseWrapper, done: Sequence[Done]) -> None:
+    """Note how far claimed devices are rolled up."""
     with connection.cursor() as cursor:
         cursor.execute(statements.ADVANCE, [list(column) for column in zip(*done, strict=True)])
 

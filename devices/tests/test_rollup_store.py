@@ -549,6 +549,20 @@ def test_a_device_that_began_with_a_log_line_is_new_with_its_first_samples() -> 
         assert not flow.refresh_power(now=START + MINUTE).newcomers
 
 
+def test_a_device_that_catches_up_does_not_wait() -> None:
+    of, _, device = _park()
+    _store(device, 1, START, _steady(1_800))
+    _roll_all(of)
+    # The rest of its backlog comes after it was rolled up, then it reports as it always does.
+    found = []
+    for sequence, minutes in ((2, 60), (3, 61), (4, 62)):
+        _store(device, sequence, START + minutes * MINUTE, _steady(1_800))
+        with open_scope(_scope(of)):
+            found.append(flow.refresh_power(now=START).newcomers)
+        _roll_all(of)
+    assert found == [True, False, False]
+
+
 # --- Tasks ------------------------------------------------------------------------------------
 
 
