@@ -103,8 +103,9 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Begin the session, once every step of signing in is done."""
-        records = get_authentication_records(request, user)
-        session.sign_in(request, user, method=_method(records[-1]) if records else "unknown")
+        steps = [_method(record) for record in get_authentication_records(request, user)]
+        *before, method = steps or ["unknown"]
+        session.sign_in(request, user, method=method, before=before)
 
     def logout(self, request: HttpRequest) -> None:
         """End the session, in every application too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,8 +47,8 @@ REMEMBER: Final = "_remember_device_of"
 _BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 
 
-def sign_in(request: HttpRequest, user: User, *, method: str) -> None:
-    """Sign `user` in, who has proven by `method` who it is.
+def sign_in(request: HttpRequest, user: User, *, method: str, before: Sequence[str] = ()) -> None:
+    """Sign `user` in, who has proven by `method` who it is, after the steps `before` it.
 
     The session gets a new key; when somebody else was signed in, that session ends everywhere
     first. The session is listed, and the person told of it by e-mail when the browser is new.
@@ -63,6 +64,7 @@ def sign_in(request: HttpRequest, user: User, *, method: str) -> None:
     auth.login(request, user, backend=_BACKEND)
     UserSession.objects.filter(session_key=key_before).delete()
     sign_on.note_authentication(request)
+    sign_on.note_methods(request, [*before, method])
     request.session[METHOD] = method
     request.session[LISTED] = True
     if method not in _BEYOND_US and must_set_up(user):

@@ -191,6 +191,7 @@ def _issue(request: HttpRequest, asked: _Asked, user: User, tenant: TenantFacts)
         user_id=user.pk,
         tenant_id=tenant.tenant_id,
         authenticated_at=session.authenticated_at(request),
+        methods=session.methods_of(request),
     )
     credentials = {
         **asked.credentials,

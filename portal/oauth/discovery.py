@@ -11,6 +11,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
 from tenants import oidc_keys
+from tenants.domain.authentication_context import CLASSES
 from tenants.permissions import ACCESS_SCOPES
 
 PROMPTS: Final = ("none", "login", "consent", "select_account")
@@ -54,8 +55,10 @@ def metadata() -> dict[str, Any]:
         "introspection_endpoint_auth_methods_supported": _CLIENT_AUTHENTICATION,
         "claims_supported": [
             *("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "at_hash"),
+            *("amr", "acr"),
             *("name", "locale", "zoneinfo", "email"),
         ],
+        "acr_values_supported": list(CLASSES),
         "claims_parameter_supported": False,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,

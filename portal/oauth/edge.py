@@ -18,6 +18,7 @@ from tenants.domain.oauth_queries import (
     checksum_of,
     scope_of_application,
 )
+from tenants.domain.queries import reaches
 from tenants.scope import Scope, open_scope
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -55,7 +56,10 @@ def in_scope_of_application(view: View) -> View:
 
 
 def in_scope_of_token(view: View) -> View:
-    """Run the view in the scope of the access token that the request carries."""
+    """Run the view in the scope of the access token that the request carries.
+
+    A token of somebody who is no member of its tenant any more is none.
+    """
 
     @wraps(view)
     def scoped(request: HttpRequest) -> HttpResponse:
@@ -69,6 +73,8 @@ def _scope_of_token(request: HttpRequest) -> Scope:
     try:
         facts = access_token(checksum=checksum_of(token or ""))
     except UnknownToken:
+        return Scope(())
+    if facts.user_id is None or not reaches(user_id=facts.user_id, tenant_id=facts.tenant_id):
         return Scope(())
     return Scope(tuple(sorted({facts.tenant_id, facts.application_tenant_id})))
 

@@ -25,7 +25,8 @@ from tenants.domain.oauth_validator import (
     Validator,
     active_application,
 )
-from tenants.models import AccessToken, Application, DeviceGrant, RefreshToken
+from tenants.domain.queries import reaches
+from tenants.models import AccessToken, Application, DeviceGrant, RefreshToken, User
 
 # Without vowels no code spells a word, and nothing in it looks like something else (RFC 8628, 6.1).
 USER_CODE_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
@@ -88,7 +89,7 @@ def _introspected(application: Application, presented: str) -> dict[str, Any]:
     common = {"active": True, "client_id": application.client_id, "iss": settings.PUBLIC_URL}
     access = AccessToken.objects.select_related("user").filter(**mine).first()
     if access is not None and not access.is_expired():
-        if access.user is not None and not access.user.is_active:
+        if access.user is not None and not _may_act(access.user, access.tenant_id):
             return {"active": False}
         return {
             **common,
@@ -101,13 +102,17 @@ def _introspected(application: Application, presented: str) -> dict[str, Any]:
     refresh = RefreshToken.objects.filter(
         **mine, revoked__isnull=True, access_token__isnull=False, user__is_active=True
     ).first()
-    if refresh is not None:
+    if refresh is not None and _may_act(refresh.user, refresh.tenant_id):
         return {
             **common,
             "sub": str(refresh.user_id),
             "iat": int(refresh.created.timestamp()),
         }
     return {"active": False}
+
+
+def _may_act(user: User, tenant_id: int) -> bool:
+    return user.is_active and reaches(user_id=user.pk, tenant_id=tenant_id)
 
 
 @csrf_exempt

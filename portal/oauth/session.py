@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -17,12 +18,23 @@ from tenants.models import User
 from tenants.scope import open_scope
 
 _AUTHENTICATED_AT: Final = "authenticated_at"
+_METHODS: Final = "authentication_methods"
 SID: Final = "oauth_sid"
 
 
 def note_authentication(request: HttpRequest) -> None:
     """The user has just proven who it is; to be called by every way of signing in."""
     request.session[_AUTHENTICATED_AT] = datetime.now(UTC).timestamp()
+
+
+def note_methods(request: HttpRequest, methods: Sequence[str]) -> None:
+    """How the user of this session signed in (`tenants/domain/authentication_context.py`)."""
+    request.session[_METHODS] = list(methods)
+
+
+def methods_of(request: HttpRequest) -> tuple[str, ...]:
+    """How the user of this session signed in; empty when nobody has noted it."""
+    return tuple(request.session.get(_METHODS, ()))
 
 
 def authenticated_at(request: HttpRequest) -> datetime:

@@ -100,13 +100,22 @@ def sign_on(
     user_id: int,
     tenant_id: int,
     authenticated_at: datetime,
+    methods: Sequence[str] = (),
 ) -> SignOn:
-    """Note that a session of a browser uses an application."""
+    """Note that a session of a browser uses an application.
+
+    `methods`: how the person signed in (`authentication_context.py`).
+    """
     row, _created = SignOn.objects.update_or_create(
         sid=sid,
         application=application,
         tenant_id=tenant_id,
-        defaults={"user_id": user_id, "authenticated_at": authenticated_at, "ended_at": None},
+        defaults={
+            "user_id": user_id,
+            "authenticated_at": authenticated_at,
+            "methods": list(methods),
+            "ended_at": None,
+        },
     )
     return row
 

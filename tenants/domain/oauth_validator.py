@@ -25,7 +25,9 @@ from oauthlib.oauth2.rfc8628.grant_types import DeviceCodeGrant
 
 from tenants import oidc_keys
 from tenants.domain import audit
+from tenants.domain.authentication_context import acr_of, amr_of
 from tenants.domain.oauth_queries import checksum_of
+from tenants.domain.queries import reaches
 from tenants.models import (
     AccessToken,
     Application,
@@ -100,7 +102,7 @@ class Validator(OAuth2Validator):
             _tell_of_reuse(client, grant.tenant_id, grant.user_id, grant.token_family)
             RefreshToken.revoke_family(grant.token_family)
             return False
-        if not grant.user.is_active or not super().validate_code(
+        if not _may_act(grant.user, grant.tenant_id) or not super().validate_code(
             client_id, code, client, request, *args, **kwargs
         ):
             return False
@@ -153,6 +155,8 @@ class Validator(OAuth2Validator):
         if row.revoked is not None:
             _tell_of_reuse(client, row.tenant_id, row.user_id, row.token_family)
         if not super().validate_refresh_token(refresh_token, client, request, *args, **kwargs):
+            return False
+        if not _may_act(row.user, row.tenant_id):
             return False
         request.authorization = Authorization(row.tenant_id, row.sign_on, row.token_family)
         return True
@@ -252,7 +256,7 @@ class Validator(OAuth2Validator):
     def get_id_token_dictionary(
         self, token: Any, token_handler: Any, request: Any
     ) -> tuple[dict[str, Any], datetime]:
-        """The claims of an ID token: when and in which session the user signed in."""
+        """The claims of an ID token: when, how and in which session the user signed in."""
         claims, expires = super().get_id_token_dictionary(token, token_handler, request)
         sign_on = _authorization_of(request).sign_on
         if sign_on is None:
@@ -260,6 +264,8 @@ class Validator(OAuth2Validator):
         else:
             claims["auth_time"] = int(sign_on.authenticated_at.timestamp())
             claims["sid"] = str(sign_on.sid)
+            if (amr := amr_of(sign_on.methods)) and (acr := acr_of(sign_on.methods)):
+                claims |= {"amr": amr, "acr": acr}
         return claims, expires
 
     def _get_key_for_token(self, token: str) -> Any:
@@ -290,7 +296,7 @@ class Validator(OAuth2Validator):
             grant.save(update_fields=["last_checked", "interval"])
             codes = DeviceCodeGrant
             return str(codes.DEVICE_CODE_SLOW_DOWN if hasty else codes.DEVICE_CODE_PENDING)
-        if grant.user is None or not grant.user.is_active:
+        if grant.user is None or not _may_act(grant.user, grant.tenant_id):
             return None
         request.user, request.scopes = grant.user, grant.scope.split()
         request.authorization = Authorization(grant.tenant_id, None, uuid4(), grant.pk)
@@ -326,6 +332,11 @@ class Validator(OAuth2Validator):
         """True: the page has compared."""
         del id_token_hint, scopes, claims, request
         return True
+
+
+def _may_act(user: User, tenant_id: int) -> bool:
+    """Whether the user is (still) a member of the tenant whose data a token would open."""
+    return user.is_active and reaches(user_id=user.pk, tenant_id=tenant_id)
 
 
 def _tell_of_reuse(client: Any, tenant_id: int, user_id: int, token_family: UUID | None) -> None:

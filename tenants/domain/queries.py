@@ -207,6 +207,15 @@ def access_of(*, user_id: int, tenant_id: int | None = None) -> Access:
     raise NoAccess(f"no membership of the user covers tenant {tenant_id}")
 
 
+def reaches(*, user_id: int, tenant_id: int) -> bool:
+    """Whether a membership of the user covers the tenant; two queries. Needs no scope."""
+    try:
+        access_of(user_id=user_id, tenant_id=tenant_id)
+    except NoAccess:
+        return False
+    return True
+
+
 def user_and_tenant(*, user_id: int | None, tenant_id: int) -> tuple[User | None, TenantFacts]:
     """A user (None without one) and the tenant that it acts in, which the scope holds."""
     tenant = Tenant.objects.get(pk=tenant_id)

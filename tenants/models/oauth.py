@@ -167,6 +167,8 @@ class SignOn(TenantOwned):
     application = models.ForeignKey(Application, on_delete=models.CASCADE, related_name="+")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     authenticated_at = models.DateTimeField()
+    # How the person signed in then (`domain/authentication_context.py`).
+    methods = ArrayField(models.CharField(max_length=16), default=list, db_default=[], blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
 
