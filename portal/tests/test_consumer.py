@@ -297,7 +297,7 @@ def test_end_of_the_membership_is_effective_at_once(park: Park, consumer: Client
         membership = Membership.objects.get(user=park.consumer(0))
         end_membership(membership_id=membership.pk, actor_id=None)
         access_changed(user_id=membership.user_id)
-    page = consumer.get("/home/")
+    page = consumer.get("/home/", follow=True)
     assert page.status_code == 403
     assert park.branches[0].facility.name not in page.content.decode()
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from django.db import connections
 from django.test import Client
@@ -128,7 +129,7 @@ def test_id_token_tells_of_the_second_factor(world: World) -> None:
     two = ["pwd", "otp", "mfa"], "https://refeds.org/profile/mfa"
     _signed_in_by_password(world, code=code_of(secret))
     assert _context(world.tokens()["id_token"]) == two
-    codes = world.user.authenticator_set.get(type="recovery_codes")
+    codes = Authenticator.objects.get(user=world.user, type="recovery_codes")
     _signed_in_by_password(world, code=RecoveryCodes(codes).get_unused_codes()[0])
     assert _context(world.tokens()["id_token"]) == two
 
