@@ -17,4 +17,6 @@ urlpatterns = [
     path("", include("portal.enterprise.urls")),
 ]
 
+handler400 = "portal.api.problems.bad_request"
+handler404 = "portal.api.problems.not_found"
 handler500 = "portal.api.problems.server_error"

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from portal.account import devices
 from portal.account.session import LISTED, REMEMBER, SET_UP, must_set_up
+from portal.api.problems import MEDIA_TYPE, problem
 from portal.middleware import client_address
 from tenants.models import User
 
@@ -61,8 +62,8 @@ def _lead_to_set_up(request: HttpRequest) -> HttpResponse | None:
         return None
     if request.path.startswith("/api/"):
         text = "Set up a second factor in the portal first: your organisation demands it."
-        problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": text}
-        return JsonResponse(problem, status=403, content_type="application/problem+json")
+        body = problem(403, "second_factor_missing", text)
+        return JsonResponse(body, status=403, content_type=MEDIA_TYPE)
     messages.warning(
         request, _("Your organisation demands a second step: add a passkey or an app to go on.")
     )

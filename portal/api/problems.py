@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import bad_request as bad_request_page
+from django.views.defaults import page_not_found as not_found_page
 from django.views.defaults import server_error as server_error_page
 from rest_framework.exceptions import (
     APIException,
@@ -94,6 +96,22 @@ def _members(error: APIException) -> dict[str, object]:
             for text in (texts if isinstance(texts, list) else [texts])
         ]
     }
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django answers where no route leads: a problem to programs, a page to people."""
+    if not request.path.startswith(API_PREFIX):
+        return not_found_page(request, exception)
+    text = "There is no such address; those of the API begin with /api/v1/ and end with a slash."
+    return JsonResponse(problem(404, "not_found", text), status=404, content_type=MEDIA_TYPE)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django answers to a request that it takes for an attack, or cannot read."""
+    if not request.path.startswith(API_PREFIX):
+        return bad_request_page(request, exception)
+    body = problem(400, "bad_request", "The request cannot be understood.")
+    return JsonResponse(body, status=400, content_type=MEDIA_TYPE)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -315,6 +315,10 @@ class Schema(ApiView):
     access = {"GET": PUBLIC}
     schema = None
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """One form for everybody: whoever asks for YAML must not be refused for it."""
+        return super().perform_content_negotiation(request, force=True)
+
     def get(self, request: Request) -> HttpResponse:
         """The committed description; a test keeps it true."""
         del request
