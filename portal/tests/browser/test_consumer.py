@@ -280,6 +280,48 @@ def test_without_a_connection_the_last_values_are_shown_with_their_time(phone: P
     expect_live(page)
 
 
+def _shells(page: Page) -> list[str]:
+    names: list[str] = page.evaluate("caches.keys()")
+    return [name for name in names if name.startswith("wattline-home-shell-")]
+
+
+def _speak(phone: Phone, language: str) -> None:
+    """Choose the language of what is about nobody: the shell of the application is another one
+    then, as after a new release.
+    """
+    (token,) = [c["value"] for c in phone.context.cookies() if "csrf" in c["name"]]  # type: ignore[typeddict-item]
+    form = {"language": language, "csrfmiddlewaretoken": token}
+    address = f"{phone.street.url}/language/"
+    assert phone.context.request.post(address, form=form, max_redirects=0).status == 302
+
+
+def test_new_version_waits_until_it_is_taken_and_replaces_the_former(phone: Phone) -> None:
+    page = phone.open_home()
+    controlled = "navigator.serviceWorker.controller !== null"
+    eventually(lambda: bool(page.evaluate(controlled)), "the service worker controls the page")
+    (former,) = _shells(page)
+    offer = page.locator("[data-update]")
+    expect(offer).to_be_hidden()
+    _speak(phone, "de")
+    page.evaluate("navigator.serviceWorker.ready.then((one) => one.update()).then(() => true)")
+    expect(offer).to_be_visible(timeout=20_000)
+    # The page that is open goes on with what it was made for.
+    assert former in _shells(page)
+    with page.expect_navigation():
+        offer.get_by_role("button").click()
+    expect_live(page)
+    eventually(lambda: former not in _shells(page), "the former shell is gone")
+    assert len(_shells(page)) == 1
+    expect(offer).to_be_hidden()
+    copy = phone.street.copy
+    copy.stop("web")
+    page.goto(f"{phone.street.url}/home/")
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page).to_have_title("Keine Verbindung · Wattline")
+    copy.start_web()
+    _speak(phone, "en")
+
+
 def test_signing_out_removes_what_the_phone_kept(phone: Phone) -> None:
     page = phone.open_home()
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
