@@ -187,13 +187,16 @@ def ask_ready(port: int) -> bool:
 
 
 def describe_logins(logins: object) -> list[str]:
-    """One line a login of what `manage.py demo` printed: a list of objects, or one that holds
-    it."""
-    entries = logins.get("logins", []) if isinstance(logins, dict) else logins
-    if not isinstance(entries, list):
-        return []
-    return [
-        "login: " + ", ".join(f"{key} {value}" for key, value in entry.items())
-        for entry in entries
-        if isinstance(entry, dict)
-    ]
+    """One line a login and a claim code of what `manage.py demo` printed: a list of logins, or an
+    object that holds both."""
+    printed = logins if isinstance(logins, dict) else {"logins": logins}
+    lines: list[str] = []
+    for kind, name in (("logins", "login"), ("claim_codes", "to be claimed at /claim/")):
+        entries = printed.get(kind)
+        if isinstance(entries, list):
+            lines += [
+                f"{name}: " + ", ".join(f"{key} {value}" for key, value in entry.items())
+                for entry in entries
+                if isinstance(entry, dict)
+            ]
+    return lines

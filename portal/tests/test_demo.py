@@ -18,6 +18,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
+from devices.domain.claims_operations import claim
 from devices.domain.queries import scope_for
 from devices.domain.secrets import DeviceSecret
 from devices.management.commands.simulate import PAST_MS
@@ -35,6 +36,7 @@ from devices.simulator.park import FACILITIES
 from devices.tests.device_server import DeviceServer, make_certificate, running
 from portal.management.commands.demo import MOVED_SERIAL, RECORDED_HOUSE, RECORDING
 from portal.management.demo_people import AUDITOR, PEOPLE
+from portal.management.demo_stock import STOCK, WAREHOUSE
 from tenants.domain.queries import all_tenant_ids
 from tenants.models import CustomRole, Invitation, Membership, Tenant, User
 from tenants.permissions import Role
@@ -81,8 +83,28 @@ def test_demo_twice_is_the_same_as_once(home: Path) -> None:
     assert rows() == made
     assert (home / "demo.json").read_text() == state
     assert (home / "demo.json").stat().st_mode & 0o777 == 0o600
-    assert len(made["Facility"]) == len(FACILITIES)
-    assert len(made["Device"]) == sum(len(facility.devices) for facility in FACILITIES)
+    assert len(made["Facility"]) == len(FACILITIES) + 1  # the warehouse
+    played = sum(len(facility.devices) for facility in FACILITIES)
+    assert len(made["Device"]) == played + len(STOCK)
+
+
+def test_demo_has_devices_to_be_claimed(home: Path) -> None:
+    waiting = demo()["claim_codes"]
+    assert [entry["device"] for entry in waiting] == [serial for serial, *_rest in STOCK]
+    user = User.objects.get(email="consumer@auental-energie.example")
+    with open_scope(scope_for(user=user)):
+        house = Facility.objects.get(name="Ahornweg 3")
+        code, serial = waiting[0]["code"], waiting[0]["device"]
+        claimed = claim(
+            code=code, facility_id=house.pk, placement=Placement.SUBMETER, name="Meter",
+            actor_id=user.pk,
+        )  # fmt: skip
+        assert (claimed.device.serial, claimed.device.facility_id) == (serial, house.pk)
+    assert demo()["claim_codes"] == waiting[1:]
+    (home / "demo.json").unlink()
+    again = demo()["claim_codes"]
+    assert [entry["device"] for entry in again] == [entry["device"] for entry in waiting[1:]]
+    assert {entry["code"] for entry in again}.isdisjoint(entry["code"] for entry in waiting)
 
 
 def test_demo_registers_what_the_model_plays(home: Path) -> None:
@@ -137,8 +159,8 @@ def test_demo_logins_work_and_are_narrow(home: Path) -> None:
         for tenant in ("fennel-rye", "auental-energie")
     )
     assert seen == {
-        "operator@wattline.example": chain | households,
-        "support@wattline.example": chain | households,
+        "operator@wattline.example": chain | households | {WAREHOUSE},
+        "support@wattline.example": chain | households | {WAREHOUSE},
         "admin@fennel-rye.example": chain,
         "manager@fennel-rye.example": chain,
         "technician@fennel-rye.example": chain,

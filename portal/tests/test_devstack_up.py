@@ -148,6 +148,10 @@ def test_logins_are_one_line_each() -> None:
     line = "login: tenant Fjord Retail, user anna@fjord.example, password secret"
     assert describe_logins({"logins": [entry, entry]}) == [line, line]
     assert describe_logins([entry]) == [line]
+    code = {"code": "AAAA-BBBB-CCCC-DDDD", "device": "WL-1"}
+    assert describe_logins({"logins": [entry], "claim_codes": [code]}) == [
+        line, "to be claimed at /claim/: code AAAA-BBBB-CCCC-DDDD, device WL-1",
+    ]  # fmt: skip
     assert describe_logins("none") == []
 
 

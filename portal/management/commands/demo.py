@@ -33,6 +33,7 @@ from devices.simulator.park import CHAIN, FACILITIES, UTILITY, ParkFacility
 from devices.simulator.replay import ReplayError
 from devices.simulator.replay import load as load_recording
 from portal.management.demo_people import OPERATOR, ensure_people
+from portal.management.demo_stock import ensure_stock
 from portal.oauth import own
 from tenants.domain import operations as people
 from tenants.domain.queries import all_tenant_ids
@@ -68,7 +69,9 @@ _RECORDED_CATEGORIES: Final = {
 
 
 class Command(BaseCommand):
-    """Makes what is missing and keeps what is there; prints the logins as JSON."""
+    """Makes what is missing and keeps what is there; prints logins and claim codes as JSON."""
+
+    _waiting: list[dict[str, str]]  # claim codes that nobody has used
 
     help = "Make the demo tenants, their users and devices, as far as they are missing."
 
@@ -84,7 +87,8 @@ class Command(BaseCommand):
             with Redis.from_url(settings.REDIS_URL) as redis:
                 for eviction in evictions:
                     redis.publish(eviction.channel, eviction.payload)
-        self.stdout.write(json.dumps({"path": "/", "logins": state["logins"]}, ensure_ascii=False))
+        printed = {"path": "/", "logins": state["logins"], "claim_codes": self._waiting}
+        self.stdout.write(json.dumps(printed, ensure_ascii=False))
 
     def _ensure(self, state: dict[str, Any]) -> list[Eviction]:
         """Complete database and state; returns notices for the bridges, to be sent now."""
@@ -103,6 +107,9 @@ class Command(BaseCommand):
                 if slug == UTILITY:
                     evictions += self._ensure_recording(tenant, state)
         state["logins"] = ensure_people(tenants, state.get("logins", []))
+        self._waiting = ensure_stock(
+            tenants[OPERATOR], all_tenant_ids(), state.setdefault("claim_codes", {})
+        )
         own.keep_all()
         return evictions
 
