@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 MAX_BYTES: Final = 5_000_000
@@ -54,8 +55,8 @@ def read(content: bytes) -> Table:
     """The table in a file. Raises Unreadable."""
     if len(content) > MAX_BYTES:
         raise Unreadable(
-            _("The file has %(size).1f MB; at most %(most)d MB can be imported. Part it.")
-            % {"size": len(content) / 1e6, "most": MAX_BYTES // 1_000_000}
+            _("The file has %(size)s MB; at most %(most)d MB can be imported. Split it.")
+            % {"size": number_format(len(content) / 1e6, 1), "most": MAX_BYTES // 1_000_000}
         )
     text, encoding = _decode(content)
     if "\0" in text:
@@ -114,7 +115,7 @@ def _lines(text: str, separator: str) -> list[Line]:
                 continue
             if len(lines) > MAX_ROWS:
                 raise Unreadable(
-                    _("The file has more than %(most)d rows. Part it and import the parts.")
+                    _("The file has more than %(most)d rows. Split it and import the parts.")
                     % {"most": MAX_ROWS}
                 )
             if any(len(cell) > MAX_CELL for cell in stripped):

@@ -95,7 +95,7 @@ def _read(
 
 
 def _missing(kind: ImportKind, field: str) -> Problem:
-    text = _("“%(column)s” is empty, and there is no row without it.")
+    text = _("“%(column)s” is empty: every row needs it.")
     return Problem(field, text % {"column": labels(kind)[field]})
 
 

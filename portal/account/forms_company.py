@@ -65,7 +65,7 @@ class LoginForm(GroupedForm, forms.Form):
     default_role = forms.ChoiceField(
         label=_("Role of everybody else"),
         required=False,
-        help_text=_("Who is in none of the groups below gets this role, or does not get in."),
+        help_text=_("Whoever is in none of the groups below gets this role, or does not get in."),
     )
 
     groups = (

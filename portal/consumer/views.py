@@ -84,7 +84,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             request,
             HTTPStatus.FORBIDDEN,
             _("There is no home for this account"),
-            _("You are a member of no organisation: ask yours for an invitation."),
+            _("You are not a member of any organisation. Ask yours for an invitation."),
         )
     address, attempt = provider.begin(client_id=client_id, back=back)
     response = HttpResponseRedirect(address)

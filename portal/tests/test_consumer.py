@@ -183,7 +183,7 @@ def test_refusal_of_the_provider_is_told(park: Park) -> None:
     browser = home.browser(factories.user())
     answer = browser.get("/home/", follow=True)
     assert answer.status_code == 403
-    assert "member of no organisation" in answer.content.decode()
+    assert "not a member of any organisation" in answer.content.decode()
 
 
 def test_sign_ins_in_several_tabs_do_not_undo_each_other(park: Park) -> None:

@@ -100,7 +100,7 @@ def test_the_figures_are_sums_over_the_facilities(client: Client, tenant: Tenant
     assert "Power now 2.50 kW" in text
     assert "Used today 6.00 kWh ±0 % against yesterday" in text or "as yesterday" in text
     assert "Devices offline 1 of 4" in text
-    assert "Complete today 74.5 %" in text
+    assert "Completeness today 74.5 %" in text
 
 
 def test_what_is_not_known_any_more_is_not_shown(client: Client, tenant: Tenant) -> None:
@@ -109,7 +109,7 @@ def test_what_is_not_known_any_more_is_not_shown(client: Client, tenant: Tenant)
     text = _text(_get(client))
     assert "Power now – 0 of 1 facilities report" in text
     assert "Used today –" in text
-    assert "Complete today –" in text
+    assert "Completeness today –" in text
 
 
 def test_generation_and_what_goes_to_the_grid_are_told(client: Client, tenant: Tenant) -> None:

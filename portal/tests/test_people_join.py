@@ -468,7 +468,7 @@ def test_list_that_is_too_long_is_refused(ours: Tenant, client: Client) -> None:
     text = "\n".join(f"person{n}@example.org" for n in range(bulk_invitations.MAX_LINES + 1))
     form = {"people": text, "role": "analyst", "reach": "all", "language": "en"}
     response = client.post(reverse("invitation-bulk"), form)
-    assert "Part it" in str(response.context["form"].errors["people"])
+    assert "Split it" in str(response.context["form"].errors["people"])
 
 
 @pytest.mark.parametrize("count", [1, 3])

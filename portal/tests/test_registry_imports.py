@@ -110,7 +110,7 @@ def test_a_file_goes_all_the_way(
         assert Device.objects.get().name == "Küche"
 
     first, second = _result(ours, run), _result(ours, run)
-    assert [row["What it does"] for row in first] == ["Create", "Refuse", "Refuse"]
+    assert [row["Outcome"] for row in first] == ["Create", "Refuse", "Refuse"]
     assert len(first[0]["Secret"]) == 52
     assert len(first[0]["Claim code"]) == 19
     assert (second[0]["Secret"], second[0]["Claim code"]) == ("", first[0]["Claim code"])

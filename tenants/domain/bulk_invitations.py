@@ -54,7 +54,7 @@ def plan(
     lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
     if len(lines) > MAX_LINES:
         raise TooManyLines(
-            _("These are %(count)d lines; one list holds %(most)d. Part it.")
+            _("These are %(count)d lines; one list holds %(most)d. Split it.")
             % {"count": len(lines), "most": MAX_LINES}
         )
     names, roles = _roles(tenant_id, actor_id)

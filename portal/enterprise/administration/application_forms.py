@@ -62,7 +62,7 @@ class ApplicationForm(GroupedForm, ReachForm):
         label=_("Redirect addresses"),
         help_text=_(
             "Where people are sent after signing in, one address in each line, compared exactly: "
-            "https, http on the own machine, or a scheme of the application's own with a dot."
+            "https, http on the machine itself, or a scheme of the application's own with a dot."
         ),
     )
     post_logout_redirect_uris = AddressesField(
@@ -88,7 +88,7 @@ class ApplicationForm(GroupedForm, ReachForm):
             _("Addresses"),
             ("redirect_uris", "post_logout_redirect_uris", "backchannel_logout_uri"),
         ),
-        FieldGroup(_("Rights"), ("allowed_scopes", "reach", "facilities")),
+        FieldGroup(_("Permissions"), ("allowed_scopes", "reach", "facilities")),
     )
 
     def __init__(self, *args: Any, kind: ApplicationKind, **kwargs: Any) -> None:

@@ -162,7 +162,9 @@ def create(request: HttpRequest, *, pk: int) -> HttpResponse:
         else:
             if made.invitation is not None:
                 announce.invited([made.invitation])
-            messages.success(request, _("%(tenant)s has been made.") % {"tenant": made.tenant.name})
+            messages.success(
+                request, _("%(tenant)s has been created.") % {"tenant": made.tenant.name}
+            )
             return redirect("tenant", pk=made.tenant.pk)
     return _form_page(request, form, found, parent=parent)
 

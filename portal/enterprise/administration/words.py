@@ -7,6 +7,7 @@ from typing import Final
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 # What is asked for by one choice of the filter: a heading, then codes of actions with their words.
 ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
@@ -127,7 +128,7 @@ SUBJECT_WORDS: Final[Mapping[str, str | Promise]] = {
     "tenants.companylogin": _("Company login"),
     "tenants.companydomain": _("Domain"),
     "tenants.signinpolicy": _("Rules of signing in"),
-    "devices.importrun": _("Import"),
+    "devices.importrun": pgettext_lazy("thing", "Import"),
     "devices.claimcode": _("Claim code"),
     "tenants.branding": _("Branding"),
     "devices.facility": _("Facility"),
@@ -148,7 +149,7 @@ FIELD_WORDS: Final[Mapping[str, str | Promise]] = {
     "capabilities": _("Capabilities"),
     "category": _("Category"),
     "channel": _("Channel"),
-    "city": _("Town"),
+    "city": _("City"),
     "client_id": _("Client ID"),
     "client_type": _("Keeps a secret"),
     "code": _("Code"),

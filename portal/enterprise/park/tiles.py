@@ -33,7 +33,7 @@ def overview_tiles(park: ParkNow) -> tuple[Tile, ...]:
         ),
         _offline_tile(park),
         Tile(
-            _("Complete today"),
+            _("Completeness today"),
             Reading(completeness(park.coverage, 1), ""),
             _("of the readings expected since midnight") if park.coverage is not None else "",
             _tone(park.coverage),
@@ -100,7 +100,7 @@ def facility_tiles(site: Site) -> tuple[Tile, ...]:
         )
     tiles.append(
         Tile(
-            _("Complete today"),
+            _("Completeness today"),
             Reading(completeness(site.day.coverage, 1), ""),
             _("of the readings expected") if site.day.coverage is not None else "",
             _tone(site.day.coverage),

@@ -143,13 +143,13 @@ class OfferForm(ReachForm):
     """What somebody is invited to; base of one invitation and of many."""
 
     role = forms.ChoiceField(label=gettext_lazy("Role"))
-    language = forms.ChoiceField(label=gettext_lazy("Language of the mail"))
+    language = forms.ChoiceField(label=gettext_lazy("Language of the e-mail"))
     message = forms.CharField(
         label=gettext_lazy("Personal message"),
         required=False,
         max_length=1000,
         widget=forms.Textarea({"rows": 3}),
-        help_text=gettext_lazy("Stands in the mail, above the link."),
+        help_text=gettext_lazy("Appears in the e-mail, above the link."),
     )
 
     def __init__(self, *args: Any, roles: Sequence[Any], **kwargs: Any) -> None:
@@ -200,8 +200,8 @@ class BulkForm(OfferForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["people"].help_text = _(
-            "One address in each line, at most %(most)d. Who shall get another role than the one "
-            "below has it behind a comma: ada@example.org, Technician"
+            "One address in each line, at most %(most)d. To give another role than "
+            "the one below, write it behind a comma: ada@example.org, Technician"
         ) % {"most": MAX_LINES}
 
 

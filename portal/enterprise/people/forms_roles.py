@@ -28,7 +28,7 @@ class CustomRoleForm(GroupedForm, forms.Form):
         label=gettext_lazy("Description"),
         max_length=240,
         required=False,
-        help_text=gettext_lazy("Who shall have this role, and for what."),
+        help_text=gettext_lazy("Who this role is for, and what for."),
     )
     groups = tuple(
         FieldGroup(label, tuple(f"{_PREFIX}{permission.value}" for permission in members))

@@ -14,7 +14,7 @@ from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from portal.frame.filters import PortalFilterSet
 from portal.frame.tables import BadgeColumn, PortalTable
@@ -29,7 +29,7 @@ STATES: dict[str, str | Promise] = {
 }
 STATE_TONES = {ACTIVE: "good", SUSPENDED: "warn", CLOSED: "bad"}
 INVITATION_STATES: dict[str, str | Promise] = {
-    InvitationState.OPEN: gettext_lazy("Open"),
+    InvitationState.OPEN: pgettext_lazy("state", "Open"),
     InvitationState.ACCEPTED: gettext_lazy("Accepted"),
     InvitationState.EXPIRED: gettext_lazy("Expired"),
     InvitationState.REVOKED: gettext_lazy("Revoked"),
@@ -167,7 +167,9 @@ class InvitationsTable(PortalTable):
 
     empty_icon = "mail"
     empty_title = gettext_lazy("No invitations")
-    empty_body = gettext_lazy("Who is invited gets a link by mail that is good for seven days.")
+    empty_body = gettext_lazy(
+        "Whoever is invited gets a link by e-mail that is valid for seven days."
+    )
 
     email = columns.Column(verbose_name=gettext_lazy("Address"))
     tenant = columns.Column(
@@ -181,7 +183,7 @@ class InvitationsTable(PortalTable):
     )
     inviter = columns.Column(verbose_name=gettext_lazy("Invited by"))
     created_at = MomentColumn(verbose_name=gettext_lazy("Invited"))
-    expires_at = MomentColumn(verbose_name=gettext_lazy("Good until"))
+    expires_at = MomentColumn(verbose_name=gettext_lazy("Valid until"))
     actions = columns.Column(
         verbose_name=gettext_lazy("Actions"),
         empty_values=(),
@@ -206,7 +208,7 @@ class InvitationsTable(PortalTable):
         badge = column.render(record=record, bound_column=bound_column)
         if record.state != InvitationState.OPEN:
             return badge
-        sent = _("Mail sent") if record.sent_at else _("Mail not sent yet")
+        sent = _("E-mail sent") if record.sent_at else _("E-mail not sent yet")
         return format_html('{}<small class="wl-quiet">{}</small>', badge, sent)
 
     def render_actions(self, record: Any) -> str:

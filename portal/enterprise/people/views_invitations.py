@@ -74,7 +74,7 @@ def new(request: HttpRequest) -> HttpResponse:
             form.add_error("role", str(error))
         else:
             announce.invited([invitation])
-            text = _("%(email)s has been invited. The mail is on its way.")
+            text = _("%(email)s has been invited. The e-mail is on its way.")
             messages.success(request, text % {"email": invitation.email})
             return redirect("invitations")
     return _form_page(request, form, "enterprise/people/invitation_form.html")

@@ -99,7 +99,7 @@ def new(request: HttpRequest) -> HttpResponse:
         )
 
     if request.method == "POST" and form.is_valid() and (role := _saved(form, save)):
-        messages.success(request, _("The role %(role)s has been made.") % {"role": role.name})
+        messages.success(request, _("The role %(role)s has been created.") % {"role": role.name})
         return redirect("role", pk=role.pk)
     return render(request, "enterprise/people/role_form.html", {"form": form})
 

@@ -8,6 +8,7 @@ import django_filters
 from django.db.models import Exists, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from devices.domain import claims_queries, registry_queries
 from devices.models import DeviceState, DeviceType, Facility, FacilityKind, Outcome, Placement
@@ -113,7 +114,7 @@ class CodeFilter(PortalFilterSet):
         label=_("State"),
         empty_label=_("All"),
         choices=[
-            (claims_queries.OPEN, _("Open")),
+            (claims_queries.OPEN, pgettext_lazy("state", "Open")),
             (claims_queries.USED, _("Used")),
             (claims_queries.WITHDRAWN, _("Withdrawn")),
             (claims_queries.EXPIRED, _("Expired")),
@@ -127,5 +128,5 @@ class LineFilter(PortalFilterSet):
     search_fields = ("label",)
 
     outcome = django_filters.ChoiceFilter(
-        label=_("What it does"), choices=Outcome.choices, empty_label=_("All")
+        label=_("Outcome"), choices=Outcome.choices, empty_label=_("All")
     )

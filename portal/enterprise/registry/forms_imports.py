@@ -8,6 +8,7 @@ from typing import Any, Final
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundField
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -45,8 +46,8 @@ class UploadForm(forms.Form):
         file = self.cleaned_data["file"]
         if file.size > MAX_BYTES:
             raise ValidationError(
-                _("The file has %(size).1f MB; at most %(most)d MB can be imported. Part it.")
-                % {"size": file.size / 1e6, "most": MAX_BYTES // 1_000_000}
+                _("The file has %(size)s MB; at most %(most)d MB can be imported. Split it.")
+                % {"size": number_format(file.size / 1e6, 1), "most": MAX_BYTES // 1_000_000}
             )
         return file
 

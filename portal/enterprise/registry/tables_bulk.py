@@ -9,7 +9,7 @@ import django_tables2 as columns
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from devices.domain import claims_queries, imports_queries
 from devices.models import ClaimCode, ImportRow, ImportRun
@@ -41,7 +41,7 @@ class CodeTable(PortalTable):
     state = BadgeColumn(
         verbose_name=gettext_lazy("State"),
         labels={
-            claims_queries.OPEN: gettext_lazy("Open"),
+            claims_queries.OPEN: pgettext_lazy("state", "Open"),
             claims_queries.USED: gettext_lazy("Used"),
             claims_queries.WITHDRAWN: gettext_lazy("Withdrawn"),
             claims_queries.EXPIRED: gettext_lazy("Expired"),
@@ -156,7 +156,7 @@ class LineTable(PortalTable):
     line = NumberColumn(verbose_name=gettext_lazy("Line"))
     label = columns.Column(verbose_name=gettext_lazy("Row"))
     outcome = BadgeColumn(
-        verbose_name=gettext_lazy("What it does"),
+        verbose_name=gettext_lazy("Outcome"),
         labels=dict(Outcome.choices),
         tones={"create": "good", "change": "accent", "refuse": "bad"},
     )

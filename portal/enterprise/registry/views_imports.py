@@ -210,7 +210,7 @@ def result(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 def _result_lines(rows: Sequence[ResultRow]) -> Iterable[list[object]]:
     yield [
-        *(_("Line"), _("Row"), _("What it does"), _("Changes and problems")),
+        *(_("Line"), _("Row"), _("Outcome"), _("Changes and problems")),
         *(_("Number"), _("Claim code"), _("Secret")),
     ]
     for row in rows:
