@@ -29,7 +29,12 @@ from portal.middleware import client_address
 from portal.oauth import session as sign_on
 from portal.tasks import send_mail
 from tenants.domain.audit import record_event
-from tenants.domain.company_queries import needs_second_factor
+from tenants.domain.company_queries import (
+    below,
+    needs_second_factor,
+    route_of,
+    tenants_of_member,
+)
 from tenants.models import User
 
 # Session key: the session stands in the person's list, so its last use is kept there.
@@ -92,6 +97,29 @@ def lead_to_set_up(request: HttpRequest) -> None:
         request.session[SET_UP] = True
         # Before the task that ends the person's other sessions looks at this one.
         request.session.save()
+
+
+def leave_company_behind(request: HttpRequest) -> None:
+    """Whoever is signed in has joined a tenant that the own organisation may not speak for.
+
+    Sessions that its provider began would reach that tenant, too: they end. The one that asks may
+    go on, since the invitation has proven who holds it.
+    """
+    user = request.user
+    if not isinstance(user, User):
+        return
+    route = route_of(email=user.email)
+    reach = below(tenant_id=route.tenant_id) if route else frozenset[int]()
+    if tenants_of_member(user_id=user.pk) <= reach:
+        return
+    current = request.session.session_key
+    end_sessions(
+        [
+            one
+            for one, stored in _stored(user.pk)
+            if stored.get(METHOD) in _BEYOND_US and one.session_key != current
+        ]
+    )
 
 
 def ask_again(request: HttpRequest, user: User) -> None:

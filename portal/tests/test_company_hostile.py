@@ -255,3 +255,28 @@ def test_answer_that_hides_its_issuer_is_refused_where_it_is_promised(company: C
     assert company.come()[1].startswith("Example SSO could not be reached")
     company.provider.authorize = authorize  # type: ignore[method-assign]
     assert company.come()[1] == "/"
+
+
+# --- what lies beyond the organisation ------------------------------------------------------------
+
+
+def test_session_of_the_provider_does_not_reach_what_the_person_joins_elsewhere(
+    company: Company,
+) -> None:
+    """Who keeps a provider could sign in as anybody of it, and wait."""
+    email = company.person()
+    waiting, _after = company.come()
+    browser, _after = company.come()
+    elsewhere = factories.tenant()
+    assert browser.post(_invited(elsewhere, email)).status_code == 302
+    assert browser.get(reverse("overview")).status_code == 200
+    assert "_auth_user_id" not in waiting.session
+    assert company.come()[1].startswith("Your account belongs to other organisations")
+
+
+def test_session_of_the_provider_goes_on_where_it_may_speak(company: Company) -> None:
+    email = company.person()
+    another, _after = company.come()
+    browser, _after = company.come()
+    assert browser.post(_invited(factories.tenant(company.tenant), email)).status_code == 302
+    assert "_auth_user_id" in another.session

@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from devices.domain.joining import join
-from portal.account.session import lead_to_set_up, sign_in
+from portal.account.session import lead_to_set_up, leave_company_behind, sign_in
 from portal.enterprise.people import announce
 from portal.enterprise.people.forms_join import JoinForm
 from portal.middleware import CURRENT_TENANT
@@ -104,6 +104,7 @@ def _welcome(request: HttpRequest, accepted: Accepted) -> HttpResponse:
     if accepted.created:
         sign_in(request, accepted.user, method="invitation")
     lead_to_set_up(request)
+    leave_company_behind(request)
     announce.joined(membership)
     request.session[CURRENT_TENANT] = membership.tenant_id
     if accepted.granted:
