@@ -28,6 +28,7 @@ from portal.tests.test_account_security import PASSWORD, add_app, code_of
 from tenants.domain import operations, tenant_operations
 from tenants.domain.authentication_context import acr_of, amr_of
 from tenants.models import Membership, Tenant
+from tenants.models.uris import check_redirect
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 from tenants.tests import factories
@@ -202,3 +203,39 @@ def test_refresh_token_that_two_use_at_once_goes_to_one_and_then_ends() -> None:
     assert (won.status_code, lost.status_code) == (200, 400)
     assert not works(won.json()["access_token"])
     assert refresh(world, won.json()["refresh_token"]).status_code == 400
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://evil.example;script-src/cb",
+        "https://evil.example'x/cb",
+        "https://a,b/cb",
+        "https://ev\\il.example/cb",
+        "https://\u4f8b.example/cb",
+        'https://a"b/',
+        "https://a b/",
+        "https://[::1];x/",
+        "https://a.example/\r\nX: y",
+        "https://a.example\t/x",
+    ],
+)
+def test_address_that_would_break_our_own_policy_is_not_registered(uri: str) -> None:
+    assert check_redirect(uri) == f"{uri} is not an address."
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://app.example.org/callback?from=us",
+        "https://xn--fsq.example:8443/cb",
+        "http://127.0.0.1/callback",
+        "http://[::1]:8080/callback",
+        "com.example.app:/callback",
+    ],
+)
+def test_address_as_it_should_be_is_registered(uri: str) -> None:
+    assert check_redirect(uri) is None
