@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from datetime import datetime
+from typing import Any, Final
 
 from allauth.mfa.models import Authenticator
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import connection, transaction
 
 from portal.account.adapter import MfaAdapter
 from tenants import sealing
@@ -16,6 +18,9 @@ from tenants.scope import Scope, open_scope
 
 # Where an authenticator keeps what is sealed: the secret of an app, the seed of recovery codes.
 _SEALED = ("secret", "seed")
+# No transaction is left alone for longer (`DATABASES` in the settings).
+_LONGEST_S: Final = 330
+_EVERY_S: Final = 0.2
 
 
 class Command(BaseCommand):
@@ -31,6 +36,10 @@ class Command(BaseCommand):
         try:
             name = sealing.rotate()
             count = self._logins() + self._authenticators()
+            # Who sealed with a former key and has not committed yet was passed over.
+            _wait_for_older_transactions()
+            self._logins()
+            self._authenticators()
             former = sealing.forget_former()
         except (sealing.KeysUnusable, sealing.Unsealable) as error:
             raise CommandError(str(error)) from error
@@ -55,3 +64,29 @@ class Command(BaseCommand):
                         row.save(update_fields=["data"])
                         done += 1
         return done
+
+
+def _wait_for_older_transactions() -> None:
+    """Wait until every transaction of the portal that is open now has ended; raises CommandError.
+
+    Secrets are sealed inside the transaction that saves them.
+    """
+    now = _ask("SELECT clock_timestamp()")
+    for _attempt in range(int(_LONGEST_S / _EVERY_S)):
+        if not _ask(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user"
+            " AND datname = current_database() AND pid <> pg_backend_pid() AND xact_start < %s)",
+            now,
+        ):
+            return
+        time.sleep(_EVERY_S)
+    raise CommandError(
+        "a transaction does not end, and may hold a secret that a former key sealed: nothing is "
+        "lost, the former keys are still there; run the command again"
+    )
+
+
+def _ask(query: str, *values: datetime) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        return cursor.fetchone()[0]
