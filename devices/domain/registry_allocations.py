@@ -69,6 +69,7 @@ def remove_load(*, load_id: int, actor_id: int | None) -> Load:
     return load
 
 
+@transaction.atomic
 def allocate(
     *,
     load_id: int,
@@ -78,6 +79,8 @@ def allocate(
     actor_id: int | None,
 ) -> Allocation:
     """Allocate a channel to a load; an overlap is refused with the load and the period it meets."""
+    # Whoever removes the load as one that was never measured waits, or has done so by now.
+    Load.objects.select_for_update(no_key=True).get(pk=load_id)
     channel = Channel.objects.select_for_update().get(pk=channel_id)
     if ends_at is not None and ends_at <= starts_at:
         raise ValidationError({"ends_at": [_("The end must lie after the beginning.")]})

@@ -9,7 +9,6 @@ scope, so that the rules alone are judged and not the wall.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from devices.domain.queries import scope_for
 from devices.domain.restrictions import UnknownFacility, restrict
 from devices.models import Facility, FacilityAccess
 from devices.tests import factories
+from devices.tests.meeting import Change, meet
 from tenants.domain import operations, operations_invitations, operations_roles
 from tenants.domain.authority import NotAllowed, UnknownRole, held, permissions_of
 from tenants.domain.operations import LastAdministrator
@@ -415,37 +415,12 @@ def test_role_of_the_tenant_above_is_given_or_deleted_never_both(
             actor_id=None,
         ),
     }[way]
-    changes: dict[str, tuple[Scope, Callable[[], object]]] = {
-        "give": (below, give),
-        "delete": (both, lambda: operations_roles.delete_role(role_id=role, actor_id=None)),
+    changes = {
+        "give": Change(below, give),
+        "delete": Change(both, lambda: operations_roles.delete_role(role_id=role, actor_id=None)),
     }
-    (scope, earlier), (other, later) = changes.pop(first), changes.popitem()[1]
-    raised: list[type[Exception]] = []
-
-    def follow() -> None:
-        try:
-            with open_scope(other):
-                later()
-        except REFUSALS as error:
-            raised.append(type(error))
-        finally:
-            connections["default"].close()
-
-    thread = threading.Thread(target=follow)
-    with open_scope(scope):
-        earlier()
-        thread.start()
-        while thread.is_alive() and not _somebody_waits():
-            time.sleep(0.01)
-    thread.join(30)
-    assert raised == [refusal]
-
-
-def _somebody_waits() -> bool:
-    with connections["owner"].cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        found: bool = cursor.fetchone()[0]
-    return found
+    earlier, later = changes.pop(first), changes.popitem()[1]
+    assert meet(earlier, later, refusals=REFUSALS) is refusal
 
 
 # --- the restriction ----------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from devices.models import (
     Placement,
 )
 from devices.tests import factories
+from devices.tests.meeting import Change, meet
 from portal.enterprise.registry.texts import since
 from tenants.models import AuditEntry, Tenant, TenantKind, User
 from tenants.permissions import Role
@@ -584,6 +585,36 @@ def test_an_allocation_is_on_the_clock_of_the_facility(ours: Place, load: Load) 
         assert (made.load_id, made.ends_at) == (load.pk, None)
     html = _text(ours.client.get(reverse("load-list", args=[ours.facility.pk])))
     assert "12:00" in html
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "owner", "ingest"])
+@pytest.mark.parametrize(
+    ("first", "refusal"), [("allocate", ValidationError), ("remove", Load.DoesNotExist)]
+)
+def test_a_load_is_measured_or_removed_never_both(first: str, refusal: type[Exception]) -> None:
+    place = _place()
+    with open_scope(place.scope):
+        load = operations.create_load(
+            tenant_id=place.tenant.pk, facility_id=place.facility.pk, name="Oven", actor_id=None
+        )
+        channel = place.device.channels.get(number=0)
+    changes = {
+        "allocate": Change(
+            place.scope,
+            lambda: registry_allocations.allocate(
+                load_id=load.pk,
+                channel_id=channel.pk,
+                starts_at=factories.START,
+                ends_at=None,
+                actor_id=None,
+            ),
+        ),
+        "remove": Change(
+            place.scope, lambda: registry_allocations.remove_load(load_id=load.pk, actor_id=None)
+        ),
+    }
+    earlier, later = changes.pop(first), changes.popitem()[1]
+    assert meet(earlier, later, refusals=(ValidationError, Load.DoesNotExist)) is refusal
 
 
 def test_an_overlap_is_refused_by_name(ours: Place, load: Load) -> None:

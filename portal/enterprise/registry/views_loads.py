@@ -124,6 +124,8 @@ def allocate(request: HttpRequest, *, pk: int) -> HttpResponse:
                 ends_at=form.cleaned_data["ends_at"],
                 actor_id=actor_id(request),
             )
+        except ObjectDoesNotExist as error:  # the load or the channel was removed meanwhile
+            raise Http404 from error
         except ValidationError as error:
             add_errors(form, error)
         else:
@@ -150,6 +152,8 @@ def end(request: HttpRequest, *, pk: int) -> HttpResponse:
                 ends_at=form.cleaned_data["ends_at"],
                 actor_id=actor_id(request),
             )
+        except ObjectDoesNotExist as error:  # the allocation was removed meanwhile
+            raise Http404 from error
         except ValidationError as error:
             add_errors(form, error)
         else:
