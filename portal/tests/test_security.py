@@ -19,6 +19,7 @@ from django.test import Client
 from django.urls import reverse
 
 from devices.domain import queries
+from portal.frame.filters import PortalFilterSet
 from portal.tests.asking import ask, path_of, secrets_of, text_of
 from portal.tests.permission_rows import ROWS
 from portal.tests.permission_rows.notation import Row
@@ -37,6 +38,11 @@ WRITES: Final = tuple(
     row for row in ROWS if row.method in UNSAFE and row.route not in PROGRAMS | {"api:unknown"}
 )
 FOREIGN: Final = ("https://evil.example/", "/\\evil.example/")
+# Of lists, logs, forms and pickers, beside the filters.
+_PARAMETERS_OF_PAGES: Final = (
+    *("sort", "page", "per_page", "q", "before", "log", "events", "level", "start", "from", "kind"),
+    *("parent", "device", "tenant", "facilities", "facility-search", "columns", "next"),
+)
 PARAMETERS: Final = ("next", "redirect", "redirect_to", "return_to", "continue", "url", "back")
 
 
@@ -229,6 +235,34 @@ def test_missing_address_tells_nothing_of_the_machine(
         text = text_of(answer)
         assert _TELLING.search(text) is None
         assert "<script>alert" not in text
+
+
+def _filters(base: type[PortalFilterSet] = PortalFilterSet) -> set[str]:
+    """The names of all filters of all lists."""
+    return {
+        *vars(base).get("base_filters", ()),
+        *(name for derived in base.__subclasses__() for name in _filters(derived)),
+    }
+
+
+@pytest.mark.parametrize(
+    "value", ["\0", "9" * 30, "9" * 5000, "-1", "x'\"<>%_\\", "²", "2026-02-30"]
+)
+def test_hostile_parameters_are_answered_on_every_page(
+    world: World, clients: dict[str, Client], value: str
+) -> None:
+    """Whatever an address says, it shows something or is refused: it never fails."""
+    names = {*_PARAMETERS_OF_PAGES, *_filters()}
+    query = urlencode(dict.fromkeys(sorted(names), value))
+    failed = []
+    for row in GETS:
+        client = clients["above operator"]
+        client.raise_request_exception = False
+        answer = ask(client, row, f"{path_of(row, world)}?{query}", world)
+        client.raise_request_exception = True
+        if answer.status_code == 500:
+            failed.append(str(row))
+    assert failed == []
 
 
 def test_failing_page_tells_nothing_of_its_failure(

@@ -289,8 +289,8 @@ def _speak(phone: Phone, language: str) -> None:
     """Choose the language of what is about nobody: the shell of the application is another one
     then, as after a new release.
     """
-    (token,) = [c["value"] for c in phone.context.cookies() if "csrf" in c["name"]]  # type: ignore[typeddict-item]
-    form = {"language": language, "csrfmiddlewaretoken": token}
+    (token,) = [c["value"] for c in phone.context.cookies() if "csrf" in c["name"]]
+    form: dict[str, str | float | bool] = {"language": language, "csrfmiddlewaretoken": token}
     address = f"{phone.street.url}/language/"
     assert phone.context.request.post(address, form=form, max_redirects=0).status == 302
 
