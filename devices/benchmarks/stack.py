@@ -27,6 +27,7 @@ import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
@@ -109,13 +110,13 @@ class Stack:
 
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time so far, user and system, of every process and of PostgreSQL as a whole."""
-        used = {name: cpu_seconds_of([process.pid]) for name, process in self.processes.items()}
+        used = {name: _cpu_seconds([process.pid]) for name, process in self.processes.items()}
         with connections["owner"].cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
             (backend,) = cast("tuple[int]", cursor.fetchone())
         postmaster = _parent(backend)
         if postmaster is not None:
-            used["postgres"] = cpu_seconds_of([postmaster, *_children(postmaster)])
+            used["postgres"] = _cpu_seconds([postmaster, *_children(postmaster)])
         return used
 
     def stop(self, name: str) -> int:
@@ -368,8 +369,13 @@ def _stat(pid: int) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
-def cpu_seconds_of(pids: Sequence[int]) -> float:
-    """Processor time so far, user and system; what is no process of this machine counts nothing."""
+def session_cpu_s(connection: BaseDatabaseWrapper) -> float:
+    """Processor time so far of the session behind a connection; 0 on another machine."""
+    connection.ensure_connection()
+    return _cpu_seconds([connection.connection.info.backend_pid])
+
+
+def _cpu_seconds(pids: Sequence[int]) -> float:
     ticks = sum(int(stat[11]) + int(stat[12]) for pid in pids if (stat := _stat(pid)))
     return ticks / os.sysconf("SC_CLK_TCK")
 

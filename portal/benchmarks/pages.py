@@ -26,7 +26,7 @@ from django.test.client import RedirectCycleError
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from devices.benchmarks.series import CHANNELS
-from devices.benchmarks.stack import cpu_seconds_of, open_stack
+from devices.benchmarks.stack import open_stack, session_cpu_s
 from portal import survey
 from portal.benchmarks import park
 from portal.collector import settle
@@ -161,9 +161,9 @@ def _measure(client: Client, page: survey.Page, requests: int) -> Measured:
         client.get(page.path)
     first = len(asked)
     slowest = max(asked.captured_queries, key=lambda q: float(q["time"]), default={"sql": ""})
-    database_began = _database_cpu_s()
+    database_began = session_cpu_s(connection)
     took = [_milliseconds(client, page.path) for _ in range(requests)]
-    database_s = _database_cpu_s() - database_began
+    database_s = session_cpu_s(connection) - database_began
     counts, times = {page.path: first}, {"": 0.0}
     for address in survey.variants(page):
         with CaptureQueriesContext(connection) as further:
@@ -188,12 +188,6 @@ def _measure(client: Client, page: survey.Page, requests: int) -> Measured:
 
 def _percentile(values: list[float], percent: int) -> float:
     return round(float(np.percentile(values, percent)), 1)
-
-
-def _database_cpu_s() -> float:
-    """Of the session that answers this process; 0 when it is on another machine."""
-    connection.ensure_connection()
-    return cpu_seconds_of([connection.connection.info.backend_pid])
 
 
 def _milliseconds(client: Client, path: str) -> tuple[float, float]:
