@@ -2,7 +2,7 @@
 
 One client has all of it; an operator, a reseller for every 25 facilities and a further client for
 each stand beside and above it, so that the operator's scope is as wide as scopes get. Every device
-has a link, a cursor, a ledger, its last frames, log lines and events, ending now, every facility a
+has a link, a cursor, a ledger, its last frames, log lines and events, ending now, every facility
 two days of energy and 400 entries in the audit trail.
 """
 
