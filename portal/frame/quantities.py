@@ -58,11 +58,13 @@ def quantity_name(code: str) -> str:
 
 def channel_name(name: str, code: str) -> str:
     """The name of a channel that measures the quantity `code`. Names come with the device type; one
-    that begins with that of its quantity (`Voltage L1`) is told in the reader's language.
+    that is its quantity and perhaps a phase (`Voltage L1`) is told in the reader's language.
     """
     known = QUANTITIES[code].name
     rest = name.removeprefix(known)
-    return name if rest == name or rest[:1].isalnum() else f"{quantity_name(code)}{rest}"
+    # With words of its own behind it (`Irradiance on the modules`) it would be told in two.
+    own = rest == name or any(letter.islower() for letter in rest)
+    return name if own else f"{quantity_name(code)}{rest}"
 
 
 def number(value: Number | None, decimals: int = 0) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -202,6 +203,16 @@ def test_charts_speak_the_language_of_the_page() -> None:
     assert [bar["name"] for bar in spec["bars"]] == ["Verbraucht"]
     assert chart.title == "Strom"
     assert (spec["layout"]["separators"], drawn["layout"]["separators"]) == (",.", ",.")
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"), [("en", ">2 Nov, 09:05:07<"), ("de", ">2. Nov, 09:05:07<")]
+)
+def test_lines_of_a_device_have_the_dates_of_the_language(language: str, shown: str) -> None:
+    line = {"at": datetime(2026, 11, 2, 8, 5, 7, tzinfo=UTC), "title": "", "tone": "", "text": ""}
+    values = {"lines": [line], "facility": {"zone": "Europe/Berlin"}}
+    with translation.override(language):
+        assert shown in render_to_string("enterprise/device_lines.html", values)
 
 
 @pytest.mark.parametrize("count", [1, 3])

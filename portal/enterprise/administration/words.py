@@ -194,7 +194,7 @@ FIELD_WORDS: Final[Mapping[str, str | Promise]] = {
     "role": _("Role"),
     "samples": _("Samples in a frame"),
     "scopes": _("Scopes"),
-    "serial": _("Serial number"),
+    "serial": _("Serial"),
     "skip_authorization": _("Asks nobody for consent"),
     "slug": _("Short name"),
     "starts_at": _("Starts at"),
