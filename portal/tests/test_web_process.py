@@ -139,3 +139,19 @@ def test_statements_and_idle_transactions_of_the_application_end() -> None:
             " current_setting('idle_in_transaction_session_timeout')"
         )
         assert cursor.fetchone() == ("30s", "10s", "5min")
+
+
+def test_what_a_web_process_loads_is_out_of_the_collectors_sight() -> None:
+    # In a process of its own: what is frozen here would stay so for the other tests.
+    script = "import portal.asgi, gc; print(gc.get_freeze_count(), len(gc.get_objects()))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "SECRET_KEY": settings.SECRET_KEY},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    frozen, looked_at = map(int, done.stdout.split())
+    assert frozen > 100_000
+    assert looked_at < frozen / 10
