@@ -17,9 +17,9 @@ from tenants.scope import Scope, open_scope
 WAREHOUSE: Final = "Warehouse"
 # Who claims one takes it out of the stock for good: nobody makes it again.
 STOCK: Final = (
-    ("WL-26-0001", "Smart meter", "M3-63", Placement.MAINS),
+    ("WL-26-0001", "Sub-meter", "S3-CT", Placement.SUBMETER),
     ("WL-26-0002", "Sub-meter", "S3-CT", Placement.SUBMETER),
-    ("WL-26-0003", "Sub-meter", "S3-CT", Placement.SUBMETER),
+    ("WL-26-0003", "Smart meter", "M3-63", Placement.MAINS),
 )
 _LIFETIME: Final = timedelta(days=365)
 
