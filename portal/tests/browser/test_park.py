@@ -132,3 +132,40 @@ def test_a_device_shows_older_lines_when_asked(
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_be_hidden()
     assert troubles == []
+
+
+_NAMES = (
+    "SELECT f.id, d.id, f.name, d.name FROM devices_device d"
+    " JOIN devices_facility f ON f.id = d.facility_id ORDER BY d.id LIMIT 1"
+)
+
+
+@pytest.fixture
+def long_names(copy: Copy, servers: Endpoints) -> Iterator[tuple[int, int]]:
+    """The ids of a facility and a device whose names have no place to break."""
+    with psycopg.connect(servers.database_url, autocommit=True) as owner:
+        eventually(lambda: owner.execute(_NAMES).fetchone(), "the device is registered")
+        row = owner.execute(_NAMES).fetchone()
+        assert row is not None
+        facility, device, *names = row
+        _name(owner, (facility, device), ["W" * 110, "W" * 110])
+        yield facility, device
+        _name(owner, (facility, device), names)
+
+
+def _name(owner: psycopg.Connection[Any], ids: tuple[int, int], names: list[str]) -> None:
+    owner.execute("UPDATE devices_facility SET name = %s WHERE id = %s", [names[0], ids[0]])
+    owner.execute("UPDATE devices_device SET name = %s WHERE id = %s", [names[1], ids[1]])
+
+
+def test_long_names_widen_no_page(page: Page, copy: Copy, long_names: tuple[int, int]) -> None:
+    facility, device = long_names
+    too_wide = []
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for path in ("/", f"/facilities/{facility}/", f"/devices/{device}/"):
+            page.goto(f"{copy.url}{path}")
+            expect(page.get_by_text("W" * 110).first).to_be_visible()
+            if page.evaluate("document.documentElement.scrollWidth - innerWidth") > 0:
+                too_wide.append((width, path))
+    assert too_wide == []
