@@ -239,3 +239,107 @@ def test_address_that_would_break_our_own_policy_is_not_registered(uri: str) -> 
 )
 def test_address_as_it_should_be_is_registered(uri: str) -> None:
     assert check_redirect(uri) is None
+
+
+# --- parameters of any shape ----------------------------------------------------------------------
+
+_ODD = (
+    "",
+    "\x00",
+    "a\x00b",
+    "x" * 5000,
+    "\u2028\U0001f600",
+    "[",
+    "[1]",
+    "7",
+    "null",
+    '{"id_token": 7}',
+    '{"id_token": {"sub": {"value": 7}}, "userinfo": []}',
+    "a.b.c",
+    "e30.e30.e30",
+    "W10.W10.W10",
+    "eyJhbGciOiJub25lIiwia2lkIjpbXX0.e30.",
+    "none login",
+    "/oauth/authorize?client_id=%00",
+    "-1",
+    "9" * 30,
+    "\u0661",
+    "//evil.example",
+    "javascript:alert(1)",
+    "https://app.example.org/callback\\@evil.example",
+    "https://app.example.org/callback/../x",
+)
+_AUTHORIZE = (
+    *("response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge"),
+    *("code_challenge_method", "prompt", "max_age", "id_token_hint", "claims", "acr_values"),
+    *("response_mode", "ui_locales", "login_hint", "resource", "wattline_asked", "display"),
+)
+_TOKEN = (
+    *("grant_type", "code", "redirect_uri", "code_verifier", "client_id", "client_secret"),
+    *("refresh_token", "scope", "device_code", "resource", "client_assertion"),
+)
+
+
+@pytest.mark.parametrize("name", _AUTHORIZE)
+def test_authorization_takes_anything_and_leads_nowhere_else(world: World, name: str) -> None:
+    known = world.redirect_uri.removesuffix("/callback")
+    for value in _ODD:
+        for browser in (world.browser, Client()):
+            world.browser, former = browser, world.browser
+            answer = world.authorize(**{name: value})
+            world.browser = former
+            assert answer.status_code in {200, 302, 400}, (name, value)
+            if answer.status_code == 302:
+                assert answer["Location"].startswith((f"{known}/callback?", "/accounts/login/"))
+
+
+@pytest.mark.parametrize("name", _TOKEN)
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "password",
+    ],
+)
+def test_token_endpoint_takes_anything_and_gives_nothing(
+    world: World, name: str, grant: str
+) -> None:
+    for value in _ODD:
+        values = {"grant_type": grant, "code": "x", "refresh_token": "x", "device_code": "x"}
+        answer = world.post("token", **{**values, name: value})
+        assert answer.status_code in {400, 401}, (name, value)
+        assert "error" in answer.json()
+
+
+@pytest.mark.parametrize("endpoint", ["introspect", "revoke", "device-authorization"])
+def test_other_endpoints_take_anything(world: World, endpoint: str) -> None:
+    for name in ("token", "token_type_hint", "scope", "client_id"):
+        for value in _ODD:
+            answer = world.post(endpoint, **{"token": "x", name: value})
+            assert answer.status_code in {200, 400, 401}, (name, value)
+
+
+def test_logout_takes_anything(world: World) -> None:
+    for name in ("id_token_hint", "client_id", "post_logout_redirect_uri", "state", "logout_hint"):
+        for value in _ODD:
+            answer = world.browser.get("/oauth/logout", {name: value})
+            assert answer.status_code in {200, 400}, (name, value)
+            assert "_auth_user_id" in world.browser.session, (name, value)
+
+
+def test_pages_before_a_sign_in_take_anything(db: None) -> None:
+    browser = Client()
+    for value in _ODD:
+        for name, fields in (
+            ("login", ("login", "password", "next")),
+            ("password-forgotten", ("email",)),
+            ("mfa_login_webauthn", ("credential", "next")),
+            ("mfa_authenticate", ("code", "credential")),
+        ):
+            for field in fields:
+                form = {"login": "a@b.example", "password": "x", field: value}
+                answer = browser.post(reverse(name), form)
+                assert answer.status_code in {200, 302, 429}, (name, field, value)
