@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, ProgrammingError, connections, transaction
@@ -163,3 +164,17 @@ def explain_missing_scope(
         if getattr(error.__cause__, "sqlstate", None) == NO_SCOPE_SQLSTATE:
             raise NoScope from error
         raise
+
+
+def open_transactions() -> frozenset[tuple[int, datetime]]:
+    """The transactions that other processes of the portal have open, as process and beginning.
+
+    Needs no scope. For what must not be done before all that began earlier has been saved.
+    """
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, xact_start FROM pg_stat_activity WHERE usename = current_user"
+            " AND datname = current_database() AND pid <> pg_backend_pid()"
+            " AND xact_start IS NOT NULL"
+        )
+        return frozenset((row[0], row[1]) for row in cursor.fetchall())

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import Any, Final
 
 from allauth.mfa.models import Authenticator
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection, transaction
+from django.db import transaction
 
 from portal.account.adapter import MfaAdapter
 from tenants import sealing
 from tenants.domain.company_operations import seal_anew
 from tenants.domain.queries import all_tenant_ids
-from tenants.scope import Scope, open_scope
+from tenants.scope import Scope, open_scope, open_transactions
 
 # Where an authenticator keeps what is sealed: the secret of an app, the seed of recovery codes.
 _SEALED = ("secret", "seed")
@@ -71,22 +70,13 @@ def _wait_for_older_transactions() -> None:
 
     Secrets are sealed inside the transaction that saves them.
     """
-    now = _ask("SELECT clock_timestamp()")
+    older = open_transactions()
     for _attempt in range(int(_LONGEST_S / _EVERY_S)):
-        if not _ask(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user"
-            " AND datname = current_database() AND pid <> pg_backend_pid() AND xact_start < %s)",
-            now,
-        ):
+        older &= open_transactions()
+        if not older:
             return
         time.sleep(_EVERY_S)
     raise CommandError(
         "a transaction does not end, and may hold a secret that a former key sealed: nothing is "
         "lost, the former keys are still there; run the command again"
     )
-
-
-def _ask(query: str, *values: datetime) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(query, values)
-        return cursor.fetchone()[0]
