@@ -10,7 +10,7 @@ import { LINK, parseRecords } from "../wattline/records.js";
 import { showFlow } from "./flow.js";
 import { ago, joined, power } from "./format.js";
 import { forget, forgetOthers, keep } from "./keeping.js";
-import { Readings } from "./readings.js";
+import { homeOf, Readings } from "./readings.js";
 import { offerInstallation, startWorker } from "./worker.js";
 
 const page = JSON.parse(document.getElementById("page").textContent);
@@ -53,8 +53,7 @@ function fromPage() {
   for (const [name, watts] of Object.entries({ grid, generation, storage })) {
     if (name in page.parts) parts[name] = watts;
   }
-  const home = grid === null ? null : grid + (generation ?? 0) - (storage ?? 0);
-  return { parts, home, time, known: home !== null };
+  return { parts, home: homeOf(parts), time, known: grid !== null };
 }
 
 function current() {

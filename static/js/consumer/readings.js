@@ -71,9 +71,18 @@ export class Readings {
     if (mains === null) return { parts: watts(found, true), home: null, time: null, known: false };
     // What was heard last shows the former balance as a whole, of now only what is of now.
     const shown = watts(found, mains.known);
-    const home = shown.grid + (shown.generation ?? 0) - (shown.storage ?? 0);
-    return { parts: shown, home, time: mains.time, known: mains.known };
+    return { parts: shown, home: homeOf(shown), time: mains.time, known: mains.known };
   }
+}
+
+/**
+ * What the home uses by the watts of its parts (null: silent); null without the mains, and where
+ * the sum is less than nothing because of a silent part: what is fed in comes from that one.
+ */
+export function homeOf(parts) {
+  if ((parts.grid ?? null) === null) return null;
+  const home = parts.grid + (parts.generation ?? 0) - (parts.storage ?? 0);
+  return home < 0 && Object.values(parts).includes(null) ? null : home;
 }
 
 function watts(found, knownOnly) {

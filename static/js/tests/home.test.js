@@ -72,6 +72,19 @@ test("an older reading, a missing sample and an unknown device change nothing", 
   assert.equal(readings.part("grid", NOW).watts, 10);
 });
 
+test("what is fed in while a part is silent is not taken for a home that uses nothing", () => {
+  const readings = new Readings(DEVICES, PARTS);
+  readings.take(1, [block(0, [NOW], [-30_000])]);
+  assert.equal(readings.state(NOW).home, null);
+  assert.equal(readings.state(NOW).parts.grid, -3000);
+  readings.take(2, [block(0, [NOW], [3200])]);
+  assert.equal(readings.state(NOW).home, 200);
+  readings.take(2, [block(0, [NOW + 1], [2990])]);
+  readings.take(3, [block(4, [NOW], [0])]);
+  // All are heard: what is missing is the moment between two samples.
+  assert.equal(readings.state(NOW + 1).home, -10);
+});
+
 test("a sleeping inverter is left out, a silent meter makes everything what it was", () => {
   const readings = new Readings(DEVICES, PARTS);
   readings.take(1, [block(0, [NOW], [10_000])]);
