@@ -105,8 +105,9 @@ def has_newcomers(connection: BaseDatabaseWrapper) -> bool:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM device_cursor c LEFT JOIN rollup_progress p"
             " USING (device_id) WHERE c.committed > coalesce(p.sequence, 0)"
-            " AND c.last_sample_at > coalesce(p.sampled_at + %s, '-infinity'))",
-            [_NEWER],
+            " AND c.last_sample_at"
+            " > coalesce(p.sampled_at + make_interval(secs => %s), '-infinity'))",
+            [_NEWER.total_seconds()],
         )
         return bool(cursor.fetchone()[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -128,7 +129,8 @@ def test_a_load_counts_since_it_is_measured(at: Facility) -> None:
     # From 0:20 on: two thirds of the second quarter, and what follows.
     _allocate(device, "Ovens", MIDNIGHT + timedelta(minutes=20), 1)
     _quarters(device, 1, [100, 60, 10, 10])
-    assert _today(at) == [("Ovens", pytest.approx(60), pytest.approx(1.0))]
+    expected: list[Any] = [("Ovens", pytest.approx(60), pytest.approx(1.0))]
+    assert _today(at) == expected
 
 
 def test_gaps_of_a_load_are_told(at: Facility) -> None:

@@ -144,7 +144,7 @@ _NAMES = (
 def long_names(copy: Copy, servers: Endpoints) -> Iterator[tuple[int, int]]:
     """The ids of a facility and a device whose names have no place to break."""
     with psycopg.connect(servers.database_url, autocommit=True) as owner:
-        eventually(lambda: owner.execute(_NAMES).fetchone(), "the device is registered")
+        eventually(lambda: owner.execute(_NAMES).fetchone() is not None, "the device is registered")
         row = owner.execute(_NAMES).fetchone()
         assert row is not None
         facility, device, *names = row
