@@ -1,0 +1,305 @@
+"""Moving stored frames into segments: nothing lost, nothing doubled, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connection, connections, transaction
+
+from devices.domain import rollups, segments
+from devices.domain.operations import Registered
+from devices.models import Device
+from devices.telemetry import segment_store
+from devices.telemetry.segment import HOUR_MS, Readings
+from devices.telemetry.segment_codec import decode
+from devices.tests import factories
+from tenants.models import Tenant
+from tenants.scope import Scope, open_scope
+
+# Frames are written by another connection than they are read by: the tests commit.
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "ingest", "owner"])
+
+START = factories.START  # 1 March 2026, 12:00 UTC
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def _empty() -> Iterator[None]:
+    yield
+    factories.remove_everything()
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _device(of: Tenant | None = None) -> Device:
+    of = of or factories.tenant()
+    with open_scope(Scope((of.pk,))):
+        made: Registered = factories.device(factories.facility(of))
+    return made.device
+
+
+def _scope(device: Device) -> Scope:
+    return Scope((device.tenant_id,))
+
+
+def _store(
+    device: Device,
+    sequence: int,
+    started_at: datetime,
+    values: Sequence[Sequence[int]],
+    *,
+    received_at: datetime | None = None,
+) -> None:
+    """Write one frame as the writer does; two seconds between samples."""
+    ended_at = started_at + 2 * (len(values[0]) - 1) * SECOND
+    arrived = received_at or ended_at
+    body = factories.frame_body(sequence, _ms(started_at), [list(v) for v in values])
+    with connections["ingest"].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO telemetry_frame VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                arrived, device.tenant_id, device.pk, sequence, started_at, ended_at,
+                len(values) * len(values[0]), body,
+            ],
+        )  # fmt: skip
+        cursor.execute(
+            "UPDATE device_cursor SET committed = %s, produced = %s, last_received_at = %s,"
+            " last_sample_at = %s WHERE device_id = %s",
+            [sequence, sequence, arrived, ended_at, device.pk],
+        )
+
+
+def _roll(device: Device) -> None:
+    with open_scope(_scope(device)):
+        rollups.roll_up()
+
+
+def _move(device: Device, before: datetime = START + 24 * HOUR) -> segments.Moved:
+    with open_scope(_scope(device)):
+        return segments.move(before=before)
+
+
+def _segments(device: Device) -> dict[int, dict[int, Readings]]:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT starts_at, body FROM telemetry_segment WHERE device_id = %s ORDER BY 1",
+            [device.pk],
+        )
+        return {_ms(at): decode(_ms(at), bytes(body)) for at, body in cursor.fetchall()}
+
+
+def _bodies(device: Device) -> list[bytes]:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT body FROM telemetry_segment WHERE device_id = %s ORDER BY starts_at",
+            [device.pk],
+        )
+        return [bytes(body) for (body,) in cursor.fetchall()]
+
+
+def _one(table: str, column: str, device: Device) -> object:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(f"SELECT {column} FROM {table} WHERE device_id = %s", [device.pk])
+        row = cursor.fetchone()
+        return row and row[0]
+
+
+def _frames(device: Device) -> object:
+    return _one("telemetry_frame", "count(*)", device)
+
+
+def test_frames_move_into_the_hours_in_which_they_were_measured() -> None:
+    device = _device()
+    _store(device, 1, START, [[1, 2, 3], [7, 8, 9]])
+    _store(device, 2, START + HOUR - 2 * SECOND, [[4, 5], [10, 11]])
+    _roll(device)
+    moved = _move(device)
+    assert (moved.frames, moved.segments, moved.crowded) == (2, 2, False)
+    assert _frames(device) == 0
+    found = _segments(device)
+    start = _ms(START)
+    assert {hour: sorted(channels) for hour, channels in found.items()} == {
+        start: [0, 1],
+        start + HOUR_MS: [0, 1],
+    }
+    assert found[start][0].raw.tolist() == [1, 2, 3, 4]
+    assert found[start][1].times.tolist() == [start, start + 2000, start + 4000, start + 3598000]
+    assert found[start + HOUR_MS][1].raw.tolist() == [11]
+    assert _one("rollup_progress", "moved_frames", device) == 2
+    assert _one("rollup_progress", "moved_values", device) == 10
+    assert _one("telemetry_latest", "raws", device) == [5, 11]
+
+
+def test_what_is_not_rolled_up_or_has_just_come_stays() -> None:
+    device = _device()
+    _store(device, 1, START, [[1], [7]])
+    _roll(device)
+    _store(device, 2, START + 2 * SECOND, [[2], [8]])  # not rolled up
+    assert _move(device).frames == 1
+    assert _frames(device) == 1
+    _roll(device)
+    assert _move(device, before=START).frames == 0  # not old
+    assert _move(device).frames == 1
+    assert _frames(device) == 0
+
+
+def test_an_hour_is_closed_five_minutes_after_its_end() -> None:
+    assert segments.closed_before(START + timedelta(minutes=5)) == START
+    assert segments.closed_before(START + timedelta(minutes=4, seconds=59)) == START - HOUR
+
+
+def test_late_frames_merge_into_a_segment_that_is_there() -> None:
+    device = _device()
+    _store(device, 1, START, [[1, 2], [7, 8]])
+    _roll(device)
+    _move(device)
+    before = _bodies(device)
+    # An hour late: one sample again, one otherwise, one that was missing.
+    _store(device, 2, START, [[1, 5, 6], [7, 8, 9]], received_at=START + HOUR)
+    _roll(device)
+    assert _move(device).segments == 1
+    (hour,) = _segments(device).values()
+    assert hour[0].raw.tolist() == [1, 2, 5, 6]
+    assert hour[0].counting().raw.tolist() == [1, 5, 6]
+    assert hour[0].counting(as_of=int((START + HOUR).timestamp()) - 1).raw.tolist() == [1, 2]
+    assert hour[1].raw.tolist() == [7, 8, 9]
+    assert _bodies(device) != before
+    assert _move(device).frames == 0
+    assert _one("telemetry_latest", "raws", device) == [6, 9]
+
+
+def test_steps_of_any_size_give_the_same_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = _device(), _device()
+    for sequence in range(1, 20):
+        values = [[sequence * 7 % 5, sequence], [sequence, 3]]
+        for device in (whole, parts):
+            _store(device, sequence, START + (sequence % 4) * 1500 * SECOND, values)
+    _roll(whole)
+    _move(whole)
+    monkeypatch.setattr(segments, "MAX_FRAMES", 3)
+    _roll(parts)
+    assert _move(parts).crowded
+    while _move(parts).frames:
+        pass
+    assert _frames(parts) == 0
+    assert len(_bodies(parts)) > 1
+    assert _bodies(parts) == _bodies(whole)
+
+
+def test_devices_are_moved_in_groups_until_none_is_left() -> None:
+    of = factories.tenant()
+    devices = [_device(of) for _ in range(3)]
+    for device in devices:
+        _store(device, 1, START, [[1], [7]])
+    _roll(devices[0])
+    with open_scope(_scope(devices[0])):
+        first = segments.move(before=START + HOUR, limit=2)
+        second = segments.move(before=START + HOUR, after=first.last or 0, limit=2)
+        third = segments.move(before=START + HOUR, after=second.last or 0, limit=2)
+    assert [first.frames, second.frames, third.last] == [2, 1, None]
+
+
+def test_two_at_once_move_each_frame_once() -> None:
+    of = factories.tenant()
+    # Who makes the first segment of a week holds up the others until the commit.
+    first_of_week = _device()
+    _store(first_of_week, 1, START, [[1], [7]])
+    _roll(first_of_week)
+    _move(first_of_week)
+    devices = [_device(of) for _ in range(4)]
+    for device in devices:
+        _store(device, 1, START, [[1], [7]])
+    _roll(devices[0])
+    other: list[segments.Moved] = []
+
+    def beside() -> None:
+        try:
+            other.append(_move(devices[0]))
+        finally:
+            connection.close()
+
+    with open_scope(_scope(devices[0])), transaction.atomic():
+        first = segments.move(before=START + HOUR, limit=2)
+        thread = threading.Thread(target=beside)
+        thread.start()
+        thread.join(30)
+    assert (first.frames, other[0].frames) == (2, 2)
+    assert [len(_segments(device)) for device in devices] == [1, 1, 1, 1]
+
+
+def test_a_step_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = _device()
+    _store(device, 1, START, [[1], [7]])
+    _roll(device)
+
+    def another(*arguments: object, **options: object) -> list[segment_store.OldFrame]:
+        frames = found(*arguments, **options)  # type: ignore[arg-type]
+        return [*frames, frames[-1]]  # one more than there is
+
+    found = segment_store.old_frames
+    monkeypatch.setattr(segment_store, "old_frames", another)
+    with pytest.raises(segment_store.NotMovedError, match="1 frames were deleted where 2"):
+        _move(device)
+    assert _frames(device) == 1
+    assert _segments(device) == {}
+
+
+def test_empty_chunks_are_dropped_and_no_other() -> None:
+    device = _device()
+    _store(device, 1, START, [[1], [7]])
+    _store(device, 2, START + 3 * HOUR, [[2], [8]])
+    _roll(device)
+
+    def chunks() -> int:
+        with connections["owner"].cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM show_chunks('telemetry_frame')")
+            return int(cursor.fetchone()[0])
+
+    def drop() -> int:
+        with open_scope(_scope(device)):
+            return segments.drop_empty_chunks(before=START + 24 * HOUR)
+
+    drop()
+    held = chunks()
+    _move(device, before=START + HOUR)
+    assert drop() == 1
+    assert chunks() == held - 1
+    assert _frames(device) == 1
+    # A late frame that arrived in a dropped hour makes its chunk anew.
+    _store(device, 3, START + 30 * SECOND, [[3], [9]])
+    assert _frames(device) == 2
+
+
+def test_a_chunk_that_is_written_to_is_left_alone() -> None:
+    device = _device()
+    _store(device, 1, START, [[1], [7]])
+    _roll(device)
+    _move(device)
+    with transaction.atomic("ingest"):
+        _store(device, 2, START + 2 * SECOND, [[2], [8]])  # not committed yet
+        with open_scope(_scope(device)):
+            assert segments.drop_empty_chunks(before=START + 24 * HOUR) == 0
+    assert _frames(device) == 1
+
+
+def test_segments_of_others_are_behind_the_wall() -> None:
+    mine, others = _device(), _device()
+    for device in (mine, others):
+        _store(device, 1, START, [[1], [7]])
+        _roll(device)
+        _move(device)
+    with open_scope(_scope(mine)), connection.cursor() as cursor:
+        for table in ("telemetry_segment", "telemetry_latest"):
+            cursor.execute(f"SELECT device_id FROM {table}")
+            assert cursor.fetchall() == [(mine.pk,)]
+        with pytest.raises(Exception, match="row-level security"), transaction.atomic():
+            cursor.execute(
+                "INSERT INTO telemetry_segment VALUES (%s, %s, %s, 1, '')",
+                [START, others.tenant_id, others.pk],
+            )
