@@ -18,6 +18,7 @@ from devices.domain import (
     ledger,
     links,
     rollups,
+    segments,
 )
 from devices.ingest import heartbeat
 from tenants.domain.queries import tenant_batches
@@ -35,15 +36,12 @@ _MISSED_S: Final = 120
 
 
 @shared_task(base=KeywordTask, name="devices.audit_ledger")
-def audit_ledger(*, hours: int = 2, **_: Any) -> None:
-    """Check the conservation ledger; an imbalance is an event of the device.
-
-    Frames of the last `hours` are counted again; what is older was counted when it was new.
-    """
+def audit_ledger(**_: Any) -> None:
+    """Check the conservation ledger; an imbalance is an event of the device."""
     now = datetime.now(UTC)
     for tenant_ids in tenant_batches():
         with long_scope(Scope(tenant_ids)):
-            found = ledger.audit(now=now, counted_since=now - timedelta(hours=hours))
+            found = ledger.audit(now=now)
         for imbalance in found:
             logger.error(
                 "ledger_imbalance device=%d problem=%r", imbalance.device_id, imbalance.problem
@@ -134,6 +132,33 @@ def roll_up(**_: Any) -> None:
             energy.refresh_days(now=datetime.now(UTC))
         if frames:
             logger.info("rolled_up frames=%d quarters=%d", frames, quarters)
+
+
+@shared_task(base=KeywordTask, name="devices.move_to_segments")
+def move_to_segments(**_: Any) -> None:
+    """Move frames of closed hours into segments, group by group, and drop the chunks left empty.
+
+    Several at once share the work; one that is killed leaves whole groups behind.
+    """
+    before = segments.closed_before(datetime.now(UTC))
+    for tenant_ids in tenant_batches():
+        frames = after = 0
+        more, crowded = True, False
+        while more:
+            with long_scope(Scope(tenant_ids)):
+                moved = segments.move(before=before, after=after)
+            frames += moved.frames
+            crowded |= moved.crowded
+            after, more = moved.last or 0, moved.last is not None
+            if not more and crowded:  # once more from the first
+                more, crowded = True, False
+        if frames:
+            logger.info("moved_to_segments frames=%d", frames)
+    # Chunks are everybody's: whichever scope is open, an empty one is empty.
+    with long_scope(Scope((0,))):
+        dropped = segments.drop_empty_chunks(before=before)
+    if dropped:
+        logger.info("chunks_dropped chunks=%d", dropped)
 
 
 @shared_task(base=KeywordTask, name="devices.refresh_power")

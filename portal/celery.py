@@ -18,11 +18,6 @@ app.conf.beat_schedule = {
         "task": "devices.audit_ledger",
         "schedule": timedelta(minutes=15),
     },
-    "audit the conservation ledger of a whole day": {
-        "task": "devices.audit_ledger",
-        "schedule": timedelta(days=1),
-        "kwargs": {"hours": 26},
-    },
     "close the links of lost bridges": {
         "task": "devices.close_lost_links",
         "schedule": timedelta(seconds=30),
@@ -40,6 +35,11 @@ app.conf.beat_schedule = {
         "task": "devices.roll_up",
         "schedule": timedelta(minutes=2),
         "options": {"expires": 120},
+    },
+    "move frames of closed hours into segments": {
+        "task": "devices.move_to_segments",
+        "schedule": timedelta(minutes=10),
+        "options": {"expires": 600},
     },
     "refresh power": {
         "task": "devices.refresh_power",

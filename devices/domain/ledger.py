@@ -13,13 +13,9 @@ from devices.telemetry import status
 IMBALANCE_EVENT = "ledger_imbalance"
 
 
-def audit(*, now: datetime, counted_since: datetime) -> tuple[Imbalance, ...]:
-    """Check the devices of the scope; imbalances become an event in the device's history.
-
-    Frames that arrived before the hour of `counted_since` are taken as counted earlier.
-    """
-    hour = counted_since.replace(minute=0, second=0, microsecond=0)
-    found = tuple(check(status.balance(connection, counted_since=hour)))
+def audit(*, now: datetime) -> tuple[Imbalance, ...]:
+    """Check the devices of the scope; imbalances become an event in the device's history."""
+    found = tuple(check(status.balance(connection)))
     tenants = dict(
         Device.objects.filter(pk__in=[imbalance.device_id for imbalance in found]).values_list(
             "pk", "tenant_id"

@@ -18,15 +18,16 @@ from django.db import connection, transaction
 
 from devices.protocol.data import decode_many
 from devices.telemetry import segment_store as store
-from devices.telemetry.segment import Arrival, Readings, gathered, merged
+from devices.telemetry.segment import Arrival, Readings, gathered, known_second, merged
 from devices.telemetry.segment_codec import decode, encode
 
 # Devices claimed, and frames of each, in one transaction.
 MAX_DEVICES: Final = 200
 MAX_FRAMES: Final = 4_000
-# An hour of arrival is closed when nothing can be under way any more that arrived in it. What comes
-# even later is moved the next time: a rule of economy, not of correctness.
-CLOSED_AFTER: Final = timedelta(minutes=5)
+# Frames stay as they came for one to two hours: live charts begin with frames of the last minutes,
+# and what was under way for a while finds its hour still open. What comes even later is moved the
+# next time: a rule of economy, not of correctness.
+CLOSED_AFTER: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved
     bodies = decode_many([bytes(frame.body) for frame in frames])
     arrivals: dict[int, list[Arrival]] = defaultdict(list)
     for frame, data in zip(frames, bodies, strict=True):
-        arrivals[frame.device_id].append(Arrival(_known(frame.received_at), data.blocks))
+        arrivals[frame.device_id].append(Arrival(known_second(frame.received_at), data.blocks))
     fresh = {device_id: gathered(messages) for device_id, messages in arrivals.items()}
     segments = _segments(fresh, tenants)
     if segments:
@@ -79,11 +80,6 @@ def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved
 def drop_empty_chunks(*, before: datetime) -> int:
     """Drop the hours of arrival of which nothing is left; returns how many."""
     return store.drop_empty_chunks(connection, before=before)
-
-
-def _known(received_at: datetime) -> int:
-    """The Unix second by which a frame had arrived."""
-    return int(received_at.timestamp()) + (received_at.microsecond > 0)
 
 
 def _device(frame: store.OldFrame) -> int:

@@ -3,12 +3,13 @@
 Every function takes an open Django connection with a scope (or the owner's, for checks), and sees
 what the wall lets it see: a device outside the scope has no frames.
 
-A frame is never stored twice (the writer's cursor sees to that), so nothing is made distinct here.
+A frame is stored once (the writer's cursor sees to that), for one to two hours as it came, then in
+the segments of the hours in which it was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,8 +21,19 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.datetime import TimestamptzLoader
 
-from devices.protocol.data import Block, decode_many
+from devices.protocol.data import decode_many
 from devices.telemetry.schema import CLOCK_TOLERANCE
+from devices.telemetry.segment import (
+    HOUR_MS,
+    Arrival,
+    Readings,
+    concatenated,
+    gathered,
+    known_second,
+    merged,
+)
+from devices.telemetry.segment_codec import decode
+from devices.telemetry.segment_store import segment_bodies
 
 _COLUMNS: Final = sql.SQL("device_id, sequence, received_at, started_at, ended_at, frame")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,8 +70,8 @@ class SequenceRange:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """The readings of one channel: `times` (n,) ms since the Unix epoch, not decreasing; `values`
-    (n,) in the channel's unit, NaN where the device reported a sample as missing.
+    """The readings of a channel that count: `times` (n,) ms since the Unix epoch, rising; `values`
+    (n,) in the channel's unit. Samples that the device reported as missing are not in it.
     """
 
     times: Int64s
@@ -123,23 +135,83 @@ def _frames(
         return list(map(Frame._make, cursor.fetchall()))
 
 
+def read_readings(
+    connection: BaseDatabaseWrapper,
+    device_ids: Sequence[int],
+    start: datetime,
+    end: datetime,
+    *,
+    channels: Collection[int] | None = None,
+) -> dict[int, dict[int, Readings]]:
+    """All readings in [start, end) of some devices, of all their channels or those with the given
+    numbers: by device and channel, with what later ones have replaced (`Readings.counting`).
+
+    Devices and channels without a reading are left out.
+    """
+    # Frames before segments: what moves between the two statements is then met twice, which the
+    # rules of merging undo, where the other order could miss it.
+    frames = read_frames(connection, device_ids, start, end)
+    first = _milliseconds(start) // HOUR_MS * HOUR_MS
+    window = (_milliseconds(start), _milliseconds(end))
+    hours: dict[int, dict[int, dict[int, Readings]]] = {}
+    for device_id, start_ms, body in segment_bodies(connection, device_ids, first, window[1]):
+        hours.setdefault(device_id, {})[start_ms] = decode(start_ms, body, channels)
+    for device_id, fresh in _gathered(frames).items():
+        kept = hours.setdefault(device_id, {})
+        for start_ms, hour in fresh.items():
+            wanted = {
+                number: hour[number] for number in hour if channels is None or number in channels
+            }
+            kept[start_ms] = merged(kept.get(start_ms, {}), wanted)
+    return {
+        device_id: found for device_id, kept in hours.items() if (found := _in_window(kept, window))
+    }
+
+
+def _gathered(frames: Sequence[Frame]) -> dict[int, dict[int, dict[int, Readings]]]:
+    bodies = decode_many([frame.body for frame in frames])
+    arrivals: dict[int, list[Arrival]] = {}
+    for frame, data in zip(frames, bodies, strict=True):
+        arrivals.setdefault(frame.device_id, []).append(
+            Arrival(known_second(frame.received_at), data.blocks)
+        )
+    return {device_id: gathered(messages) for device_id, messages in arrivals.items()}
+
+
+def _in_window(
+    hours: Mapping[int, Mapping[int, Readings]], window: tuple[int, int]
+) -> dict[int, Readings]:
+    parts: dict[int, list[Readings]] = {}
+    for start_ms in sorted(hours):
+        for number, readings in hours[start_ms].items():
+            rows = np.searchsorted(readings.times, window)
+            if rows[0] < rows[1]:
+                parts.setdefault(number, []).append(readings.chosen(slice(*rows.tolist())))
+    return {number: concatenated(parts[number]) for number in sorted(parts)}
+
+
 def read_columns(
     connection: BaseDatabaseWrapper,
     device_id: int,
     channels: Mapping[int, Decimal],
     start: datetime,
     end: datetime,
+    *,
+    as_of: datetime | None = None,
 ) -> dict[int, Column]:
-    """The readings of a device in [start, end), one column for each channel asked for.
+    """The readings of a device in [start, end) that count, one column for each channel asked for.
 
     `channels` maps the channel's number to its resolution: value = stored integer x resolution.
-    Channels that reported nothing have empty columns.
+    `as_of` asks what counted at that instant (whole seconds), by what had arrived then. Channels
+    that reported nothing have empty columns.
     """
-    frames = read_frames(connection, [device_id], start, end)
-    blocks = [block for data in decode_many([f.body for f in frames]) for block in data.blocks]
-    window = (_milliseconds(start), _milliseconds(end))
+    known = None if as_of is None else int(as_of.timestamp())
+    found = read_readings(connection, [device_id], start, end, channels=channels)
+    readings = found.get(device_id, {})
     return {
-        number: _column(number, resolution, blocks, window)
+        number: _column(readings[number].counting(known), resolution)
+        if number in readings
+        else Column(np.empty(0, np.int64), np.empty(0))
         for number, resolution in channels.items()
     }
 
@@ -150,26 +222,7 @@ def _milliseconds(moment: datetime) -> int:
     return -(-microseconds // 1000)
 
 
-def _column(
-    number: int, resolution: Decimal, blocks: Sequence[Block], window: tuple[int, int]
-) -> Column:
-    carriers = [
-        (block, block.channels.index(number)) for block in blocks if number in block.channels
-    ]
-    nothing = np.empty(0, np.int64)
-    times = np.concatenate([nothing, *(block.times for block, _ in carriers)])
-    raw = np.concatenate([nothing, *(block.values[row] for block, row in carriers)])
+def _column(readings: Readings, resolution: Decimal) -> Column:
     # As a fraction: 2301 / 10 is the double nearest to 230.1, while 2301 * 0.1 is not.
     numerator, denominator = resolution.as_integer_ratio()
-    values = raw.astype(np.float64) * numerator / denominator
-    if any(block.present is not None for block, _ in carriers):
-        missing = [
-            np.zeros(len(block.times), np.bool_) if block.present is None else ~block.present[row]
-            for block, row in carriers
-        ]
-        values[np.concatenate(missing)] = np.nan
-    inside = (times >= window[0]) & (times < window[1])
-    times, values = times[inside], values[inside]
-    # Frames come in the order of sequence; a corrected clock may have stepped back between two.
-    order = np.argsort(times, kind="stable")
-    return Column(times[order], values[order])
+    return Column(readings.times, readings.raw.astype(np.float64) * numerator / denominator)

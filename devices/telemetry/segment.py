@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -102,7 +103,7 @@ def gathered(arrivals: Iterable[Arrival]) -> dict[int, dict[int, Readings]]:
                 parts.setdefault(channel, []).append(here)
     hours: dict[int, dict[int, Readings]] = {}
     for channel in sorted(parts):
-        readings = _tidied(_concatenated(parts[channel]))
+        readings = _tidied(concatenated(parts[channel]))
         for start, part in _by_hour(readings):
             hours.setdefault(start, {})[channel] = part
     return hours
@@ -111,11 +112,25 @@ def gathered(arrivals: Iterable[Arrival]) -> dict[int, dict[int, Readings]]:
 def merged(kept: Hour, fresh: Hour) -> dict[int, Readings]:
     """The readings of one hour with others whose sequence numbers are all higher."""
     return {
-        channel: _tidied(
-            _concatenated([hour[channel] for hour in (kept, fresh) if channel in hour])
-        )
+        channel: _tidied(concatenated([hour[channel] for hour in (kept, fresh) if channel in hour]))
         for channel in sorted({*kept, *fresh})
     }
+
+
+def concatenated(parts: Sequence[Readings]) -> Readings:
+    """Readings in a row, as they stand; there is at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    return Readings(
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([part.known for part in parts]),
+        np.concatenate([part.raw for part in parts]),
+    )
+
+
+def known_second(received_at: datetime) -> int:
+    """The Unix second by which a message had arrived."""
+    return int(received_at.timestamp()) + (received_at.microsecond > 0)
 
 
 def summary_of(readings: Readings) -> Summary:
@@ -168,16 +183,6 @@ def _one(members: Sequence[tuple[int, Block]]) -> tuple[Int64s, Block]:
 
 def _presence(block: Block) -> Bools:
     return np.ones(block.values.shape, np.bool_) if block.present is None else block.present
-
-
-def _concatenated(parts: Sequence[Readings]) -> Readings:
-    if len(parts) == 1:
-        return parts[0]
-    return Readings(
-        np.concatenate([part.times for part in parts]),
-        np.concatenate([part.known for part in parts]),
-        np.concatenate([part.raw for part in parts]),
-    )
 
 
 def _tidied(readings: Readings) -> Readings:

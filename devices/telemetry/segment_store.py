@@ -46,6 +46,11 @@ FROM unnest(%s::bigint[], %s::timestamptz[]) AS wanted(device_id, starts_at)
 JOIN telemetry_segment s USING (device_id, starts_at)
 WHERE s.starts_at BETWEEN %s AND %s
 """
+_BODIES: Final = """
+SELECT s.device_id, s.starts_at, s.body FROM telemetry_segment s
+WHERE s.device_id = ANY(%s) AND s.starts_at >= %s AND s.starts_at < %s
+ORDER BY s.device_id, s.starts_at
+"""
 _KEEP: Final = """
 INSERT INTO telemetry_segment AS kept (starts_at, tenant_id, device_id, value_count, body)
 SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::integer[], %s::bytea[])
@@ -141,6 +146,20 @@ def segments_of(
             (device_id, milliseconds(starts_at)): bytes(body)
             for device_id, starts_at, body in cursor.fetchall()
         }
+
+
+def segment_bodies(
+    connection: BaseDatabaseWrapper, device_ids: Sequence[int], start_ms: int, end_ms: int
+) -> list[tuple[int, int, bytes]]:
+    """(device, start in ms, body) of the segments of some devices that begin in [start, end) (ms
+    since the Unix epoch), by device and start.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_BODIES, [list(device_ids), moment(start_ms), moment(end_ms)])
+        return [
+            (device_id, milliseconds(starts_at), bytes(body))
+            for device_id, starts_at, body in cursor.fetchall()
+        ]
 
 
 def keep(connection: BaseDatabaseWrapper, segments: Sequence[Kept]) -> None:

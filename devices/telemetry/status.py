@@ -285,40 +285,32 @@ def expire_quarantine(connection: BaseDatabaseWrapper, before: datetime) -> int:
 
 
 def balance(
-    connection: BaseDatabaseWrapper,
-    device_ids: Sequence[int] | None = None,
-    *,
-    counted_since: datetime | None = None,
+    connection: BaseDatabaseWrapper, device_ids: Sequence[int] | None = None
 ) -> list[DeviceTotals]:
     """What the conservation check needs, for some devices or all of the scope, by device.
 
-    One statement, hence one snapshot: cursor, ledger and frames are of the same moment. Every
-    stored frame of the devices is counted, or with `counted_since` (a full hour) those that arrived
-    since; what the ledger says of earlier hours is then taken as counted before.
+    One statement, hence one snapshot: cursor, ledger and frames are of the same moment. Counted are
+    the frames that are there and those that have become segments.
     """
     device = sql.SQL("true") if device_ids is None else sql.SQL("c.device_id = ANY(%(devices)s)")
-    earlier, recent = sql.SQL("0"), sql.SQL("true")
-    if counted_since is not None:
-        earlier = sql.SQL("coalesce(sum(stored) FILTER (WHERE hour < %(since)s), 0)")
-        recent = sql.SQL("received_at >= %(since)s")
     query = sql.SQL(
         "SELECT c.device_id, c.committed, c.produced,"
         " coalesce(l.stored, 0), coalesce(l.duplicate, 0), coalesce(l.quarantined, 0),"
         " coalesce(l.skipped, 0), coalesce(l.other, 0),"
-        " coalesce(f.frames, 0) + coalesce(l.earlier, 0), coalesce(f.doubled, 0)"
+        " coalesce(f.frames, 0) + coalesce(p.moved_frames, 0), coalesce(f.doubled, 0)"
         " FROM device_cursor c"
+        " LEFT JOIN rollup_progress p USING (device_id)"
         " LEFT JOIN (SELECT device_id, sum(stored)::bigint AS stored,"
         " sum(duplicate)::bigint AS duplicate, sum(quarantined)::bigint AS quarantined,"
-        " sum(skipped)::bigint AS skipped, sum(other)::bigint AS other,"
-        " {earlier}::bigint AS earlier"
+        " sum(skipped)::bigint AS skipped, sum(other)::bigint AS other"
         " FROM ledger_hour GROUP BY device_id) l USING (device_id)"
         " LEFT JOIN (SELECT device_id, count(*) AS frames,"
         " count(*) - count(DISTINCT sequence) AS doubled"
-        " FROM telemetry_frame WHERE {recent} GROUP BY device_id) f USING (device_id)"
+        " FROM telemetry_frame GROUP BY device_id) f USING (device_id)"
         " WHERE {device} ORDER BY c.device_id"
-    ).format(device=device, earlier=earlier, recent=recent)
+    ).format(device=device)
     with connection.cursor() as cursor:
-        cursor.execute(query, {"devices": list(device_ids or ()), "since": counted_since})
+        cursor.execute(query, {"devices": list(device_ids or ())})
         return [DeviceTotals(*row) for row in cursor.fetchall()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import connection, connections, transaction
@@ -12,7 +13,7 @@ from django.db import connection, connections, transaction
 from devices.domain import rollups, segments
 from devices.domain.operations import Registered
 from devices.models import Device
-from devices.telemetry import segment_store
+from devices.telemetry import reads, segment_store
 from devices.telemetry.segment import HOUR_MS, Readings
 from devices.telemetry.segment_codec import decode
 from devices.tests import factories
@@ -149,9 +150,9 @@ def test_what_is_not_rolled_up_or_has_just_come_stays() -> None:
     assert _frames(device) == 0
 
 
-def test_an_hour_is_closed_five_minutes_after_its_end() -> None:
-    assert segments.closed_before(START + timedelta(minutes=5)) == START
-    assert segments.closed_before(START + timedelta(minutes=4, seconds=59)) == START - HOUR
+def test_an_hour_of_arrival_is_closed_an_hour_after_its_end() -> None:
+    assert segments.closed_before(START + HOUR) == START
+    assert segments.closed_before(START + HOUR - SECOND) == START - HOUR
 
 
 def test_late_frames_merge_into_a_segment_that_is_there() -> None:
@@ -303,3 +304,49 @@ def test_segments_of_others_are_behind_the_wall() -> None:
                 "INSERT INTO telemetry_segment VALUES (%s, %s, %s, 1, '')",
                 [START, others.tenant_id, others.pk],
             )
+
+
+def test_reading_is_the_same_before_and_after_the_move() -> None:
+    device = _device()
+    _store(device, 1, START, [[1, 2, 3], [7, 8, 9]])
+    _store(device, 2, START + HOUR - 2 * SECOND, [[4, 5], [10, 11]])
+    _store(device, 3, START + 2 * SECOND, [[6], [9]], received_at=START + 2 * HOUR)
+
+    def read() -> list[tuple[list[int], list[int], list[int]]]:
+        window = (START + 2 * SECOND, START + HOUR + SECOND)
+        with open_scope(_scope(device)):
+            found = reads.read_readings(connection, [device.pk], *window)
+        return [
+            (readings.times.tolist(), readings.known.tolist(), readings.raw.tolist())
+            for readings in found[device.pk].values()
+        ]
+
+    before = read()
+    assert [raws for _, _, raws in before] == [[2, 6, 3, 4, 5], [8, 9, 9, 10, 11]]
+    _roll(device)
+    _move(device, before=START + HOUR)  # a part of them
+    assert (_frames(device), read()) == (2, before)
+    _move(device)
+    assert (_frames(device), read()) == (0, before)
+
+
+def test_as_of_reads_what_had_arrived() -> None:
+    device = _device()
+    _store(device, 1, START, [[1, 2], [7, 8]])
+    _store(device, 2, START, [[3], [9]], received_at=START + HOUR)
+
+    def read(as_of: datetime | None) -> list[float]:
+        window = (START, START + HOUR)
+        with open_scope(_scope(device)):
+            found = reads.read_columns(
+                connection, device.pk, {0: Decimal("0.1")}, *window, as_of=as_of
+            )
+        return found[0].values.tolist()
+
+    for _ in range(2):
+        assert read(None) == [0.3, 0.2]
+        assert read(START + HOUR) == [0.3, 0.2]
+        assert read(START + HOUR - SECOND) == [0.1, 0.2]
+        assert read(START) == []
+        _roll(device)
+        _move(device)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from django.db import connection, connections
 
-from devices.domain import ledger
+from devices.domain import ledger, rollups, segments
 from devices.domain.operations import Registered
 from devices.ingest.ledger import check
 from devices.models import Device
 from devices.protocol.data import Block, encode_data
 from devices.tasks import QUARANTINE_RETENTION, audit_ledger, expire_quarantine
-from devices.telemetry import history, reads, rollup_schema, schema, status
+from devices.telemetry import history, reads, rollup_schema, schema, segment_schema, status
 from devices.tests import factories
 from tenants.scope import NoScope, Scope, open_scope
 
@@ -92,6 +92,7 @@ def test_hypertables_have_their_chunk_intervals_and_schema() -> None:
         name: (schema.CHUNK_SCHEMA, chunk)
         for name, chunk in rollup_schema.ROLLUP_HYPERTABLES.items()
     }
+    expected["telemetry_segment"] = (schema.CHUNK_SCHEMA, segment_schema.SEGMENT_CHUNK)
     assert found == expected
     assert timedelta(hours=1) == schema.FRAME_CHUNK
 
@@ -299,7 +300,7 @@ def test_columns_bounds_between_two_milliseconds_keep_their_meaning() -> None:
     assert (len(after[0].times), before[0].values.tolist()) == (0, [1.0])
 
 
-def test_missing_samples_are_nan() -> None:
+def test_missing_samples_are_left_out() -> None:
     device = _device().device
     times = _ms(START) + np.arange(3, dtype=np.int64) * 2000
     present = np.array([[True, False, True]])
@@ -309,7 +310,8 @@ def test_missing_samples_are_nan() -> None:
         found = reads.read_columns(
             connection, device.pk, {0: Decimal(1)}, START, START + 60 * SECOND
         )
-    np.testing.assert_array_equal(found[0].values, [10.0, np.nan, 30.0])
+    assert found[0].times.tolist() == times[[0, 2]].tolist()
+    assert found[0].values.tolist() == [10.0, 30.0]
 
 
 def test_channels_with_their_own_time_axes_keep_them() -> None:
@@ -429,17 +431,17 @@ def test_balance_of_a_new_device_is_zero() -> None:
     assert (totals.sent, totals.frames) == (0, 0)
 
 
-def test_balance_counts_recent_frames_and_takes_the_ledgers_word_for_earlier_ones() -> None:
+def test_balance_counts_frames_that_have_become_segments() -> None:
     device = _device().device
     factories.telemetry(device)
     with open_scope(_scope(device)):
-        hour = START + timedelta(hours=1)
-        (later,) = status.balance(connection, counted_since=hour)
-    _execute("owner", "DELETE FROM telemetry_frame WHERE device_id = %s", [device.pk])
+        rollups.roll_up()
+        segments.move(before=START + timedelta(hours=1))
+        (moved,) = status.balance(connection)
+    _execute("owner", "UPDATE rollup_progress SET moved_frames = 0")
     with open_scope(_scope(device)):
-        (earlier,) = status.balance(connection, counted_since=hour)
-        (counted,) = status.balance(connection, counted_since=START)
-    assert (later.frames, earlier.frames, counted.frames) == (1, 1, 0)
+        (lost,) = status.balance(connection)
+    assert (moved.frames, lost.frames) == (1, 0)
 
 
 def test_audit_makes_an_imbalance_an_event_of_the_device(caplog: pytest.LogCaptureFixture) -> None:
