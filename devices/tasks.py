@@ -154,9 +154,7 @@ def move_to_segments(**_: Any) -> None:
                 more, crowded = True, False
         if frames:
             logger.info("moved_to_segments frames=%d", frames)
-    # Chunks are everybody's: whichever scope is open, an empty one is empty.
-    with long_scope(Scope((0,))):
-        dropped = segments.drop_empty_chunks(before=before)
+    dropped = segments.drop_empty_chunks(before=before)
     if dropped:
         logger.info("chunks_dropped chunks=%d", dropped)
 

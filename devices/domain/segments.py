@@ -1,7 +1,7 @@
 """Moving: frames that have become old become segments, and the chunks that they leave are dropped.
 
-Needs an open scope, and works on what it holds. A step is one transaction: what it moves is in a
-segment and no longer in a frame, or nothing has changed. So it may be killed at any moment,
+Moving needs an open scope, and works on what it holds. A step is one transaction: what it moves is
+in a segment and no longer in a frame, or nothing has changed. So it may be killed at any moment,
 repeated and done by several at once.
 """
 
@@ -77,8 +77,11 @@ def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved
     return Moved(last, len(frames), len(segments), crowded)
 
 
+@transaction.atomic
 def drop_empty_chunks(*, before: datetime) -> int:
-    """Drop the hours of arrival of which nothing is left; returns how many."""
+    """Drop the hours of arrival of which nothing is left; returns how many. Chunks are everybody's:
+    it needs no scope.
+    """
     return store.drop_empty_chunks(connection, before=before)
 
 

@@ -1,7 +1,8 @@
 """The last reading of every channel, from the last stored frames.
 
-Two statements at most, whatever the number of devices: the last frame of each, and for devices
-whose last frame lacks a channel some frames before it. The wall decides which devices are seen.
+Three statements at most, whatever the number of devices: the last frame of each, for devices whose
+last frame lacks a channel some frames before it, and for what these lack the last readings of
+frames that have become segments. The wall decides which devices are seen.
 """
 
 from __future__ import annotations
@@ -108,8 +109,8 @@ def last_readings(
 ) -> dict[int, dict[int, LastReading]]:
     """The last reading by device and channel number, for the channel numbers asked for.
 
-    A channel that is in none of the last `LOOK_BACK_FRAMES` frames is left out, and so is a device
-    without frames.
+    A channel that is in none of the last `LOOK_BACK_FRAMES` frames nor in a segment is left out,
+    and so is a device without any.
     """
     return _look_back(connection, channels, _frames(connection, list(channels), 1))
 
@@ -120,8 +121,8 @@ def reported(
     """The devices of a facility by id (revoked ones left out), or the one device, in whatever
     state: what `last_readings` finds of them, with what the channels are.
 
-    One statement, which PostgreSQL plans once for a connection, and a second for devices whose last
-    frame lacks a channel.
+    One statement, which PostgreSQL plans once for a connection, and one or two more for devices
+    whose last frame lacks a channel.
     """
     with prepared_cursor(connection) as cursor:
         cursor.execute(_REPORTED_OF[of], [CLOCK_TOLERANCE, key])
@@ -161,7 +162,34 @@ def _look_back(
     ]
     if lacking:
         _take(found, channels, _frames(connection, lacking, LOOK_BACK_FRAMES))
+    lacking = [
+        device_id
+        for device_id, wanted in channels.items()
+        if any(number not in found.get(device_id, {}) for number in wanted)
+    ]
+    if lacking:
+        _take_moved(connection, found, channels, lacking)
     return found
+
+
+def _take_moved(
+    connection: BaseDatabaseWrapper,
+    found: dict[int, dict[int, LastReading]],
+    channels: Mapping[int, Collection[int]],
+    device_ids: list[int],
+) -> None:
+    """What frames lack, from those that have become segments: of devices that are silent."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT device_id, channels, times_ms, raws FROM telemetry_latest"
+            " WHERE device_id = ANY(%s)",
+            [device_ids],
+        )
+        for device_id, numbers, times_ms, raws in cursor.fetchall():
+            readings = found.setdefault(device_id, {})
+            for number, time_ms, raw in zip(numbers, times_ms, raws, strict=True):
+                if number in channels[device_id]:
+                    readings.setdefault(number, LastReading(time_ms, raw))
 
 
 def _frames(

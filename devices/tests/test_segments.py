@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import connection, connections, transaction
 
+from devices import tasks
 from devices.domain import rollups, segments
 from devices.domain.operations import Registered
 from devices.models import Device
-from devices.telemetry import reads, segment_store
+from devices.telemetry import latest, reads, segment_store
 from devices.telemetry.segment import HOUR_MS, Readings
 from devices.telemetry.segment_codec import decode
 from devices.tests import factories
@@ -263,8 +264,7 @@ def test_empty_chunks_are_dropped_and_no_other() -> None:
             return int(cursor.fetchone()[0])
 
     def drop() -> int:
-        with open_scope(_scope(device)):
-            return segments.drop_empty_chunks(before=START + 24 * HOUR)
+        return segments.drop_empty_chunks(before=START + 24 * HOUR)
 
     drop()
     held = chunks()
@@ -284,8 +284,7 @@ def test_a_chunk_that_is_written_to_is_left_alone() -> None:
     _move(device)
     with transaction.atomic("ingest"):
         _store(device, 2, START + 2 * SECOND, [[2], [8]])  # not committed yet
-        with open_scope(_scope(device)):
-            assert segments.drop_empty_chunks(before=START + 24 * HOUR) == 0
+        assert segments.drop_empty_chunks(before=START + 24 * HOUR) == 0
     assert _frames(device) == 1
 
 
@@ -350,3 +349,45 @@ def test_as_of_reads_what_had_arrived() -> None:
         assert read(START) == []
         _roll(device)
         _move(device)
+
+
+def test_the_task_moves_what_is_old_and_drops_the_chunks() -> None:
+    devices = [_device(), _device()]
+    now = datetime.now(UTC)
+    for device in devices:
+        _store(device, 1, START, [[1, 2], [7, 8]])
+        _store(device, 2, now, [[3], [9]])
+    tasks.roll_up()
+    tasks.move_to_segments()
+    assert [_frames(device) for device in devices] == [1, 1]
+    assert [len(_segments(device)) for device in devices] == [1, 1]
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM show_chunks('telemetry_frame', older_than => %s)",
+            [now - 3 * HOUR],
+        )
+        assert cursor.fetchone() == (0,)
+
+
+def test_the_last_readings_are_found_after_the_move() -> None:
+    device = _device()
+    _store(device, 1, START, [[1, 2], [7, 8]])
+    _store(device, 2, START + 10 * SECOND, [[3]])  # of the first channel alone
+
+    def read() -> dict[int, latest.LastReading]:
+        with open_scope(_scope(device)):
+            (told,) = latest.reported(connection, "device", device.pk)
+            found = latest.last_readings(connection, {device.pk: [0, 1]})
+        assert dict(told.readings) == found[device.pk]
+        return found[device.pk]
+
+    expected = {
+        0: latest.LastReading(_ms(START) + 10_000, 3),
+        1: latest.LastReading(_ms(START) + 2_000, 8),
+    }
+    assert read() == expected
+    _roll(device)
+    _move(device)
+    assert read() == expected
+    _store(device, 3, START + 12 * SECOND, [[4]])
+    assert read() == {**expected, 0: latest.LastReading(_ms(START) + 12_000, 4)}

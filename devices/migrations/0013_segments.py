@@ -9,7 +9,7 @@ from tenants.rowsecurity import EnableRowSecurity, Statements
 
 
 class Migration(migrations.Migration):
-    dependencies = [("devices", "0011_import_starter")]
+    dependencies = [("devices", "0012_rolled_up_samples")]
 
     operations = [
         Statements(segment_schema.CREATE, segment_schema.DROP),
