@@ -20,14 +20,19 @@ from devices.models import Channel, Placement
 from devices.protocol.data import Block, decode_data, decode_many
 from devices.quantities import QUANTITIES
 from devices.telemetry import rollup_store as store
+from devices.telemetry import segment_store
 from devices.telemetry.rollup import QUARTER_MS, Quarters, roll
 from devices.telemetry.rollup_samples import Kind, Series, reach_ms, samples_of
+from devices.telemetry.segment import HOUR_MS
+from devices.telemetry.segment_codec import decode
 
 # Devices claimed in one transaction, new frames of a device in it, and values computed at once:
 # 4 million take about 300 MB.
 MAX_DEVICES: Final = 500
 MAX_FRAMES: Final = 3_000
 MAX_VALUES: Final = 4_000_000
+# What has become a segment has lower sequence numbers than any frame that has not.
+_BEFORE_ALL: Final = 0
 # Facility quarters summed in one transaction.
 MAX_DIRTY: Final = 2_000
 
@@ -143,12 +148,27 @@ def _compute(
     ]
     rows = store.frames_in(connection, spans)
     bodies = decode_many([bytes(body) for _, _, body in rows])
+    for device_id, block in _moved(spans):
+        blocks[device_id].append((_BEFORE_ALL, block))
     for (device_id, sequence, _), data in zip(rows, bodies, strict=True):
         blocks[device_id] += [(sequence, block) for block in data.blocks]
     flat = [one for device_id in dirty for one in series[device_id]]
     index = {(one.device_id, one.number): place for place, one in enumerate(flat)}
-    rolled = roll(samples_of(list(blocks.items()), index, flat), flat)
+    rolled = roll(samples_of(list(blocks.items()), index), flat)
     return _keep(_wanted(rolled, dirty, flat), flat, tenants)
+
+
+def _moved(spans: Iterable[store.Span]) -> Iterator[tuple[int, Block]]:
+    """What segments have of some periods: a block for each device, hour and channel."""
+    wanted = {
+        (span.device_id, start_ms)
+        for span in spans
+        for start_ms in range(span.start_ms // HOUR_MS * HOUR_MS, span.end_ms, HOUR_MS)
+    }
+    for (device_id, start_ms), body in segment_store.segments_of(connection, wanted).items():
+        for number, readings in decode(start_ms, body).items():
+            counting = readings.counting()
+            yield device_id, Block(counting.times, (number,), counting.raw.reshape(1, -1))
 
 
 def _spans(device_id: int, starts: Sequence[int], reach: int) -> Iterator[store.Span]:

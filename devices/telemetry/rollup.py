@@ -3,20 +3,23 @@
 The rules, for each channel (a series):
 
 - Of several samples at one millisecond the one with the highest sequence number counts.
-- The *step* of a sample is the usual distance of the samples in its block, not below the step of
-  the device's type and not above `longest_step_ms`. A block of one sample has the step of the type.
-- A sample holds until the next one when that comes within twice the longer of their two steps.
-  Otherwise there is a gap, and the sample stands for its own step alone.
+- The distance of two samples is *usual* up to `longest_step_ms` (a minute, or the step of the
+  device's type). The step of a sample is its usual distance from the one before, not below the step
+  of the type, which also stands for one without.
+- A sample holds until the next one when that comes within twice the longest of: the step of the
+  sample, that of the type, and the usual distance that follows. Otherwise there is a gap, and the
+  sample stands for its own step alone.
 - `coverage` is the part of the quarter in which a sample held; `mean` is weighted by that time.
 - `n`, `minimum`, `maximum`, `first`, `last` tell of the samples inside the quarter alone. A quarter
   into which only an earlier sample holds has n = 0, and these are NaN.
 - Energy of power is power times the time that it held; what flowed backwards is told apart.
-- Energy of a register is what it counted between two samples at most `reach_ms` apart, shared among
-  quarters by time. Where it runs backwards it has rolled over (near the end of its range) or was
-  set anew; where it runs faster than the device can measure it was replaced: such a step counts as
-  nothing, because nothing is known of it.
+- Energy of a register is what it counted between two samples at most `bridge_ms` apart, shared
+  among quarters by time. Where it runs backwards it has rolled over (near the end of its range) or
+  was set anew; where it runs faster than the device can measure it was replaced: such a step counts
+  as nothing, because nothing is known of it.
 
-So a quarter depends on no sample that is further away from it than `reach_ms`.
+So a quarter depends on the samples alone, not on how they were cut into frames, and on none that is
+further away from it than `reach_ms`.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.protocol.data import Bools, Int64s
-from devices.telemetry.rollup_samples import Kind, Samples, Series, reach_ms
+from devices.telemetry.rollup_samples import Kind, Samples, Series, bridge_ms, longest_step_ms
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +75,7 @@ class Quarters:
 def roll(samples: Samples, series: Sequence[Series]) -> Quarters:
     """The roll-ups of all quarters that the samples touch; see the module for the rules."""
     samples = _ordered(samples)
-    ends = _hold(samples)
+    ends = _hold(samples, series)
     pieces = _split(samples.times, ends)
     at, starts, lengths, own = pieces
     of = samples.series[at]
@@ -144,21 +147,24 @@ def _ordered(samples: Samples) -> Samples:
     return Samples(*(getattr(samples, name)[order] for name in samples.__slots__))
 
 
-def _hold(samples: Samples) -> Int64s:
+def _hold(samples: Samples, series: Sequence[Series]) -> Int64s:
     """Until when each sample holds, in ms."""
-    ends = samples.times + samples.steps
-    if len(ends) < 2:
-        return ends
-    follows = np.diff(samples.series) == 0
+    of = samples.series
+    shortest = np.array([each.step_ms for each in series], np.int64)[of]
+    if len(of) < 2:
+        return samples.times + shortest
+    longest = np.array([longest_step_ms(each.step_ms) for each in series], np.int64)[of]
+    follows = np.diff(of) == 0
     distance = np.diff(samples.times)
-    limit = 2 * np.maximum(samples.steps[:-1], samples.steps[1:])
+    usual = np.where(follows & (distance <= longest[:-1]), distance, 0)
+    steps = np.maximum(shortest, np.concatenate([[0], usual]))
+    limit = 2 * np.maximum(steps[:-1], np.concatenate([usual[1:], [0]]))
     lengths = np.where(
         follows,
-        np.where(distance <= limit, distance, np.minimum(samples.steps[:-1], distance)),
-        samples.steps[:-1],
+        np.where(distance <= limit, distance, np.minimum(steps[:-1], distance)),
+        steps[:-1],
     )
-    ends[:-1] = samples.times[:-1] + lengths
-    return ends
+    return samples.times + np.concatenate([lengths, steps[-1:]])
 
 
 def _split(begins: Int64s, ends: Int64s) -> tuple[Int64s, Int64s, Int64s, Bools]:
@@ -182,11 +188,11 @@ def _counted(
     """What registers counted in each group, in integers of the channel."""
     counted = np.zeros(len(group_series))
     kinds = np.array([each.kind for each in series], np.int64)
-    reach = np.array([reach_ms(each.step_ms) for each in series], np.int64)
+    bridge = np.array([bridge_ms(each.step_ms) for each in series], np.int64)
     here = samples.series[:-1]
     distance = np.diff(samples.times)
     pairs = np.flatnonzero(
-        (np.diff(samples.series) == 0) & (kinds[here] == Kind.REGISTER) & (distance <= reach[here])
+        (np.diff(samples.series) == 0) & (kinds[here] == Kind.REGISTER) & (distance <= bridge[here])
     )
     if not len(pairs):
         return counted

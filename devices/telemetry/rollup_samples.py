@@ -52,49 +52,50 @@ class Series:
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """Samples of many series, (n,) each: `series` is an index, `times` in ms since the Unix epoch,
-    `steps` in ms; `raw` are the integers as stored.
+    `raw` are the integers as stored.
     """
 
     series: Int64s
     times: Int64s
     sequences: Int64s
     raw: Int64s
-    steps: Int64s
 
 
 def longest_step_ms(step_ms: int) -> int:
-    """The longest distance of two samples that is no gap, halved, for a type's step."""
+    """The longest usual distance of two samples, for a type's step."""
     return max(step_ms, LONGEST_STEP_MS)
 
 
-def reach_ms(step_ms: int) -> int:
-    """How far from a quarter a sample may lie and still matter to it, for a type's step."""
+def bridge_ms(step_ms: int) -> int:
+    """The longest time from one sample to the next that is no gap, for a type's step."""
     return 2 * longest_step_ms(step_ms)
+
+
+def reach_ms(step_ms: int) -> int:
+    """How far from a quarter a sample may lie and still matter to it, for a type's step: a sample
+    holds across `bridge_ms`, and the one before or after tells that it does.
+    """
+    return bridge_ms(step_ms) + longest_step_ms(step_ms)
 
 
 def samples_of(
     numbers: Sequence[tuple[int, Sequence[tuple[int, Block]]]],
     index: dict[tuple[int, int], int],
-    series: Sequence[Series],
 ) -> Samples:
     """Flatten blocks: `numbers` has for each device id its (sequence, block) in that order.
 
-    `index` maps (device id, channel number) to a place in `series`; other channels are left out.
+    `index` maps (device id, channel number) to the place of the series; others are left out.
     """
     parts = [
         part for device_id, blocks in numbers for part in _device_parts(device_id, blocks, index)
     ]
     if not parts:
         nothing = np.empty(0, np.int64)
-        return Samples(nothing, nothing, nothing, nothing, nothing)
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    of, steps = columns[0], columns[4]
-    shortest = np.array([each.step_ms for each in series], np.int64)[of]
-    steps = np.clip(steps, shortest, np.maximum(shortest, LONGEST_STEP_MS))
-    return Samples(of, columns[1], columns[2], columns[3], steps)
+        return Samples(nothing, nothing, nothing, nothing)
+    return Samples(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-_Part = tuple[Int64s, Int64s, Int64s, Int64s, Int64s]
+_Part = tuple[Int64s, Int64s, Int64s, Int64s]
 
 
 def _device_parts(
@@ -120,12 +121,10 @@ def _device_parts(
         lengths = [len(block.times) for _, block in members]
         times = np.concatenate([block.times for _, block in members])
         sequences = np.repeat([sequence for sequence, _ in members], lengths)
-        steps = np.repeat([_step(block.times) for _, block in members], lengths)
         raw = np.concatenate([block.values for _, block in members], axis=1)[rows]
         of = np.repeat([place for _, place in wanted], len(times))
         count = len(wanted)
         part = (of, np.tile(times, count), np.tile(sequences, count), raw.ravel())
-        steps = np.tile(steps, count)
         if any(block.present is not None for _, block in members):
             here = np.concatenate(
                 [
@@ -136,18 +135,6 @@ def _device_parts(
                 ],
                 axis=1,
             )[rows].ravel()
-            yield (*(column[here] for column in part), steps[here])
+            yield (part[0][here], part[1][here], part[2][here], part[3][here])
         else:
-            yield (*part, steps)
-
-
-def _step(times: Int64s) -> int:
-    """The usual distance of a block's samples; 0 for a single one."""
-    n = len(times)
-    if n < 2:
-        return 0
-    step = int(times[1] - times[0])
-    # Evenly spaced, as nearly all blocks are: spares the median.
-    if n == 2 or int(times[-1] - times[0]) == step * (n - 1):
-        return step
-    return int(np.median(np.diff(times)))
+            yield part

@@ -9,7 +9,7 @@ Every function takes an open Django connection with a scope, inside a transactio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -135,11 +135,13 @@ def old_frames(
 
 
 def segments_of(
-    connection: BaseDatabaseWrapper, wanted: Sequence[tuple[int, int]]
+    connection: BaseDatabaseWrapper, wanted: Collection[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
     """The bodies of segments by device and start (ms since the Unix epoch), where there are any."""
-    starts = [moment(start_ms) for _, start_ms in wanted]
+    if not wanted:
+        return {}
     devices = [device_id for device_id, _ in wanted]
+    starts = [moment(start_ms) for _, start_ms in wanted]
     with connection.cursor() as cursor:
         cursor.execute(_SEGMENTS, [devices, starts, min(starts), max(starts)])
         return {

@@ -391,3 +391,40 @@ def test_the_last_readings_are_found_after_the_move() -> None:
     assert read() == expected
     _store(device, 3, START + 12 * SECOND, [[4]])
     assert read() == {**expected, 0: latest.LastReading(_ms(START) + 12_000, 4)}
+
+
+def _quarters(device: Device) -> list[object]:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT starts_at, channel, n, minimum, maximum, mean, first, last, energy_wh,"
+            " returned_wh, coverage FROM rollup_15m WHERE device_id = %s ORDER BY 1, 2",
+            [device.pk],
+        )
+        return list(cursor.fetchall())
+
+
+def test_late_frames_are_rolled_up_with_what_has_moved() -> None:
+    """The roll-ups of a device whose frames had moved before the last came equal those of one whose
+    frames were all there.
+    """
+    moved, whole = _device(), _device()
+    for device in (moved, whole):
+        for sequence in range(1, 31):
+            values = [[sequence * 37 % 91, sequence * 53 % 97], [7, 8]]
+            _store(device, sequence, START + sequence * 4 * SECOND, values)
+    _roll(moved)
+    _move(moved)
+    for device in (moved, whole):
+        _store(device, 31, START + 30 * SECOND, [[500, 501], [9, 9]], received_at=START + HOUR)
+        _store(device, 32, START + 124 * SECOND, [[7, 6], [9, 9]], received_at=START + HOUR)
+        _roll(device)
+    assert _frames(moved) == 2
+    assert _quarters(moved) == _quarters(whole)
+    _move(moved)
+    assert _frames(moved) == 0
+    # Everything once more, from segments alone.
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("UPDATE rollup_15m SET mean = 0 WHERE device_id = %s", [moved.pk])
+    _store(moved, 33, START + 4 * SECOND, [[37], [7]], received_at=START + 2 * HOUR)
+    _roll(moved)
+    assert _quarters(moved) == _quarters(whole)
