@@ -52,7 +52,7 @@ _PROGRESS = """ALTER TABLE rollup_progress
 
 # Only the owner may drop a chunk. Nothing is lost by it: the chunk is locked, so that no writer is
 # at it, and dropped only when it is empty. One that is in use is left for the next time.
-_DROP_EMPTY = """CREATE FUNCTION drop_empty_frame_chunks(before timestamptz) RETURNS integer
+_DROP_EMPTY = """CREATE FUNCTION door_drop_empty_chunks(before timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   chunk record;
@@ -100,13 +100,13 @@ CREATE: Final = [
     ),
     # Who moves frames into segments takes them away, in one transaction.
     "GRANT DELETE ON telemetry_frame TO {app}",
-    "REVOKE ALL ON FUNCTION drop_empty_frame_chunks FROM PUBLIC",
-    "GRANT EXECUTE ON FUNCTION drop_empty_frame_chunks TO {app}",
+    "REVOKE ALL ON FUNCTION door_drop_empty_chunks FROM PUBLIC",
+    "GRANT EXECUTE ON FUNCTION door_drop_empty_chunks TO {app}",
 ]
 
 DROP: Final = [
     "REVOKE DELETE ON telemetry_frame FROM {app}",
-    "DROP FUNCTION drop_empty_frame_chunks",
+    "DROP FUNCTION door_drop_empty_chunks",
     "ALTER TABLE rollup_progress DROP moved_frames, DROP moved_values",
     "DROP TABLE telemetry_latest",
     "DROP TABLE telemetry_segment",

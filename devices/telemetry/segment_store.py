@@ -215,7 +215,7 @@ def keep_latest(
 def drop_empty_chunks(connection: BaseDatabaseWrapper, *, before: datetime) -> int:
     """Drop the chunks of frames that closed before an instant and are empty; returns how many."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT drop_empty_frame_chunks(%s)", [before])
+        cursor.execute("SELECT door_drop_empty_chunks(%s)", [before])
         return int(cursor.fetchone()[0])
 
 

@@ -35,7 +35,9 @@ from devices.models import (
     Placement,
 )
 from devices.protocol.data import Block, encode_data
-from devices.telemetry import rollup_store
+from devices.telemetry import rollup_store, segment_store
+from devices.telemetry.segment import Readings
+from devices.telemetry.segment_codec import encode
 from tenants.models import Consent, Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
@@ -70,6 +72,7 @@ __all__ = [
     "operator",
     "park",
     "remove_everything",
+    "segment",
     "telemetry",
     "tenant",
     "user",
@@ -289,9 +292,25 @@ def derived(of: Sequence[Device]) -> None:
     rollups.sum_facilities()
     energy.refresh_days(now=moment)
     flow.refresh_power(now=moment)
+    before = [
+        segment(device, START - timedelta(hours=1), {0: [990, 995], 1: [22990]}) for device in of
+    ]
+    segment_store.keep(connection, before)
     # Something is left to be done.
     start_ms = int(START.timestamp() * 1000)
     rollup_store.mark_facilities(connection, [(device.pk, start_ms) for device in of])
+
+
+def segment(of: Device, starts_at: datetime, values: dict[int, list[int]]) -> segment_store.Kept:
+    """The segment of an hour: raw integers by channel, a reading each two seconds."""
+    start_ms = segment_store.milliseconds(starts_at)
+    hour = {}
+    for channel, raw in values.items():
+        times = start_ms + np.arange(len(raw), dtype=np.int64) * 2000
+        hour[channel] = Readings(times, times // 1000, np.array(raw, np.int64))
+    segment_store.keep_latest(connection, {of.pk: of.tenant_id}, {of.pk: hour})
+    count = sum(map(len, values.values()))
+    return segment_store.Kept(starts_at, of.tenant_id, of.pk, count, encode(start_ms, hour))
 
 
 def remove_everything() -> None:

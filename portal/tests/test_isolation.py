@@ -73,6 +73,7 @@ NOT_NARROWED = {
 # Rows without a tenant are seen by everybody.
 SHARED = {"devices_devicetype", "devices_devicetypechannel"}
 DOORS = {
+    "door_drop_empty_chunks",
     "door_brand_files",
     "door_brand_of",
     "door_company_login_of_domain",
