@@ -164,7 +164,8 @@ def _hold(samples: Samples, series: Sequence[Series]) -> Int64s:
         np.where(distance <= limit, distance, np.minimum(steps[:-1], distance)),
         steps[:-1],
     )
-    return samples.times + np.concatenate([lengths, steps[-1:]])
+    ends: Int64s = samples.times + np.concatenate([lengths, steps[-1:]])
+    return ends
 
 
 def _split(begins: Int64s, ends: Int64s) -> tuple[Int64s, Int64s, Int64s, Bools]:

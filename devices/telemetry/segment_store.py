@@ -199,7 +199,7 @@ def keep_latest(
             device_id: dict(zip(channels, zip(times, raws, strict=True), strict=True))
             for device_id, channels, times, raws in cursor.fetchall()
         }
-        rows = []
+        rows: list[list[Any]] = []
         for device_id, channels in fresh.items():
             last: dict[int, tuple[int, int]] = known.get(device_id, {})
             for channel, readings in channels.items():

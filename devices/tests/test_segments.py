@@ -340,7 +340,7 @@ def test_as_of_reads_what_had_arrived() -> None:
             found = reads.read_columns(
                 connection, device.pk, {0: Decimal("0.1")}, *window, as_of=as_of
             )
-        return found[0].values.tolist()
+        return [float(value) for value in found[0].values]
 
     for _ in range(2):
         assert read(None) == [0.3, 0.2]
