@@ -88,7 +88,7 @@ def facility_rows() -> QuerySet[Facility]:
         Facility.objects.select_related("parent")
         .annotate(
             device_count=Coalesce(Subquery(active, output_field=IntegerField()), 0),
-            online_count=status.devices_connected(F("pk")),  # type: ignore[arg-type]
+            online_count=status.devices_connected(F("pk")),
         )
         .order_by("name", "pk")
     )
@@ -107,9 +107,9 @@ def device_rows() -> QuerySet[Device]:
             *("facility__name", "facility__time_zone", "device_type__name"),
         )
         .annotate(
-            connected=status.connected(F("pk")),  # type: ignore[arg-type]
-            last_seen_at=status.last_seen_at(F("pk")),  # type: ignore[arg-type]
-            firmware_version=status.firmware_version(F("pk")),  # type: ignore[arg-type]
+            connected=status.connected(F("pk")),
+            last_seen_at=status.last_seen_at(F("pk")),
+            firmware_version=status.firmware_version(F("pk")),
         )
         .order_by("name", "pk")
     )
@@ -123,7 +123,7 @@ def active_devices(*, connected: bool | None = None) -> QuerySet[Device]:
     rows = Device.objects.filter(facility=OuterRef("pk"), state=DeviceState.ACTIVE)
     if connected is None:
         return rows
-    linked = rows.annotate(connected=status.connected(F("pk")))  # type: ignore[arg-type]
+    linked = rows.annotate(connected=status.connected(F("pk")))
     return linked.filter(connected=True) if connected else linked.exclude(connected=True)
 
 

@@ -12,7 +12,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, DateTimeField, Expression, Func, IntegerField, TextField
+from django.db.models import (
+    BooleanField,
+    DateTimeField,
+    Expression,
+    F,
+    Func,
+    IntegerField,
+    TextField,
+)
 from psycopg import sql
 
 from devices.ingest.ledger import DeviceTotals
@@ -68,7 +76,7 @@ class Quarantined:
     message: bytes
 
 
-def connected(device_id: Expression) -> Func:
+def connected(device_id: Expression | F) -> Func:
     """For a query set: whether the device of an id expression has a connection; null without a
     link.
 
@@ -78,12 +86,12 @@ def connected(device_id: Expression) -> Func:
     return _of_link("l.connected", device_id, BooleanField())
 
 
-def firmware_version(device_id: Expression) -> Func:
+def firmware_version(device_id: Expression | F) -> Func:
     """For a query set: what the device said it runs when it last connected; null without a link."""
     return _of_link("l.firmware_version", device_id, TextField())
 
 
-def last_seen_at(device_id: Expression) -> Func:
+def last_seen_at(device_id: Expression | F) -> Func:
     """For a query set: when the device was last heard of; null before its first connection."""
     return _of_link(
         "greatest(l.last_seen_at,"
@@ -93,7 +101,7 @@ def last_seen_at(device_id: Expression) -> Func:
     )
 
 
-def _of_link(column: str, device_id: Expression, output_field: Any) -> Func:
+def _of_link(column: str, device_id: Expression | F, output_field: Any) -> Func:
     return Func(
         device_id,
         template="(SELECT %(column)s FROM device_link l WHERE l.device_id = %(expressions)s)",
@@ -102,7 +110,7 @@ def _of_link(column: str, device_id: Expression, output_field: Any) -> Func:
     )
 
 
-def devices_connected(facility_id: Expression) -> Func:
+def devices_connected(facility_id: Expression | F) -> Func:
     """For a query set: how many active devices of the facility of an id expression are connected.
 
     Devices of its areas count with the areas.

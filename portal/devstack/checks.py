@@ -82,9 +82,14 @@ def test_steps(pytest_arguments: Sequence[str]) -> list[Step]:
             live=True,
             good_codes=none_is_fine,
         ),
-        *(
-            Step(f"pytest, {mark}", [*pytest, "-m", mark], live=True, good_codes=none_is_fine)
-            for mark in ("serial", "browser")
+        Step("pytest, serial", [*pytest, "-m", "serial"], live=True, good_codes=none_is_fine),
+        Step(
+            "pytest, browser",
+            # A file shares one product. In the order of their names, because the longest is early;
+            # by their numbers of tests it would come last and be waited for.
+            [*pytest, "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "browser"],
+            live=True,
+            good_codes=none_is_fine,
         ),
     ]
 

@@ -24,7 +24,9 @@ from redis import Redis
 
 from devices.ingest import heartbeat
 from devices.tests import factories
-from portal.devstack import certificates, frontend, home
+from portal.devstack import certificates, frontend
+from portal.devstack.up import collect_static
+from portal.tests.fixtures import scratch_key
 from tenants.models import Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
@@ -123,13 +125,16 @@ class Copy:
 
 
 @pytest.fixture(scope="session")
-def served_files() -> None:
-    """Front-end packages, hashed static files and the bridge's certificate are in their places."""
-    place = home.current()
-    frontend.ensure(place, print)
-    certificates.ensure(place, print)
-    command = [sys.executable, "manage.py", "collectstatic", "--no-input", "-v", "0"]
-    subprocess.run(command, cwd=settings.BASE_DIR, check=True)
+def served_files(pytestconfig: pytest.Config) -> None:
+    """Front-end packages, hashed static files and the bridge's certificate are in their places.
+
+    One test process prepares them at a time: those beside it serve the same files.
+    """
+    session = pytestconfig.stash[scratch_key].session
+    with session.home.lock("served-files"):
+        frontend.ensure(session.home, print)
+        certificates.ensure(session.home, print)
+        collect_static(session, print)
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,9 @@ def test_a_file_is_imported_labelled_and_claimed(
     expect(page.get_by_role("button", name="Result file")).to_be_visible(timeout=60_000)
     with page.expect_download() as download:
         page.get_by_role("button", name="Result file").click()
-    assert download.value.path().read_text(encoding="utf-8-sig").count("ST-") == 31
+    # A random code or secret may hold the letters of a serial number: only the column counts.
+    lines = download.value.path().read_text(encoding="utf-8-sig").splitlines()
+    assert [line.split(",")[1].startswith("ST-") for line in lines] == [False] + [True] * 31
 
     page.get_by_role("link", name="Print labels").click()
     expect(page.get_by_role("heading", name="30 labels")).to_be_visible()
