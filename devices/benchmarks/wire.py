@@ -46,7 +46,7 @@ class LossyError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Cuts:
+class Cuts:
     """A device cut into frames: frame i has the rows [edges[g][i], edges[g][i + 1]) of group g."""
 
     device: RecordedDevice
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     `recordings` and `intervals` map a file to its bytes a value by samples a frame, `mean` and
     `intervals_mean` are their plain means, `skipped` tells why a file is neither.
     """
-    folder = _folder(options.data)
+    folder = folder_of(options.data)
     recordings: dict[str, Report] = {}
     intervals: dict[str, Report] = {}
     skipped: dict[str, str] = {}
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
             skipped[name] = f"a median step of {step_s} s is no series of a meter"
             continue
         target = recordings if step_s <= COARSEST_RECORDING_S else intervals
-        target[name] = _measure_file([part for device in devices for part in _narrow(device)])
+        target[name] = _measure_file([part for device in devices for part in narrow(device)])
     return {
         "data": str(folder),
         "frames_per_file_at_most": FRAMES_PER_FILE,
@@ -102,7 +102,8 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _folder(given: Path | None) -> Path:
+def folder_of(given: Path | None) -> Path:
+    """The folder of recordings that is given or found; FileNotFoundError when there is none."""
     root = Path(__file__).resolve().parents[2]
     folder = given or Path(os.environ.get("WATTLINE_DATA") or root / "../shared/data")
     folder = folder.resolve()
@@ -113,7 +114,7 @@ def _folder(given: Path | None) -> Path:
     return folder
 
 
-def _narrow(device: RecordedDevice) -> Iterator[RecordedDevice]:
+def narrow(device: RecordedDevice) -> Iterator[RecordedDevice]:
     """The device in parts of at most `CHANNELS_PER_DEVICE` channels."""
     groups: list[Group] = []
     channels = 0
@@ -147,15 +148,15 @@ def _renumbered(group: Group, first: int) -> Group:
 def _measure_file(devices: Sequence[RecordedDevice]) -> Report:
     report: Report = {}
     for samples in SAMPLES:
-        cuts = [_cut(device, samples) for device in devices]
+        cuts = [cut(device, samples) for device in devices]
         total = sum(map(len, cuts))
         if not total:
             continue
         chosen = np.linspace(0, total - 1, min(total, FRAMES_PER_FILE)).astype(int)
         size = values = messages = 0
-        for sequence, blocks in _messages(cuts, chosen.tolist()):
+        for sequence, blocks in messages_of(cuts, chosen.tolist()):
             size += _measure_message(sequence, blocks)
-            values += sum(_count_values(block) for block in blocks)
+            values += sum(count_values(block) for block in blocks)
             messages += 1
         report[str(samples)] = {
             "payload": round(size / values, 4),
@@ -166,7 +167,7 @@ def _measure_file(devices: Sequence[RecordedDevice]) -> Report:
     return report
 
 
-def _cut(device: RecordedDevice, samples: int) -> _Cuts:
+def cut(device: RecordedDevice, samples: int) -> Cuts:
     """Whole frames of `samples` samples a channel.
 
     Channels with times of their own have no common rows: their frame is what came within the time
@@ -174,14 +175,14 @@ def _cut(device: RecordedDevice, samples: int) -> _Cuts:
     """
     if len(device.groups) == 1:
         rows = len(device.groups[0].times)
-        return _Cuts(device, (np.arange(0, rows + 1, samples),))
+        return Cuts(device, (np.arange(0, rows + 1, samples),))
     first = min(int(group.times[0]) for group in device.groups)
     last = max(int(group.times[-1]) for group in device.groups)
     bounds = np.arange(first, last + 1, samples * device.step_ms)
-    return _Cuts(device, tuple(np.searchsorted(group.times, bounds) for group in device.groups))
+    return Cuts(device, tuple(np.searchsorted(group.times, bounds) for group in device.groups))
 
 
-def _messages(cuts: Sequence[_Cuts], chosen: Sequence[int]) -> Iterator[tuple[int, list[Block]]]:
+def messages_of(cuts: Sequence[Cuts], chosen: Sequence[int]) -> Iterator[tuple[int, list[Block]]]:
     """Sequence number and blocks of the messages that carry the chosen frames."""
     begins = np.cumsum([0, *map(len, cuts)])
     for index in chosen:
@@ -192,7 +193,7 @@ def _messages(cuts: Sequence[_Cuts], chosen: Sequence[int]) -> Iterator[tuple[in
             yield frame + 1, blocks[at : at + MAX_BLOCKS]
 
 
-def _blocks(cuts: _Cuts, frame: int) -> list[Block]:
+def _blocks(cuts: Cuts, frame: int) -> list[Block]:
     blocks: list[Block] = []
     for group, edges in zip(cuts.device.groups, cuts.edges, strict=True):
         rows = slice(int(edges[frame]), int(edges[frame + 1]))
@@ -254,7 +255,8 @@ def _presence(block: Block) -> NDArray[np.bool_]:
     return np.ones(block.values.shape, np.bool_) if block.present is None else block.present
 
 
-def _count_values(block: Block) -> int:
+def count_values(block: Block) -> int:
+    """How many readings a block has."""
     return block.values.size if block.present is None else int(block.present.sum())
 
 
