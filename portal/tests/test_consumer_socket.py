@@ -145,7 +145,7 @@ async def test_end_of_the_membership_closes_the_socket(park: Park, secret: str) 
         await socket.until("backfilled")
         await in_thread(end)
         assert "refused" in await socket.receive()
-        assert await socket.receive() == "closed 4403"
+        assert await socket.receive() == "closed 4401"
 
 
 async def test_socket_renews_the_token_of_a_page_that_stays_open(park: Park, secret: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize, expect
 from pytest_django import DjangoDbBlocker
 
 from devices.tests import factories
@@ -231,6 +232,33 @@ def test_list_is_searched_while_typing(visit: Visit, site: Site) -> None:
     field.fill("nobody of that name")
     expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
     assert still_here(page)
+
+
+def test_leaving_the_search_does_not_bring_the_list_again(visit: Visit, site: Site) -> None:
+    page = visit.open("/people/")
+    field = page.get_by_role("searchbox").first
+    field.type(site.user.email)
+    expect(page.locator("#list tbody tr")).to_have_count(1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    field.blur()
+    # Something that is answered after a second list would have been.
+    page.locator("[data-palette-open]").click()
+    expect(page.locator("#palette").get_by_role("combobox")).to_be_focused()
+    assert [url for url in asked if "/people/" in url] == []
+
+
+def test_what_was_typed_before_the_scripts_came_is_searched(visit: Visit, site: Site) -> None:
+    held: list[Route] = []
+    script = re.compile(r"/js/wattline/frame[^/]*\.js")
+    visit.page.route(script, lambda route: held.append(route))
+    with visit.page.expect_request(script):
+        visit.page.goto(f"{visit.url}/people/", wait_until="commit")
+    field = visit.page.get_by_role("searchbox").first
+    field.fill(site.user.email)
+    held[0].continue_()
+    expect(visit.page.locator("#list tbody tr")).to_have_count(1)
+    expect(field).to_have_value(site.user.email)
 
 
 def test_list_is_cards_on_a_phone(visit: Visit) -> None:

@@ -25,3 +25,20 @@ function fold() {
 }
 phone.addEventListener("change", fold);
 fold();
+
+// Typing has been listened to already: leaving the field must not bring the list a second time,
+// under the pointer that has just opened one of its entries.
+document.addEventListener(
+  "change",
+  (event) => {
+    if (event.target.matches("[data-list-filter] input[type=search]")) event.stopPropagation();
+  },
+  true,
+);
+
+// What was typed before this script was there, or is what the browser kept over a reload.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const field of document.querySelectorAll("[data-list-filter] input[type=search]")) {
+    if (field.value !== field.defaultValue) field.form.requestSubmit();
+  }
+});
