@@ -1,4 +1,6 @@
-"""What does not go into the log: links that were sent to one person alone."""
+"""What does not go into the log: links that were sent to one person alone, and where in the code a
+request was refused.
+"""
 
 from __future__ import annotations
 
@@ -22,4 +24,14 @@ class LinksHidden(logging.Filter):
                 _LINK.sub(r"\1…", value) if isinstance(value, str) else value
                 for value in record.args
             )
+        return True
+
+
+class RefusedInOneLine(logging.Filter):
+    """Takes the traceback from warnings: that somebody may not do something is no fault."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True: every record goes on."""
+        if record.levelno < logging.ERROR:
+            record.exc_info = record.exc_text = None
         return True

@@ -367,9 +367,12 @@ TLS_DIR = HOME / "tls"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"links": {"()": "portal.logs.LinksHidden"}},
+    "filters": {
+        "links": {"()": "portal.logs.LinksHidden"},
+        "refused": {"()": "portal.logs.RefusedInOneLine"},
+    },
     "loggers": {
-        "django.request": {"filters": ["links"]},
+        "django.request": {"filters": ["links", "refused"]},
         "django.security.csrf": {"filters": ["links"]},
     },
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},

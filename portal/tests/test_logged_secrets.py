@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.test import Client
 from django.urls import reverse
 
@@ -34,3 +37,17 @@ def test_link_of_a_mail_is_not_in_the_log(
     assert caplog.records
     assert TOKEN not in caplog.text
     assert TOKEN not in "".join(str(record.args) for record in caplog.records)
+
+
+def test_refusal_is_one_line_and_a_fault_has_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = logging.getLogger("django.request")
+    try:
+        raise PermissionDenied
+    except PermissionDenied as refusal:
+        log.warning("Forbidden: %s", "/people/", exc_info=refusal)
+        log.error("Internal Server Error: %s", "/people/", exc_info=refusal)
+    warned, failed = caplog.records
+    assert warned.exc_info is None
+    assert failed.exc_info is not None
