@@ -47,7 +47,7 @@ def test_refusal_is_one_line_and_a_fault_has_its_traceback(
         raise PermissionDenied
     except PermissionDenied as refusal:
         log.warning("Forbidden: %s", "/people/", exc_info=refusal)
-        log.error("Internal Server Error: %s", "/people/", exc_info=refusal)
+        log.exception("Internal Server Error: %s", "/people/")
     warned, failed = caplog.records
     assert warned.exc_info is None
     assert failed.exc_info is not None
