@@ -65,7 +65,7 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
     fresh: dict[int, list[store.NewFrame]] = defaultdict(list)
     for frame in frames:
         fresh[frame.device_id].append(frame)
-    series = _series(list(fresh))
+    series = series_of(list(fresh))
     tenants = {claim.device_id: claim.tenant_id for claim in claims}
     touched: list[tuple[int, int]] = []
     quarters = 0
@@ -211,8 +211,8 @@ def _keep(quarters: Quarters, series: Sequence[Series], tenants: Mapping[int, in
     return count
 
 
-def _series(device_ids: Sequence[int]) -> dict[int, list[Series]]:
-    """The channels of some devices; one query."""
+def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:
+    """The channels of some devices as the roller takes them, by device and number; one query."""
     rows = list(
         Channel.objects.filter(device_id__in=device_ids)
         .order_by("device_id", "number")

@@ -75,7 +75,7 @@ class Quarters:
 def roll(samples: Samples, series: Sequence[Series]) -> Quarters:
     """The roll-ups of all quarters that the samples touch; see the module for the rules."""
     samples = _ordered(samples)
-    ends = _hold(samples, series)
+    ends = held_until(samples, series)
     pieces = _split(samples.times, ends)
     at, starts, lengths, own = pieces
     of = samples.series[at]
@@ -147,8 +147,8 @@ def _ordered(samples: Samples) -> Samples:
     return Samples(*(getattr(samples, name)[order] for name in samples.__slots__))
 
 
-def _hold(samples: Samples, series: Sequence[Series]) -> Int64s:
-    """Until when each sample holds, in ms."""
+def held_until(samples: Samples, series: Sequence[Series]) -> Int64s:
+    """Until when each sample holds, (n,) in ms; samples by series and time, each time once."""
     of = samples.series
     shortest = np.array([each.step_ms for each in series], np.int64)[of]
     if len(of) < 2:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import UTC
 from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from devices.domain.series_bounds import DEFAULT_POINTS
 from devices.models.device import DeviceState, Placement
 from devices.models.facility import FacilityKind
 from devices.quantities import QUANTITIES
+from devices.telemetry.periods import Reason, Resolution
+from devices.telemetry.series import LEAST_POINTS
 from tenants.models import TenantKind
 
 PAGE_SIZE: Final = 100
 MAX_PAGE_SIZE: Final = 500
+MAX_POINTS: Final = 20_000
 MAX_ID: Final = 2**63 - 1
 _CURSOR_PREFIX: Final = b"after:"
 # Longer than any that is made: what is longer is not decoded.
@@ -110,6 +115,34 @@ class ChannelQuery(PageQuery):
     quantity = serializers.ChoiceField(sorted(QUANTITIES), required=False)
 
 
+class SeriesQuery(Query):
+    """What of a channel's history is wanted."""
+
+    start = serializers.DateTimeField(
+        required=False, default_timezone=UTC, help_text="Its begin; a day before the end."
+    )
+    end = serializers.DateTimeField(
+        required=False, default_timezone=UTC, help_text="Its end, not part of it; now."
+    )
+    resolution = serializers.ChoiceField(
+        [one.value for one in Resolution],
+        required=False,
+        default=Resolution.AUTO.value,
+        help_text="Readings as measured (raw), periods of the facility's calendar, or the coarsest "
+        "of these that gives `points` (auto).",
+    )
+    points = serializers.IntegerField(
+        required=False,
+        min_value=LEAST_POINTS,
+        max_value=MAX_POINTS,
+        help_text=f"auto: how many are wanted, {DEFAULT_POINTS} unless given. raw: how many there "
+        "may be; chosen so that lowest, highest and gaps stay.",
+    )
+    as_of = serializers.DateTimeField(
+        required=False, default_timezone=UTC, help_text="What had arrived by this instant."
+    )
+
+
 class FacilitySerializer(serializers.Serializer[Any]):
     """A place with electricity, perhaps an area of a larger one."""
 
@@ -185,6 +218,72 @@ class LatestSerializer(serializers.Serializer[Any]):
     """The latest value of every channel that has reported, by device and channel."""
 
     values = LatestValueSerializer(many=True)
+
+
+def _numbers(text: str, *, allow_null: bool = False) -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.FloatField(allow_null=allow_null), help_text=text
+    )
+
+
+def _integers(text: str) -> serializers.ListField:
+    return serializers.ListField(child=serializers.IntegerField(), help_text=text)
+
+
+class _GapSerializer(serializers.Serializer[Any]):
+    """What both kinds of columns have."""
+
+    gap_before = serializers.ListField(
+        child=serializers.BooleanField(),
+        help_text="Nothing is known between the one before and this one: draw no line.",
+    )
+
+
+class RawColumnsSerializer(_GapSerializer):
+    """Readings as measured: columns of one length."""
+
+    time_ms = _integers("When it was measured, ms since the Unix epoch, rising.")
+    value = _numbers("In `unit`.")
+
+
+class PeriodColumnsSerializer(_GapSerializer):
+    """Periods in which anything is known: columns of one length."""
+
+    start_ms = _integers("ms since the Unix epoch, rising.")
+    end_ms = _integers("The first ms that is not part of it.")
+    n = _integers("Readings in it.")
+    minimum = _numbers("In `unit`; null without readings.", allow_null=True)
+    maximum = _numbers("In `unit`; null without readings.", allow_null=True)
+    mean = _numbers("In `unit`, weighted by the time that each reading stands for.")
+    first = _numbers("In `unit`; null without readings.", allow_null=True)
+    last = _numbers("In `unit`; null without readings.", allow_null=True)
+    energy_wh = _numbers("Null for a channel that is no energy.", allow_null=True)
+    returned_wh = _numbers("What power was negative, as a positive number.", allow_null=True)
+    coverage = _numbers("How much of the period was measured, 0 to 1.")
+
+
+class SeriesSerializer(serializers.Serializer[Any]):
+    """The history of a channel; `raw` or `periods` is null."""
+
+    channel = serializers.IntegerField()
+    device = serializers.IntegerField()
+    key = serializers.CharField()
+    quantity = serializers.ChoiceField(sorted(QUANTITIES))
+    unit = serializers.CharField()
+    time_zone = serializers.CharField(help_text="IANA name; of its calendar are the periods.")
+    start = serializers.DateTimeField(help_text="UTC; periods begin at full quarters of an hour.")
+    end = serializers.DateTimeField()
+    resolution = serializers.ChoiceField(
+        [one.value for one in Resolution if one is not Resolution.AUTO]
+    )
+    reason = serializers.ChoiceField(
+        [one.value for one in Reason],
+        help_text="Why this resolution: it was asked for, gives enough points, the period is short "
+        "enough for readings, or too long for them.",
+    )
+    as_of = serializers.DateTimeField(allow_null=True)
+    raw = RawColumnsSerializer(allow_null=True)
+    periods = PeriodColumnsSerializer(allow_null=True)
 
 
 class TenantSerializer(serializers.Serializer[Any]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from portal.api import views
+from portal.api import series, views
 
 app_name = "api"
 
@@ -23,6 +23,7 @@ resources = [
     path("devices/<int:pk>/latest/", views.DeviceLatest.as_view(), name="device-latest"),
     path("channels/", views.ChannelList.as_view(), name="channel-list"),
     path("channels/<int:pk>/", views.ChannelDetail.as_view(), name="channel"),
+    path("channels/<int:pk>/series/", series.ChannelHistory.as_view(), name="channel-series"),
     path("schema/", views.Schema.as_view(), name="schema"),
     # Line breaks too, which the converter `path` does not match.
     re_path(r"^(?P<path>[\s\S]*)\Z", views.Unknown.as_view(), name="unknown"),

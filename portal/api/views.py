@@ -19,7 +19,7 @@ from django.views.decorators.http import conditional_page
 from django.views.generic import View
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -27,6 +27,7 @@ from rest_framework.views import APIView
 from devices.domain import catalogue, latest, queries
 from devices.domain.catalogue import Page
 from devices.domain.latest import LatestValue
+from devices.domain.series_bounds import SeriesRefusedError
 from portal.api import serializers as shapes
 from portal.api.access import (
     PUBLIC,
@@ -92,9 +93,11 @@ class ApiView(APIView):
             return response
 
     def handle_exception(self, exc: Exception) -> Response:
-        """What the scope does not hold does not exist."""
+        """What the scope does not hold does not exist; a period out of bounds is a parameter."""
         if isinstance(exc, _MISSING):
             exc = NotFound()
+        elif isinstance(exc, SeriesRefusedError):
+            exc = ValidationError({exc.parameter: [str(exc)]})
         return super().handle_exception(exc)
 
     def finalize_response(

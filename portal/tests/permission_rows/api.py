@@ -22,6 +22,7 @@ AREA = Area(
         api("api:device-latest",   STAFF, "devices:read readings:read",      404, "device"),
         api("api:channel-list",    STAFF, "devices:read",                    200),
         api("api:channel",         STAFF, "devices:read",                    404, "channel"),
+        api("api:channel-series",  STAFF, "devices:read readings:read",      404, "channel"),
     ),
     subjects={"nothing": lambda world: "nothing/"},
 )

@@ -1,0 +1,280 @@
+"""The one way to a channel's history: channels x period x resolution x as-of.
+
+Charts, the API, exports and bills ask here. Needs an open scope and sees what it holds.
+
+Readings as measured come from frames and segments; hours, days and months are put together from
+quarters of an hour in the calendar of the facility. As of an instant everything is computed from
+the readings that had arrived by then: exact, but as slow as reading them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from django.db import connection
+
+from devices.domain.catalogue import ChannelNotFound
+from devices.domain.rollups import series_of
+from devices.domain.series_bounds import (
+    DEFAULT_POINTS,
+    MOST_ROWS,
+    Bounds,
+    SeriesRefusedError,
+    checked,
+    zone_named,
+)
+from devices.models import Channel
+from devices.telemetry.periods import Reason, Resolution, chosen, edges
+from devices.telemetry.reads import read_readings
+from devices.telemetry.rollup import Quarters, roll
+from devices.telemetry.rollup_samples import Kind, Samples, Series, reach_ms
+from devices.telemetry.segment import Readings
+from devices.telemetry.segment_store import moment
+from devices.telemetry.series import Curve, Periods, curve_of, put_together, thinned
+from devices.telemetry.series_reads import channel_quarters
+
+# Readings that are quick enough for AUTO, in hours of one channel: a day of eight channels.
+QUICK_HOURS: Final = 8 * 24
+# Quarters of one statement: what their columns take in memory is about 150 bytes each.
+_AT_ONCE: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """What a channel is; `resolution` is the smallest step of `unit`, `zone` its facility's."""
+
+    channel_id: int
+    device_id: int
+    facility_id: int
+    number: int
+    key: str
+    name: str
+    quantity: str
+    unit: str
+    resolution: Decimal
+    step_ms: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelSeries:
+    """The history of one channel: a `curve` for RAW, else `periods`."""
+
+    channel: ChannelFacts
+    curve: Curve | None = None
+    periods: Periods | None = None
+
+    def __len__(self) -> int:
+        """How many points or periods it has."""
+        columns = self.curve or self.periods
+        return 0 if columns is None else len(columns.gap_before)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesResult:
+    """An answer: `resolution` is never AUTO, `reason` says why it was chosen.
+
+    Periods cover [start, end), widened to full quarters of an hour; `channels` as asked for.
+    """
+
+    start: datetime
+    end: datetime
+    resolution: Resolution
+    reason: Reason
+    as_of: datetime | None
+    channels: tuple[ChannelSeries, ...]
+
+
+def read_series(
+    *,
+    channels: Sequence[int] | Sequence[tuple[int, int]],
+    start: datetime,
+    end: datetime,
+    resolution: Resolution = Resolution.AUTO,
+    points: int | None = None,
+    as_of: datetime | None = None,
+    zone: str | None = None,
+) -> SeriesResult:
+    """The history of channels, given by their ids or as (device, number), in [start, end).
+
+    `points`: for AUTO how many are wanted (500 unless given), for RAW how many a curve may have.
+    `as_of`: what was known at that instant. `zone`: the calendar, instead of each facility's own.
+
+    Takes two queries and, for RAW, one more; three as of an instant; many channels over a long
+    time are read a million quarters at a time. Raises ChannelNotFound, and SeriesRefusedError for
+    a period, number or zone that cannot be answered.
+    """
+    bounds = checked(start, end, points=points, as_of=as_of)
+    facts = _facts(channels)
+    if not facts:
+        return SeriesResult(start, end, resolution, Reason.ASKED, as_of, ())
+    zones = {one.zone: zone_named(zone or one.zone) for one in facts}
+    reason = Reason.ASKED
+    if resolution is Resolution.AUTO:
+        resolution, reason = chosen(
+            bounds.start_ms,
+            bounds.end_ms,
+            zones[facts[0].zone],
+            points=points or DEFAULT_POINTS,
+            raw_is_quick=bounds.hours * len(facts) <= QUICK_HOURS,
+        )
+    if resolution is Resolution.RAW:
+        found = _curves(facts, bounds, points)
+    else:
+        start, end = moment(bounds.start_ms), moment(bounds.end_ms)
+        found = list(_periods(facts, bounds, resolution, zones))
+    return SeriesResult(start, end, resolution, reason, as_of, tuple(found))
+
+
+def read_channel(
+    *,
+    channel_id: int,
+    start: datetime,
+    end: datetime,
+    resolution: Resolution = Resolution.AUTO,
+    points: int | None = None,
+    as_of: datetime | None = None,
+) -> SeriesResult:
+    """`read_series` of one channel for an answer of bounded length: what has more than MOST_ROWS
+    rows raises SeriesRefusedError, too.
+    """
+    found = read_series(
+        channels=[channel_id],
+        start=start,
+        end=end,
+        resolution=resolution,
+        points=points,
+        as_of=as_of,
+    )
+    rows = len(found.channels[0])
+    if rows > MOST_ROWS:
+        way = "fewer points" if found.resolution is Resolution.RAW else "a coarser resolution"
+        raise SeriesRefusedError(
+            "end",
+            f"The answer would have {rows} rows, and at most {MOST_ROWS} are sent at once: ask for"
+            f" a shorter period or for {way}.",
+        )
+    return found
+
+
+def _facts(channels: Sequence[int] | Sequence[tuple[int, int]]) -> list[ChannelFacts]:
+    """The channels in the order asked for; one query."""
+    rows = Channel.objects.all()
+    ids = [one for one in channels if isinstance(one, int)]
+    pairs = [one for one in channels if not isinstance(one, int)]
+    if ids:
+        rows = rows.filter(pk__in=ids)
+    else:
+        rows = rows.filter(
+            device_id__in={device_id for device_id, _ in pairs},
+            number__in={number for _, number in pairs},
+        )
+    found: dict[int | tuple[int, int], ChannelFacts] = {}
+    for row in rows.values_list(
+        "pk", "device_id", "device__facility_id", "number", "key", "name", "quantity", "unit",
+        "resolution", "device__device_type__step_ms", "device__facility__time_zone",
+    ):  # fmt: skip
+        one = ChannelFacts(*row)
+        found[one.channel_id if ids else (one.device_id, one.number)] = one
+    for wanted in channels:
+        if wanted not in found:
+            raise ChannelNotFound(f"channel {wanted}")
+    return [found[wanted] for wanted in channels]
+
+
+def _readings(
+    facts: Sequence[ChannelFacts], start: datetime, end: datetime, as_of: datetime | None
+) -> Iterator[tuple[ChannelFacts, Readings]]:
+    """The readings in [start, end) that counted at `as_of`, of the channels that have any."""
+    known = None if as_of is None else int(as_of.timestamp())
+    devices = sorted({one.device_id for one in facts})
+    numbers = {one.number for one in facts}
+    found = read_readings(connection, devices, start, end, channels=numbers)
+    for one in facts:
+        readings = found.get(one.device_id, {}).get(one.number)
+        if readings is not None:
+            yield one, readings.counting(known)
+
+
+def _curves(
+    facts: Sequence[ChannelFacts], bounds: Bounds, points: int | None
+) -> list[ChannelSeries]:
+    bounds.refuse_long_raw(len(facts))
+    nothing = Curve(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
+    curves = {}
+    for one, readings in _readings(facts, bounds.start, bounds.end, bounds.as_of):
+        series = Series(one.device_id, one.number, one.resolution, Kind.NONE, one.step_ms)
+        curve = curve_of(readings, series)
+        curves[one.channel_id] = curve if points is None else thinned(curve, points)
+    return [ChannelSeries(one, curve=curves.get(one.channel_id, nothing)) for one in facts]
+
+
+def _periods(
+    facts: Sequence[ChannelFacts],
+    bounds: Bounds,
+    resolution: Resolution,
+    zones: Mapping[str, ZoneInfo],
+) -> Iterator[ChannelSeries]:
+    borders = {
+        name: edges(resolution, bounds.start_ms, bounds.end_ms, zone)
+        for name, zone in zones.items()
+    }
+    read = _stored if bounds.as_of is None else _computed
+    for one, quarters in read(facts, bounds):
+        yield ChannelSeries(one, periods=put_together(quarters, borders[one.zone]))
+
+
+def _stored(
+    facts: Sequence[ChannelFacts], bounds: Bounds
+) -> Iterator[tuple[ChannelFacts, Quarters]]:
+    """The roll-ups that are kept."""
+    bounds.refuse_many_quarters(len(facts))
+    count = max(1, _AT_ONCE // bounds.quarters)
+    for at in range(0, len(facts), count):
+        some = facts[at : at + count]
+        found = channel_quarters(
+            connection,
+            [(one.device_id, one.number) for one in some],
+            moment(bounds.start_ms),
+            moment(bounds.end_ms),
+        )
+        for one in some:
+            yield one, found.get((one.device_id, one.number), _no_quarters())
+
+
+def _computed(
+    facts: Sequence[ChannelFacts], bounds: Bounds
+) -> Iterator[tuple[ChannelFacts, Quarters]]:
+    """Roll-ups of what was known at an instant."""
+    bounds.refuse_long_raw(len(facts))
+    kept = series_of(sorted({one.device_id for one in facts}))
+    wanted = {
+        (series.device_id, series.number): series for group in kept.values() for series in group
+    }
+    reach = timedelta(milliseconds=max(reach_ms(one.step_ms) for one in facts))
+    start, end = moment(bounds.start_ms) - reach, moment(bounds.end_ms) + reach
+    rolled = {
+        one.channel_id: _rolled(readings, wanted[one.device_id, one.number], bounds)
+        for one, readings in _readings(facts, start, end, bounds.as_of)
+    }
+    for one in facts:
+        yield one, rolled.get(one.channel_id, _no_quarters())
+
+
+def _rolled(readings: Readings, series: Series, bounds: Bounds) -> Quarters:
+    if not len(readings):
+        return _no_quarters()
+    nothing = np.zeros(len(readings), np.int64)
+    rolled = roll(Samples(nothing, readings.times, nothing, readings.raw), [series])
+    return rolled.only((rolled.starts >= bounds.start_ms) & (rolled.starts < bounds.end_ms))
+
+
+def _no_quarters() -> Quarters:
+    integers, floats = np.empty(0, np.int64), np.empty(0)
+    return Quarters(integers, integers, integers, *([floats] * 8))

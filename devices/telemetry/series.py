@@ -1,0 +1,155 @@
+"""Series as charts, exports and bills take them: arrays in, arrays out.
+
+Periods are put together from quarters of an hour, each of which belongs to the period in which it
+begins. So the energy of a period is the sum of that of its parts, whatever the parts are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from tsdownsample import MinMaxLTTBDownsampler
+
+from devices.protocol.data import Bools, Int64s
+from devices.telemetry.rollup import QUARTER_MS, Floats, Quarters, held_until
+from devices.telemetry.rollup_samples import Samples, Series
+from devices.telemetry.segment import Readings
+
+# With fewer points than this a curve cannot keep its ends, its extremes and a form between them.
+LEAST_POINTS: Final = 10
+# Of the points of a thinned curve, the part that may go to the edges of its longest gaps.
+_FOR_GAPS: Final = 4
+_DOWNSAMPLER: Final[Any] = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Readings of a channel, (n,) each: `times` ms since the Unix epoch, rising; `values` in the
+    channel's unit; `gap_before`: nothing is known between the point before and this one, by the
+    rule of roll-ups, so that no line may join them.
+    """
+
+    times: Int64s
+    values: Floats
+    gap_before: Bools
+
+    def chosen(self, rows: Int64s) -> Curve:
+        """The points of some rows (rising); a gap anywhere between two of them stays one."""
+        gaps = np.cumsum(self.gap_before)[rows]
+        gap_before = np.concatenate([self.gap_before[rows[:1]], np.diff(gaps) > 0])
+        return Curve(self.times[rows], self.values[rows], gap_before)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Periods:
+    """Periods of a channel in which anything is known, (m,) each, rising.
+
+    `starts` and `ends` in ms since the Unix epoch; `n` readings; `minimum` to `last` in the
+    channel's unit, NaN where the period has no reading of its own; `mean` weighted by the time
+    that readings stand for; `energy` and `returned` in Wh, NaN for channels that are no energy;
+    `coverage` 0 … 1, how much of the period was measured; `gap_before`: the period before this one
+    is missing.
+    """
+
+    starts: Int64s
+    ends: Int64s
+    n: Int64s
+    minimum: Floats
+    maximum: Floats
+    mean: Floats
+    first: Floats
+    last: Floats
+    energy: Floats
+    returned: Floats
+    coverage: Floats
+    gap_before: Bools
+
+
+def put_together(quarters: Quarters, edges: Int64s) -> Periods:
+    """The periods between `edges` (m + 1,) from the quarters of one channel, which rise and all
+    begin within the edges.
+    """
+    place = np.searchsorted(edges, quarters.starts, side="right") - 1
+    if not len(place):
+        return _no_periods()
+    begins = np.flatnonzero(np.concatenate([[True], np.diff(place) != 0]))
+    period = place[begins]
+    starts, ends = edges[period], edges[period + 1]
+    held = np.add.reduceat(quarters.coverage, begins)
+    first, last = _outermost(quarters, begins)
+    return Periods(
+        starts=starts,
+        ends=ends,
+        n=np.add.reduceat(quarters.n, begins),
+        minimum=np.fmin.reduceat(quarters.minimum, begins),
+        maximum=np.fmax.reduceat(quarters.maximum, begins),
+        mean=np.add.reduceat(quarters.mean * quarters.coverage, begins) / held,
+        first=first,
+        last=last,
+        energy=summed(quarters.energy, begins),
+        returned=summed(quarters.returned, begins),
+        coverage=np.minimum(held * QUARTER_MS / (ends - starts), 1.0),
+        gap_before=np.concatenate([[False], np.diff(period) > 1]),
+    )
+
+
+def summed(values: Floats, begins: Int64s) -> Floats:
+    """Sums of groups that begin at some rows, of what is a number; NaN where nothing is."""
+    known = ~np.isnan(values)
+    sums = np.add.reduceat(np.where(known, values, 0.0), begins)
+    return np.where(np.add.reduceat(known.astype(np.int64), begins) > 0, sums, np.nan)
+
+
+def curve_of(readings: Readings, series: Series) -> Curve:
+    """The readings that count (each time once) as a curve with its gaps."""
+    nothing = np.zeros(len(readings), np.int64)
+    samples = Samples(nothing, readings.times, nothing, readings.raw)
+    gap_before = np.zeros(len(readings), np.bool_)
+    gap_before[1:] = held_until(samples, [series])[:-1] < readings.times[1:]
+    # As a fraction: 2301 / 10 is the double nearest to 230.1, while 2301 * 0.1 is not.
+    numerator, denominator = series.resolution.as_integer_ratio()
+    values = readings.raw.astype(np.float64) * numerator / denominator
+    return Curve(readings.times, values, gap_before)
+
+
+def thinned(curve: Curve, points: int) -> Curve:
+    """At most `points` (LEAST_POINTS or more) of a curve that look like all of it.
+
+    First, last, lowest and highest are among them, and both edges of its longest gaps. The rest is
+    chosen by MinMaxLTTB (Van Der Donckt et al., 2023).
+    """
+    if len(curve.times) <= points:
+        return curve
+    gaps = np.flatnonzero(curve.gap_before)
+    longest = np.argsort(curve.times[gaps - 1] - curve.times[gaps], kind="stable")
+    gaps = gaps[longest[: points // (2 * _FOR_GAPS)]]
+    extremes = [0, len(curve.times) - 1, int(curve.values.argmin()), int(curve.values.argmax())]
+    kept = np.unique(np.concatenate([extremes, gaps - 1, gaps]))
+    chosen = cast(
+        NDArray[np.uint64],
+        _DOWNSAMPLER.downsample(curve.times, curve.values, n_out=max(3, points - len(kept))),
+    )
+    return curve.chosen(np.union1d(kept, chosen.astype(np.int64)))
+
+
+def _outermost(quarters: Quarters, begins: Int64s) -> tuple[Floats, Floats]:
+    """The first and last reading of each group; NaN for one without readings."""
+    rows = np.arange(len(quarters.n))
+    beyond = len(rows)
+    has = quarters.n > 0
+    early = np.minimum.reduceat(np.where(has, rows, beyond), begins)
+    late = np.maximum.reduceat(np.where(has, rows, -1), begins)
+    none = late < 0
+    first = np.where(none, np.nan, quarters.first[np.minimum(early, beyond - 1)])
+    return first, np.where(none, np.nan, quarters.last[late])
+
+
+def _no_periods() -> Periods:
+    integers, floats = np.empty(0, np.int64), np.empty(0)
+    return Periods(
+        integers, integers, integers, floats, floats, floats, floats, floats, floats, floats,
+        floats, np.empty(0, np.bool_),
+    )  # fmt: skip

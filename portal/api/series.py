@@ -1,0 +1,154 @@
+"""The history of a channel: columns as JSON, or rows as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from numpy.typing import NDArray
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.domain.series import ChannelSeries, SeriesResult, read_channel
+from devices.domain.series_bounds import EARLIEST
+from devices.telemetry.periods import Resolution
+from devices.telemetry.series import Curve, Periods
+from portal.api import serializers as shapes
+from portal.api.schema import problems
+from portal.api.views import DEVICE_READINGS, ApiView
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DEFAULT_PERIOD: Final = timedelta(days=1)
+_INSTANT: Final = "_ms"
+
+
+class CsvRenderer(BaseRenderer):
+    """Rows with a head; instants in UTC (ISO 8601), nothing where a number is unknown."""
+
+    media_type = "text/csv"
+    format = "csv"
+    charset = "utf-8"
+
+    def render(
+        self,
+        data: Mapping[str, Any],
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """The columns of an answer; a problem stays the JSON that its media type says."""
+        if renderer_context is None or renderer_context["response"].exception:
+            rendered: bytes = JSONRenderer().render(data)
+            return rendered
+        columns = data["raw"] or data["periods"]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow([name.removesuffix(_INSTANT) for name in columns])
+        writer.writerows(zip(*(map(_cell(name), columns[name]) for name in columns), strict=True))
+        return text.getvalue().encode()
+
+
+class ChannelHistory(ApiView):
+    """What a channel has measured over time."""
+
+    access = {"GET": DEVICE_READINGS}
+    renderer_classes = [JSONRenderer, CsvRenderer]
+
+    @extend_schema(
+        operation_id="channel_series",
+        tags=["Readings"],
+        parameters=[shapes.SeriesQuery],
+        responses={
+            (200, "application/json"): shapes.SeriesSerializer,
+            (200, "text/csv"): OpenApiTypes.STR,
+            **problems(400, 401, 403, 404, 429),
+        },
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """Readings, or periods of the facility's calendar, in [start, end).
+
+        At most 50 000 rows, and for readings eight weeks.
+        """
+        wanted = self.parameters(shapes.SeriesQuery, request)
+        end = wanted.get("end") or datetime.now(UTC)
+        # One out of bounds is refused below; the calendar has no day before its first.
+        start = wanted.get("start") or (end - DEFAULT_PERIOD if end > EARLIEST else end)
+        found = read_channel(
+            channel_id=pk,
+            start=start,
+            end=end,
+            resolution=Resolution(wanted["resolution"]),
+            points=wanted.get("points"),
+            as_of=wanted.get("as_of"),
+        )
+        return Response(_body(found, found.channels[0]))
+
+
+def _body(result: SeriesResult, found: ChannelSeries) -> dict[str, object]:
+    """Made by hand: a serializer would look at each number."""
+    channel = found.channel
+    return {
+        "channel": channel.channel_id,
+        "device": channel.device_id,
+        "key": channel.key,
+        "quantity": channel.quantity,
+        "unit": channel.unit,
+        "time_zone": channel.zone,
+        "start": _iso(result.start),
+        "end": _iso(result.end),
+        "resolution": result.resolution.value,
+        "reason": result.reason.value,
+        "as_of": None if result.as_of is None else _iso(result.as_of),
+        "raw": None if found.curve is None else _raw(found.curve),
+        "periods": None if found.periods is None else _periods(found.periods),
+    }
+
+
+def _raw(curve: Curve) -> dict[str, list[Any]]:
+    return {
+        "time_ms": curve.times.tolist(),
+        "value": curve.values.tolist(),
+        "gap_before": curve.gap_before.tolist(),
+    }
+
+
+def _periods(periods: Periods) -> dict[str, list[Any]]:
+    return {
+        "start_ms": periods.starts.tolist(),
+        "end_ms": periods.ends.tolist(),
+        "n": periods.n.tolist(),
+        "minimum": _known(periods.minimum),
+        "maximum": _known(periods.maximum),
+        "mean": _known(periods.mean),
+        "first": _known(periods.first),
+        "last": _known(periods.last),
+        "energy_wh": _known(periods.energy),
+        "returned_wh": _known(periods.returned),
+        "coverage": _known(periods.coverage),
+        "gap_before": periods.gap_before.tolist(),
+    }
+
+
+def _known(column: NDArray[np.float64]) -> list[float | None]:
+    """The numbers, None for NaN, which JSON does not have."""
+    return [None if number != number else number for number in column.tolist()]
+
+
+def _cell(name: str) -> Any:
+    if name.endswith(_INSTANT):
+        return lambda at: _iso(_EPOCH + timedelta(milliseconds=at))
+    return int if name == "gap_before" else _same
+
+
+def _same(value: object) -> object:
+    return value
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
