@@ -48,14 +48,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> dict[str, object]:
     """Measure once; `ok` is False when a run takes longer than the goal or a row is missing."""
     with open_stack() as stack:
-        devices = _fleet(options.devices)
+        devices = register_devices(options.devices)
         pool = encode_pool(options.seed, len(CHANNELS), SAMPLES, STEP_MS)
         begin = quarter_of(datetime.now(UTC))
-        _store(devices, pool, begin, range(1, BEFORE + 1))
-        first = _measured(stack, roll_up)
-        _store(devices, pool, begin, range(BEFORE + 1, BEFORE + NEW + 1))
-        second = _measured(stack, roll_up)
-        power = _measured(stack, refresh_power)
+        store_frames(devices, pool, begin, range(1, BEFORE + 1))
+        first = measured(stack, roll_up)
+        store_frames(devices, pool, begin, range(BEFORE + 1, BEFORE + NEW + 1))
+        second = measured(stack, roll_up)
+        power = measured(stack, refresh_power)
         rows, covered = _count()
     expected = options.devices * len(CHANNELS)
     cpu_s = second["roller"] + second["postgres"]
@@ -74,7 +74,8 @@ def run(options: Namespace) -> dict[str, object]:
     }
 
 
-def _measured(stack: Stack, work: Callable[[], object]) -> dict[str, float]:
+def measured(stack: Stack, work: Callable[[], object]) -> dict[str, float]:
+    """Do it; seconds on the clock, and of processors of this process and of PostgreSQL."""
     before, own, began = stack.cpu_seconds(), time.process_time(), time.perf_counter()
     work()
     took, used = time.perf_counter() - began, time.process_time() - own
@@ -86,7 +87,8 @@ def _measured(stack: Stack, work: Callable[[], object]) -> dict[str, float]:
     }
 
 
-def _fleet(count: int) -> list[Device]:
+def register_devices(count: int) -> list[Device]:
+    """A tenant with active devices of eight channels, twenty at a facility."""
     tenant = Tenant.objects.using("owner").create(
         kind=TenantKind.OPERATOR, name="Benchmark", slug="benchmark"
     )
@@ -162,7 +164,7 @@ def _devices(
     return devices
 
 
-def _store(devices: list[Device], pool: list[bytes], begin: datetime, numbers: range) -> None:
+def store_frames(devices: list[Device], pool: list[bytes], begin: datetime, numbers: range) -> None:
     """Frames by their numbers, and the cursors, as the writer commits them."""
     length = timedelta(milliseconds=STEP_MS * (SAMPLES - 1))
 
