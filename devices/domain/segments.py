@@ -16,6 +16,7 @@ from typing import Final
 
 from django.db import connection, transaction
 
+from devices.domain import seals
 from devices.protocol.data import decode_many
 from devices.telemetry import segment_store as store
 from devices.telemetry.segment import Arrival, Readings, gathered, known_second, merged
@@ -67,9 +68,10 @@ def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved
     for frame, data in zip(frames, bodies, strict=True):
         arrivals[frame.device_id].append(Arrival(known_second(frame.received_at), data.blocks))
     fresh = {device_id: gathered(messages) for device_id, messages in arrivals.items()}
-    segments = _segments(fresh, tenants)
+    segments, replaced = _segments(fresh, tenants)
     if segments:
         store.keep(connection, segments)
+        seals.renew(connection, segments, replaced)
         store.keep_latest(connection, tenants, _newest(fresh))
     moved = [_counted(device_id, list(some)) for device_id, some in groupby(frames, _device)]
     store.delete(connection, moved, before=before)
@@ -97,11 +99,13 @@ def _counted(device_id: int, frames: Sequence[store.OldFrame]) -> store.Moved:
 Fresh = Mapping[int, Mapping[int, Mapping[int, Readings]]]  # device: hour (ms): channel
 
 
-def _segments(fresh: Fresh, tenants: Mapping[int, int]) -> list[store.Kept]:
-    """The segments of what has come, with what was in them before."""
+def _segments(
+    fresh: Fresh, tenants: Mapping[int, int]
+) -> tuple[list[store.Kept], dict[tuple[int, int], bytes]]:
+    """The segments of what has come, with what was in them before; and the bodies that they
+    replace, by device and start.
+    """
     wanted = [(device_id, start_ms) for device_id, hours in fresh.items() for start_ms in hours]
-    if not wanted:
-        return []
     before = store.segments_of(connection, wanted)
     found = []
     for device_id, start_ms in wanted:
@@ -112,7 +116,7 @@ def _segments(fresh: Fresh, tenants: Mapping[int, int]) -> list[store.Kept]:
         starts_at = store.moment(start_ms)
         body = encode(start_ms, hour)
         found.append(store.Kept(starts_at, tenants[device_id], device_id, values, body))
-    return found
+    return found, before
 
 
 def _newest(fresh: Fresh) -> dict[int, dict[int, Readings]]:

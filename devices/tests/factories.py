@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from django.db import connection, connections
 
-from devices.domain import energy, flow, operations, rollups
+from devices.domain import energy, flow, operations, rollups, seals
 from devices.domain.claims_code import Code
 from devices.domain.operations import ChannelSpec, Registered
 from devices.models import (
@@ -296,6 +296,7 @@ def derived(of: Sequence[Device]) -> None:
         segment(device, START - timedelta(hours=1), {0: [990, 995], 1: [22990]}) for device in of
     ]
     segment_store.keep(connection, before)
+    seals.renew(connection, before, {})
     # Something is left to be done.
     start_ms = int(START.timestamp() * 1000)
     rollup_store.mark_facilities(connection, [(device.pk, start_ms) for device in of])

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection, connections
 
-from devices.domain import rollups, segments
+from devices.domain import rollups, seals, segments
 from devices.ingest.ledger import check
 from devices.models import Device
 from devices.telemetry import reads, status
@@ -154,6 +154,9 @@ def test_killed_fifty_times_nothing_is_lost_or_doubled(monkeypatch: pytest.Monke
     assert _read(killed) == sent == ignored
     assert _moved(killed) == sequence
     assert _segments(killed) == _segments(undisturbed)
+    with open_scope(Scope((killed.tenant_id,))):
+        proven = seals.verify(connection, [killed.pk], START.date(), LATER.date())
+    assert (proven.segments, proven.differences) == (len(_segments(killed)), ())
     assert all(decode(int(at.timestamp() * 1000), body) for at, body in _segments(killed))
 
 

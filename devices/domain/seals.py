@@ -1,0 +1,131 @@
+"""Sealing segments, and proving by the seals that a period is what it was."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from devices.telemetry import seal, seal_store
+from devices.telemetry.segment import HOUR_MS
+from devices.telemetry.segment_store import Kept, milliseconds, moment, segment_bodies
+
+logger = logging.getLogger(__name__)
+
+DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A segment that is not what its seal says; `problem` is a sentence."""
+
+    device_id: int
+    starts_at: datetime
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found: `root` is that of the seals, hex."""
+
+    root: str
+    days: int
+    segments: int
+    differences: tuple[Difference, ...]
+
+
+def renew(
+    connection: BaseDatabaseWrapper,
+    segments: Sequence[Kept],
+    before: Mapping[tuple[int, int], bytes],
+) -> None:
+    """Seal segments that have just been written, in their transaction.
+
+    `before` has the bodies that they replace, by device and start (ms). A body that was not what
+    its seal says keeps the old leaf, so that the difference stays to be found.
+    """
+    found: dict[tuple[int, date], bytes] = {}
+    tenants = {one.device_id: one.tenant_id for one in segments}
+    found.update(
+        seal_store.seals_of(connection, {(one.device_id, one.starts_at.date()) for one in segments})
+    )
+    for one in segments:
+        key = (one.device_id, one.starts_at.date())
+        day = found.get(key, seal.EMPTY_DAY)
+        start_ms, hour = milliseconds(one.starts_at), one.starts_at.hour
+        replaced = before.get((one.device_id, start_ms))
+        leaf = seal.NOTHING if replaced is None else seal.leaf(one.device_id, start_ms, replaced)
+        if seal.leaves_of(day)[hour] == leaf:
+            day = seal.with_leaf(day, hour, seal.leaf(one.device_id, start_ms, one.body))
+        else:
+            logger.error(
+                "segment_not_as_sealed device=%d starts_at=%s", one.device_id, one.starts_at
+            )
+        found[key] = day
+    seal_store.keep(
+        connection,
+        [
+            seal_store.Seal(device_id, day, tenants[device_id], leaves)
+            for (device_id, day), leaves in sorted(found.items())
+        ],
+    )
+
+
+def verify(
+    connection: BaseDatabaseWrapper, device_ids: Sequence[int], first: date, last: date
+) -> Verified:
+    """Compare the segments of devices with their seals, from a day to another (UTC), both included.
+
+    Frames that have not become segments are not looked at: nothing has been sealed of them.
+    """
+    seals = seal_store.between(connection, device_ids, first, last)
+    roots: dict[int, list[bytes]] = defaultdict(list)
+    differences: list[Difference] = []
+    days = segments = 0
+    for device_id in sorted(device_ids):
+        day = first
+        while day <= last:
+            bodies = _bodies(connection, device_id, day)
+            leaves = seals.get((device_id, day), seal.EMPTY_DAY)
+            if bodies or (device_id, day) in seals:
+                days += 1
+                segments += len(bodies)
+                roots[device_id].append(seal.root(seal.leaves_of(leaves)))
+                differences += _differences(device_id, day, bodies, leaves)
+            day += DAY
+    whole = seal.root([seal.root(roots[device_id]) for device_id in sorted(roots)])
+    return Verified(whole.hex(), days, segments, tuple(differences))
+
+
+def _bodies(connection: BaseDatabaseWrapper, device_id: int, day: date) -> dict[int, bytes]:
+    start_ms = _start_ms(day)
+    rows = segment_bodies(connection, [device_id], start_ms, start_ms + seal.HOURS * HOUR_MS)
+    return {start: body for _, start, body in rows}
+
+
+def _differences(
+    device_id: int, day: date, bodies: Mapping[int, bytes], leaves: bytes
+) -> list[Difference]:
+    found = []
+    for hour, sealed in enumerate(seal.leaves_of(leaves)):
+        start_ms = _start_ms(day) + hour * HOUR_MS
+        body = bodies.get(start_ms)
+        if body is None:
+            problem = "" if sealed == seal.NOTHING else "it was sealed and is gone"
+        elif sealed == seal.NOTHING:
+            problem = "it is there and was never sealed"
+        else:
+            same = seal.leaf(device_id, start_ms, body) == sealed
+            problem = "" if same else "its bytes are not those that were sealed"
+        if problem:
+            found.append(Difference(device_id, moment(start_ms), problem))
+    return found
+
+
+def _start_ms(day: date) -> int:
+    return milliseconds(datetime.combine(day, time(), UTC))
