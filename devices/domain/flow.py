@@ -22,6 +22,10 @@ from devices.telemetry.latest import LastReading, last_readings
 # A device's power is known until it has missed two frames, and for this long in any case.
 KNOWN_FOR: Final = timedelta(minutes=3)
 _MISSED: Final = 2.5
+# An inverter with nothing to convert switches itself off, as each evening: the last reading that it
+# sent tells it from one that broke down. For the longest night below the polar circles.
+_ASLEEP_W: Final = 25.0
+_NIGHT: Final = timedelta(hours=20)
 # Devices read at once.
 MAX_DEVICES: Final = 2_000
 
@@ -33,7 +37,8 @@ class PowerNow:
     `grid` is positive when power comes from the grid, `generation` when something is generated,
     `storage` while it is charged; `home` is what the loads draw: grid + generation - storage.
     `measured_at` is the oldest measurement in it; without news none of it is known after
-    `known_until`. `complete`: no device that measures it is silent.
+    `known_until`. `complete`: no device that measures it is silent, but for inverters asleep, which
+    give nothing.
     """
 
     grid_w: float | None = None
@@ -99,13 +104,24 @@ def _flow(parts: Sequence[_Part], now: datetime) -> PowerNow:
     known = [part for part in parts if part.known_until >= now]
     for part in known:
         totals[part.placement] = totals.get(part.placement, 0.0) + part.power_w
+    asleep = sum(_asleep(part, now) for part in parts)
+    if asleep and known:
+        totals.setdefault(Placement.GENERATION, 0.0)
     return PowerNow(
         grid_w=totals.get(Placement.MAINS),
         generation_w=totals.get(Placement.GENERATION),
         storage_w=totals.get(Placement.STORAGE),
         measured_at=min((part.measured_at for part in known), default=None),
         known_until=min((part.known_until for part in known), default=None),
-        complete=len(known) == len(parts),
+        complete=len(known) + asleep == len(parts),
+    )
+
+
+def _asleep(part: _Part, now: datetime) -> bool:
+    return (
+        part.placement == Placement.GENERATION
+        and abs(part.power_w) <= _ASLEEP_W
+        and part.known_until < now <= part.measured_at + _NIGHT
     )
 
 

@@ -523,6 +523,27 @@ def test_what_the_loads_draw_is_unknown_while_generation_is_silent() -> None:
     assert (kept.grid_w, kept.home_w, kept.mains) == (-4_000.0, None, 1)
 
 
+@pytest.mark.parametrize(
+    ("last_w", "hours", "home_w"), [(-10, 8, 1_500), (30, 8, None), (-10, 21, None)]
+)
+def test_an_inverter_asleep_gives_nothing_for_a_night(
+    last_w: int, hours: int, home_w: int | None
+) -> None:
+    of = factories.tenant()
+    with open_scope(_scope(of)):
+        at = factories.facility(of)
+        mains, pv = _device(at), _device(at, Placement.GENERATION)
+    _store(pv, 1, START, _steady(last_w))
+    morning = START + timedelta(hours=hours)
+    _store(mains, 1, morning, _steady(1_500))
+    with open_scope(_scope(of)):
+        flow.refresh_power(now=morning + MINUTE)
+        kept = FacilityNow.objects.get(facility=at)
+    assert kept.grid_w == 1_500
+    assert kept.home_w == home_w
+    assert kept.generation_w == (None if home_w is None else 0)
+
+
 def test_a_device_without_power_channels_is_looked_at_once_for_each_sample() -> None:
     of = factories.tenant()
     with open_scope(_scope(of)):
