@@ -142,12 +142,18 @@ def _type(
     mapping says; else an assumption, which refuses the file. None when it cannot be read.
     """
     types = {entry.own: entry for entry in feed if entry.kind == "ReadingType"}
-    for entry in feed:
-        if entry.kind == "MeterReading" and entry.own == address:
-            named = [types[link] for link in entry.related if link in types]
-            if named:
-                return _said(named[0], what, problems)
-    if alone and len(types) == 1:
+    named = [
+        link
+        for entry in feed
+        if entry.kind == "MeterReading" and entry.own == address
+        for link in entry.related
+        if "/ReadingType" in link
+    ]
+    here = [types[link] for link in named if link in types]
+    if here:
+        return _said(here[0], what, problems)
+    # Not where another is named, which the feed has left out.
+    if alone and not named and len(types) == 1:
         problems.add(kinds.ONLY_READING_TYPE, path=what, what=what)
         return _said(next(iter(types.values())), what, problems)
     unit = unit_of(mapping.unit) if mapping is not None and mapping.unit else None

@@ -9,6 +9,7 @@ from typing import Final, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from devices.files.content import QUALITY_LETTERS, Direction, Quality
+from devices.files.units import unit_of
 
 _DIRECTIVE: Final = re.compile(r"%(.?)")
 _DIRECTIVES: Final = frozenset("dmYyHMSfzIpbB%")
@@ -90,6 +91,9 @@ class ColumnMapping:
             if value not in known:
                 choices = ", ".join(f"“{choice}”" for choice in known)
                 raise MappingError(f"“{value}” is no {name}. Write one of {choices}.")
+        for unit in (self.unit, *(one.unit for one in self.values)):
+            if unit and unit_of(unit) is None:
+                raise MappingError(f"“{unit}” is no unit that is known. Write kWh, Wh, kvarh …")
         names = [one.column for one in self.values]
         if len(set(names)) != len(names):
             raise MappingError("A column of values is named more than once. Name each once.")

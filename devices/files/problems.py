@@ -221,8 +221,8 @@ TOO_LONG = _refuse_file(
 )
 DECIMAL_MARK = _refuse_file(
     "decimal_mark",
-    "Whether the comma in “{value}” begins the decimals or separates thousands cannot be told. Say"
-    " the decimal mark in the mapping.",
+    "Which mark begins the decimals cannot be told from “{value}” in {what}: it may separate"
+    " thousands as well. Say the decimal mark in the mapping.",
 )
 CELLS = _refuse(
     "cells", "This row ends after cell {found}, before its time or one of its values. Complete it."

@@ -37,8 +37,9 @@ def instants(
 ) -> list[int | None]:
     """Each stamp as ms since the Unix epoch, or None where it is refused; the problem tells why.
 
-    A local time that was twice is told apart by the order of the rows, upwards or downwards: the
-    first pass is summer time, the second standard time. Without two passes it is refused.
+    A local time that was twice is told apart by the order of the rows, upwards or downwards: where
+    two passes through the same times follow each other, the first is summer time, the second
+    standard time. Anything else is refused: one pass, or a row that lacks in one, tells nothing.
     """
     zone = ZoneInfo(zone_name)
     moments = [_moment(stamp.text, form) for stamp in stamps]
@@ -84,8 +85,12 @@ def _tell_apart(
     downwards = bool(read) and read[0] > read[-1]
     group: list[list[int]] = []  # the passes of one change
     groups = [group]
+    before = -2
     for i in reversed(ambiguous) if downwards else ambiguous:
-        if group and abs(walls[i] - walls[group[0][0]]) > _CHANGE:
+        # Rows elsewhere in the file may be the same hour once more.
+        apart = abs(i - before) > 1
+        before = i
+        if group and (apart or abs(walls[i] - walls[group[0][0]]) > _CHANGE):
             group = []
             groups.append(group)
         if group and walls[i] > walls[group[-1][-1]]:
@@ -93,7 +98,8 @@ def _tell_apart(
         else:
             group.append([i])
     for passes in groups:
-        if len(passes) == 2:
+        told = [[walls[i] for i in rows] for rows in passes]
+        if len(told) == 2 and told[0] == told[1]:
             for fold, rows in enumerate(passes):
                 for i in rows:
                     found[i] = _ms(walls[i].replace(tzinfo=zone, fold=fold))

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ SEPARATORS: Final = (";", ",", "\t")
 _MINUTE_MS: Final = 60_000
 _LONGEST_MS: Final = 720 * _MINUTE_MS
 _IN_BRACKETS: Final = re.compile(r"[(\[]\s*([A-Za-z]+)\s*[)\]]")
-_THOUSANDS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
+_THOUSANDS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:[,.][0-9]{3})+")
 
 
 class Row(NamedTuple):
@@ -51,7 +51,8 @@ def read(
     text: str, mapping: ColumnMapping | None, problems: Problems
 ) -> tuple[dict[Stream, Intervals], Counter[str]]:
     """The streams of a table and what was ignored. Raises NotAMeterFileError."""
-    header, rows = _rows(text)
+    separator = _separator(text)
+    header, rows = _rows(text, separator)
     if mapping is None or not mapping.time or not mapping.values:
         raise NotAMeterFileError(
             "no_mapping",
@@ -76,7 +77,12 @@ def read(
     shift = length_ms if mapping.stamp == "end" else 0
     starts = [(row, time - shift) for row, time in timed]
     for column in columns:
-        readings = _readings(column, starts, length_ms, mapping, problems)
+        mark = mapping.decimal_mark or _mark(
+            column, [row for row, _ in starts], separator, problems
+        )
+        if mark is None:
+            continue
+        readings = _readings(column, starts, length_ms, mark, mapping.qualities, problems)
         if readings:
             what = f"column {column.said.column}"
             found, repeated = intervals(readings, column.unit.power, what, problems)
@@ -86,8 +92,10 @@ def read(
     return streams, ignored
 
 
-def _rows(text: str) -> tuple[list[str], list[Row]]:
-    """The header and what follows, without empty lines. Raises NotAMeterFileError."""
+def _separator(text: str) -> str:
+    """The separator that the first line has most of outside of quotation marks. Raises
+    NotAMeterFileError where it has none.
+    """
     first = next((line for line in text.splitlines() if line.strip()), "")
     plain = re.sub(r'"[^"]*"', "", first)
     separator = max(SEPARATORS, key=plain.count)
@@ -97,6 +105,11 @@ def _rows(text: str) -> tuple[list[str], list[Row]]:
             "The file is none that can be read: it begins with neither a record 100 (NEM12, NEM13)"
             " nor XML (Green Button) nor the names of columns (a table).",
         )
+    return separator
+
+
+def _rows(text: str, separator: str) -> tuple[list[str], list[Row]]:
+    """The header and what follows, without empty lines. Raises NotAMeterFileError."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[Row] = []
     before = 0
@@ -191,13 +204,11 @@ def _readings(
     column: Column,
     starts: Sequence[tuple[Row, int]],
     length_ms: int,
-    mapping: ColumnMapping,
+    mark: str,
+    qualities: Mapping[str, Quality],
     problems: Problems,
 ) -> list[Reading]:
     """What a column says; an empty cell says that nothing was measured."""
-    mark = mapping.decimal_mark or _mark([row.cells[column.value] for row, _ in starts], problems)
-    if mark is None:
-        return []
     found = []
     for row, start in starts:
         text = row.cells[column.value]
@@ -207,7 +218,7 @@ def _readings(
         quality: Quality | None = Quality.ACTUAL
         if text and column.quality >= 0:
             word = row.cells[column.quality]
-            quality = mapping.qualities.get(word)
+            quality = qualities.get(word)
             if quality is None:
                 problems.add(kinds.QUALITY_WORD, row.line, word=word)
                 continue
@@ -217,14 +228,17 @@ def _readings(
     return found
 
 
-def _mark(texts: Sequence[str], problems: Problems) -> str | None:
+def _mark(column: Column, rows: Sequence[Row], separator: str, problems: Problems) -> str | None:
     """The decimal mark of a column; None, and a problem, where nothing tells it from a separator of
-    thousands.
+    thousands: both occur, or only such as stand before three digits. Where a comma separates the
+    columns, nobody separates thousands by a point.
     """
+    texts = [text for row in rows if (text := row.cells[column.value])]
     commas = [text for text in texts if "," in text]
-    if not commas or any("." in text for text in texts):
-        return "."
-    if all(_THOUSANDS.fullmatch(text) for text in commas):
-        problems.add(kinds.DECIMAL_MARK, value=commas[0])
+    points = [text for text in texts if "." in text]
+    marked = commas or points
+    plain = separator == "," and not commas
+    if (commas and points) or (marked and not plain and all(map(_THOUSANDS.fullmatch, marked))):
+        problems.add(kinds.DECIMAL_MARK, value=marked[0], what=f"column {column.said.column}")
         return None
-    return ","
+    return "," if commas else "."

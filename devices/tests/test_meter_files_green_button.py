@@ -138,6 +138,12 @@ def test_only_reading_type_is_taken_and_told() -> None:
     assert only(found).total() == 5_000
 
 
+def test_reading_type_that_the_feed_has_left_out_is_missing() -> None:
+    found = read(meter_reading("m1", "t9"), reading_type("t1", powerOfTenMultiplier=3), ONE)
+    assert codes(found) == [("no_reading_type", "Meter reading m1")]
+    assert not found.acceptable
+
+
 def test_missing_reading_type_is_an_assumption_until_it_is_said() -> None:
     found = read(ONE)
     assert [problem.code for problem in found.problems] == ["no_reading_type"]

@@ -72,7 +72,9 @@ def test_times_in_many_forms(stamps: list[str], fields: dict[str, object]) -> No
 @pytest.mark.parametrize(
     ("texts", "fields", "values"),
     [
-        (["1", "0,25", "1.000"], {}, None),
+        (["1", "2,500", "1000"], {"decimal_mark": "."}, None),
+        (["1.250", "12.000", "3"], {"decimal_mark": "."}, ["1250", "12000", "3000"]),
+        (["1.250", "0.000", "3"], {}, ["1250", "0", "3000"]),
         (["1", "0,25", "1,000"], {}, ["1000", "250", "1000"]),
         (["1", "0.25", "1.000"], {}, ["1000", "250", "1000"]),
         (["1,000", "2,125", "3"], {"decimal_mark": ","}, ["1000", "2125", "3000"]),
@@ -93,8 +95,11 @@ def test_values_are_exact(
     assert found.problems == ()
 
 
-def test_comma_that_could_be_either_is_refused() -> None:
-    found = read(table("2024-01-31 00:00;1,250", "2024-01-31 01:00;2,000"))
+@pytest.mark.parametrize(
+    "texts", [["1,250", "2,000"], ["1.250", "2.000"], ["1.250,5", "2"], ["1,250.5", "2,5"]]
+)
+def test_mark_that_could_be_either_is_refused(texts: list[str]) -> None:
+    found = read(table(*(f"2024-01-31 0{i}:00;{text}" for i, text in enumerate(texts))))
     assert codes(found) == [("decimal_mark", None), ("empty", None)]
     assert not found.acceptable
 
@@ -136,6 +141,10 @@ def test_autumn_change_is_told_apart_by_the_order(downwards: bool) -> None:
     [
         (["01:30", "02:00", "02:30", "03:00", "03:30"], [3, 4]),
         (["01:30", "02:00", "02:00", "02:30", "02:30", "03:00", "03:30"], [3, 4, 5, 6]),
+        # A row that has changed places is no second hour, nor is the file once more.
+        (["01:30", "02:30", "02:00", "03:00", "03:30"], [3, 4]),
+        (["01:30", "02:00", "03:00", "02:00", "03:30"], [3, 5]),
+        (["01:30", "02:00", "02:30", "02:00", "03:00", "03:30"], [3, 4, 5]),
     ],
 )
 def test_autumn_times_without_both_hours_are_refused_by_name(
@@ -176,6 +185,12 @@ def test_qualities_are_what_the_mapping_says() -> None:
     ]
 
 
+def test_unit_in_a_heading_that_is_not_known_refuses_its_column() -> None:
+    rows = ["2024-01-31 00:00;1", "2024-01-31 01:00;2"]
+    found = read(table(*rows, header="time;Out (mV)"), values=(ValueColumn("Out (mV)"),))
+    assert codes(found) == [("unit", 1), ("empty", None)]
+
+
 def test_columns_are_streams_of_their_own() -> None:
     columns = (
         ValueColumn("In (kWh)", direction="import"),
@@ -207,8 +222,6 @@ def test_columns_are_streams_of_their_own() -> None:
          [("overlap", None), ("empty", None)]),
         (["2024-01-31 00:00;1", "2024-01-31 01:00;1"], {"values": (ValueColumn("kWh"),)},
          [("no_unit", 1), ("empty", None)]),
-        (["2024-01-31 00:00;1", "2024-01-31 01:00;1"], {"values": (ValueColumn("kWh", "mV"),)},
-         [("unit", 1), ("empty", None)]),
         ([], {}, [("no_length", None), ("empty", None)]),
     ],
 )  # fmt: skip
@@ -264,6 +277,8 @@ def test_encodings_of_spreadsheets(encoding: str) -> None:
         ({"values": [{"column": "a", "direction": "up"}]}, "“up” is no direction."),
         ({"qualities": {"G": "good"}}, "“good” is no quality."),
         ({"interval_minutes": "15"}, "“15” must be a whole number."),
+        ({"unit": "stone"}, "“stone” is no unit"),
+        ({"values": [{"column": "a", "unit": "mV"}]}, "“mV” is no unit"),
         ({"power_of_ten": 99}, "between -12 and 12"),
         ({"decimal_mark": ";"}, "“;” is no decimal_mark."),
     ],
