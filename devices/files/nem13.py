@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -57,8 +58,13 @@ def read(text: str, problems: Problems) -> tuple[dict[Stream, Reads], nem.Ignore
         by_stream.setdefault(one.stream, []).append(one)
     streams = {}
     for stream, reads in by_stream.items():
+        reads.sort(key=lambda read: read.current_ms)
+        for former, one in pairwise(reads):
+            if one.previous_ms < former.current_ms:
+                time = nem.utc(one.previous_ms)
+                problems.add(kinds.READS_OVERLAP, one.line, what=_name(stream), time=time)
         try:
-            streams[stream] = _reads(sorted(reads, key=lambda read: read.current_ms))
+            streams[stream] = _reads(reads)
         except exact.TooWideError:
             problems.add(kinds.TOO_WIDE, reads[0].line, what=_name(stream))
     return streams, ignored

@@ -165,6 +165,11 @@ DIFFERS = _warn(
     "The quantity {quantity} of {what} is not the difference of its reads, {difference}. Ask its"
     " sender before it goes on a bill.",
 )
+READS_OVERLAP = _warn(
+    "reads_overlap",
+    "The previous read of {what} at {time} UTC lies before the current read of the record in front"
+    " of it. What lies in both would count twice; ask its sender before it goes on a bill.",
+)
 
 # Green Button
 NO_READING_TYPE = _refuse_file(

@@ -243,6 +243,20 @@ def test_read_that_cannot_be_read_is_refused_by_name(old: str, new: str, code: s
     assert len(found.streams) == (code == "update_time")
 
 
+@pytest.mark.parametrize(
+    ("begins", "expected"),
+    [("20240401000000", []), ("20240501000000", []), ("20240331000000", [("reads_overlap", 2)])],
+)
+def test_reads_that_overlap_are_told(begins: str, expected: list[tuple[str, int | None]]) -> None:
+    line = READ.format(previous="1", current="2", quantity="1", **TIMES)
+    later = {"from_time": begins, "to_time": "20240701000000"}
+    next_line = READ.format(previous="2", current="4", quantity="2", **later)
+    found = read(NEM13, next_line, line)
+    assert codes(found) == expected
+    (content,) = found.streams.values()
+    assert content.total() == 3_000
+
+
 def test_read_that_was_sent_again_counts_once() -> None:
     line = READ.format(previous="1", current="2", quantity="1", **TIMES)
     found = read(NEM13, line, "550,N,,R,", line)

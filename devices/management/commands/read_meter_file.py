@@ -53,6 +53,8 @@ class Command(BaseCommand):
         refused = sum(problem.severity is not Severity.WARN for problem in found.problems)
         if refused or found.more_problems:
             many = f"{refused} problems" if refused != 1 else "1 problem"
+            if found.more_problems:
+                many = "more problems than are listed"
             raise CommandError(
                 f"{path.name}: something is refused because of {many}"
                 + ("." if found.acceptable else "; the file as a whole must not be imported.")
