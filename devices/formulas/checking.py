@@ -71,12 +71,15 @@ class Checker:
 
     def number(self, node: Node) -> Checked:
         """As `check`, of what must not be yes or no."""
-        checked = self.check(node)
+        return self.as_number(self.check(node))
+
+    def as_number(self, checked: Checked) -> Checked:
+        """What was checked, unless it is yes or no."""
         if checked.truth:
             raise FormulaError(
                 f"{checked.text} is yes or no where a number is needed: write "
-                f"if({canonical(node)}, 1, 0)",
-                node.at,
+                f"if({canonical(checked.node)}, 1, 0)",
+                checked.node.at,
             )
         return checked
 
@@ -141,7 +144,7 @@ class Checker:
             return Checked(node, plan, zero=node.value == 0)
         if node.unit not in SYMBOLS:
             raise FormulaError(
-                f"`{node.unit}` after a number is no unit that is known"
+                f"{shown(node.unit)} after a number is no unit that is known"
                 f"{_suggestion(node.unit, SYMBOLS)}: use {', '.join(SYMBOLS)}",
                 node.at,
             )
@@ -152,7 +155,7 @@ class Checker:
             hint = _suggestion(node.name, self._units)
             if not hint and self._units:
                 hint = f"; there are {', '.join(sorted(self._units)[:8])}"
-            raise FormulaError(f"unknown channel `{node.name}`{hint}", node.at)
+            raise FormulaError(f"unknown channel {shown(node.name)}{hint}", node.at)
         return Checked(node, Reading(node.name), parse_unit(self._units[node.name]))
 
     def _unary(self, node: Unary) -> Checked:
@@ -211,14 +214,15 @@ class Checker:
         if node.function not in self._functions:
             hint = _suggestion(node.function, self._functions)
             hint = hint or f"; there are {', '.join(sorted(self._functions))}"
-            raise FormulaError(f"unknown function `{node.function}`{hint}", node.at)
+            raise FormulaError(f"unknown function {shown(node.function)}{hint}", node.at)
         return self._functions[node.function](self, node)
 
     def arity(self, node: Call, least: int, most: int | None, *, named: bool = False) -> None:
         """Refuse a call with too few or too many arguments by place, or with any by name."""
         if node.named and not named:
             raise FormulaError(
-                f"`{node.function}` has no argument `{node.named[0][0]}`: write the value alone",
+                f"`{node.function}` has no argument {shown(node.named[0][0])}: write the value "
+                "alone",
                 node.at,
             )
         count = len(node.arguments)

@@ -11,7 +11,7 @@ from typing import Final
 from devices.formulas import over_time
 from devices.formulas.checking import Check, Checked, Checker, channels
 from devices.formulas.columns import Axis
-from devices.formulas.errors import FormulaError
+from devices.formulas.errors import FormulaError, shown
 from devices.formulas.plans import Evaluation, OverTime, scaled
 from devices.formulas.pointwise import POINTWISE
 from devices.formulas.state_of_charge import CHEMISTRIES, Battery, state_of_charge
@@ -74,7 +74,8 @@ def _battery(checker: Checker, node: Call) -> Battery:
     for name, value in named.items():
         if name not in known:
             raise FormulaError(
-                f"state_of_charge has no argument `{name}`: there are {', '.join(known)}", value.at
+                f"state_of_charge has no argument {shown(name)}: there are {', '.join(known)}",
+                value.at,
             )
     if "capacity" not in named or "cells" not in named:
         raise FormulaError(

@@ -140,7 +140,9 @@ class _Builder(Transformer[Token, Node]):
                 continue
             name, value = argument
             if name in named:
-                raise FormulaError(f"`{name}=` is there twice: remove one", name.start_pos)
+                raise FormulaError(
+                    f"{shown(str(name) + '=')} is there twice: remove one", name.start_pos
+                )
             named[str(name)] = value
         children = (*placed, *named.values())
         grown = _grown(function.start_pos or 0, children)

@@ -70,7 +70,8 @@ def _conditional(checker: Checker, node: Call) -> Checked:
     branches = checker.check(node.arguments[1]), checker.check(node.arguments[2])
     if branches[0].truth and branches[1].truth:
         return checker.combined(node, numbers.choose, condition, *branches, truth=True)
-    plans, unit = checker.in_one_unit(map(checker.number, node.arguments[1:]))
+    # What is checked already is not checked again: nested conditions would double it each time.
+    plans, unit = checker.in_one_unit(map(checker.as_number, branches))
     return checker.made(node, numbers.choose, (condition.plan, *plans), unit)
 
 

@@ -449,6 +449,44 @@ def test_brackets_within_brackets_cost_nothing() -> None:
     assert Formula.parse("(" * 490 + "a" + ")" * 490, BARE).text == "a"
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "if(a > 0, {}, 1)",
+        "if(a > 0, 1, {})",
+        "(a > {})",
+        "-{}",
+        "previous({} + a)",
+        "clamp(a, {}, 2)",
+        "mean({}, a)",
+        "({} ^ a)",
+    ],
+)
+def test_parts_within_parts_cost_no_more_than_beside_each_other(form: str) -> None:
+    # Twice the work for each level would not end with 35 of them.
+    text = "a"
+    for _ in range(18 if form.startswith("previous") else 35):
+        text = form.replace("{}", text)
+    if "(a >" in form and "if" not in form:
+        with pytest.raises(FormulaError, match="is yes or no where a number is needed"):
+            Formula.parse(text, BARE)
+    else:
+        column = column_of(AT + 2_000 * np.arange(40), np.ones(40), 2_000)
+        assert len(Formula.parse(text, BARE).evaluate({"a": column}).values) == 40
+
+
+def test_sentences_do_not_repeat_what_is_long() -> None:
+    for text in (
+        "voltages" * 100,
+        "sums" * 200 + "(power)",
+        "5 " + "kW" * 400,
+        f"abs({'x' * 900}=1)",
+    ):
+        with pytest.raises(FormulaError) as refused:
+            Formula.parse(text, UNITS)
+        assert len(str(refused.value)) < 400
+
+
 _WORDS = st.sampled_from(
     ["a", "b", "lead_acid", "if", "and", "or", "not", "sum", "clamp", "state_of_charge", "today",
      "(", ")", ",", "+", "-", "*", "/", "^", "<", "==", "=", "1", "2.5", "1e308", "W", "%", "Ah",
