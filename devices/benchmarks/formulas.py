@@ -2,7 +2,7 @@
 
 A day of eight channels at two seconds. Each formula is evaluated from its columns to its column,
 beside the same arithmetic written by hand in NumPy on the same arrays; `ratio` is the first by the
-second, medians of several rounds.
+second, medians of several rounds. `ok`: both give the same values.
 """
 
 from __future__ import annotations
@@ -98,12 +98,14 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     }
     times = START_MS + STEP_MS * np.arange(SAMPLES, dtype=np.int64)
     columns = {name: column_of(times, values, STEP_MS) for name, values in arrays.items()}
+    formulas = {
+        name: _measured(text, columns, partial(work, arrays))
+        for name, (text, work) in _BY_HAND.items()
+    }
     result: dict[str, object] = {
+        "ok": all(each["same"] for each in formulas.values()),
         "samples": SAMPLES,
-        "formulas": {
-            name: _measured(text, columns, partial(work, arrays))
-            for name, (text, work) in _BY_HAND.items()
-        },
+        "formulas": formulas,
         "parse_us": round(
             _median_ms(lambda: Formula.parse(_BY_HAND["eight channels"][0], UNITS)) * 1e3
         ),

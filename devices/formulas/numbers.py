@@ -51,7 +51,10 @@ def power(a: Value, b: Value) -> Value:
     What is known of 1 and 0 whatever the other side is (1 ^ x) is unknown all the same.
     """
     with np.errstate(all="ignore"):
-        raised = finite(np.power(a, b))
+        raised = finite(a**b)
+        if np.ndim(b) == 0 and b != 0 and b == b:
+            # NumPy squares and takes roots quickly for such an exponent; all else follows from it.
+            return raised
         return np.where(np.isnan(a) | np.isnan(b), _NAN, raised)[()]
 
 
