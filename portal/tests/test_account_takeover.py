@@ -12,8 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from portal.tests.oauth_world import commits
-from portal.tests.test_account_security import (
+from portal.tests.account_world import (
     NEW_PASSWORD,
     PASSWORD,
     add_app,
@@ -22,6 +21,7 @@ from portal.tests.test_account_security import (
     sign_in,
     signed_in,
 )
+from portal.tests.oauth_world import commits
 from tenants.domain import company_operations, operations_invitations
 from tenants.domain.operations_invitations import Offer, write_letter
 from tenants.models import SecondFactor, Tenant, User

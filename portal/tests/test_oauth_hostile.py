@@ -14,6 +14,7 @@ from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
+from portal.tests.account_world import PASSWORD, add_app, code_of
 from portal.tests.oauth_world import (
     World,
     claims_of,
@@ -24,7 +25,6 @@ from portal.tests.oauth_world import (
     works,
     world,
 )
-from portal.tests.test_account_security import PASSWORD, add_app, code_of
 from tenants.domain import operations, tenant_operations
 from tenants.domain.authentication_context import acr_of, amr_of
 from tenants.models import Membership, Tenant
