@@ -299,6 +299,10 @@ def test_simulate_plays_the_demo_and_stops_when_asked(home: Path, server: Device
     assert said.endswith(" 0 waiting\n")
     assert set(server.stored) == serials
     assert server.errors == []
+    # The last words of the devices are still being read when the command has ended.
+    deadline = time.monotonic() + 30
+    while len(server.refusals) < len(serials) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert [refuse.name for refuse in server.refusals] == ["closing"] * len(serials)
     assert (home / "simulator" / "snapshots.json").exists()
 
