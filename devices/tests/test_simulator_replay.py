@@ -431,6 +431,7 @@ async def test_fleet_drains_when_it_is_stopped(tmp_path: Path) -> None:
         assert fleet.summary.connected == 4
         fleet.stop()
         summary = await asyncio.wait_for(task, 20)
+        await until(lambda: len(server.refusals) == len(members))
     assert summary.buffered == 0
     assert summary.counters.connections == 4
     assert [refuse.name for refuse in server.refusals] == ["closing"] * 4
