@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from devices.files.content import QUALITY_LETTERS, Direction, Quality
@@ -129,7 +129,8 @@ def mapping_from(document: object) -> ColumnMapping:
     given = _object(document, _KEYS, "The mapping")
     texts = {key: _text(given, key) for key in _KEYS & given.keys() - _TYPED.keys()}
     typed = {key: _TYPED[key](given[key]) for key in _TYPED.keys() & given.keys()}
-    return ColumnMapping(**cast("dict[str, str]", texts | typed))  # type: ignore[arg-type]
+    values: dict[str, Any] = {**texts, **typed}
+    return ColumnMapping(**values)
 
 
 def _columns(value: object) -> tuple[ValueColumn, ...]:
@@ -140,7 +141,8 @@ def _columns(value: object) -> tuple[ValueColumn, ...]:
         given = _object(one, _VALUE_KEYS, "An object in “values”")
         if not given.get("column"):
             raise MappingError("An object in “values” names no column.")
-        columns.append(ValueColumn(**{key: _text(given, key) for key in given}))  # type: ignore[arg-type]
+        values: dict[str, Any] = {key: _text(given, key) for key in given}
+        columns.append(ValueColumn(**values))
     return tuple(columns)
 
 

@@ -85,9 +85,11 @@ def instant_ms(text: str) -> int | None:
     """YYYYMMDD, YYYYMMDDhhmm or YYYYMMDDhhmmss in AEST as ms since the Unix epoch, or None."""
     if _STAMP.fullmatch(text) is None:
         return None
-    parts = [int(text[:4]), *(int(text[at : at + 2]) for at in range(4, len(text), 2))]
+    whole = text.ljust(14, "0")  # a day begins at midnight, a minute with its first second
+    hour, minute, second = int(whole[8:10]), int(whole[10:12]), int(whole[12:])
+    year, month, day = int(whole[:4]), int(whole[4:6]), int(whole[6:8])
     try:
-        moment = datetime(*parts, tzinfo=AEST)  # type: ignore[misc, arg-type]
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=AEST)
     except ValueError:
         return None
     return int(moment.timestamp()) * 1000 if _FIRST <= moment < _LAST else None

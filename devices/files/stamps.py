@@ -147,9 +147,9 @@ def _auto(text: str) -> datetime | None:
 
 def _at(year: str, month: str, day: str, hour: str, minute: str, second: str | None) -> datetime:
     """24:00 is the end of its day. Raises ValueError."""
-    numbers = [int(year), int(month), int(day), int(hour), int(minute), int(second or 0)]
-    midnight = numbers[3:] == [24, 0, 0]
-    if midnight:
-        numbers[3] = 0
-    moment = datetime(*numbers)  # type: ignore[arg-type]  # noqa: DTZ001 - a wall clock
+    of_day = int(hour), int(minute), int(second or 0)
+    midnight = of_day == (24, 0, 0)
+    hours, minutes, seconds = (0, 0, 0) if midnight else of_day
+    days = int(year), int(month), int(day)
+    moment = datetime(*days, hours, minutes, seconds)  # noqa: DTZ001 - a wall clock
     return moment + timedelta(days=1) if midnight else moment

@@ -18,7 +18,7 @@ from typing import Final
 from devices.formulas.errors import FormulaError
 
 # Exponents of volt, ampere, second, metre, degree Celsius: the watt is V·A.
-Dimension = tuple[Fraction, Fraction, Fraction, Fraction, Fraction]
+Dimension = tuple[Fraction, ...]  # an exponent for each of _BASE
 
 _BASE: Final = ("V", "A", "s", "m", "°C")
 _NONE: Final[Dimension] = (Fraction(0),) * 5
@@ -61,7 +61,7 @@ class Unit:
     def times(self, other: Unit) -> Unit:
         """The unit of a product."""
         added = tuple(a + b for a, b in zip(self.dimension, other.dimension, strict=True))
-        return Unit(added, self.scale * other.scale)  # type: ignore[arg-type]  # five again
+        return Unit(added, self.scale * other.scale)
 
     def power(self, exponent: Fraction) -> Unit:
         """The unit of a power; `exponent` must be whole unless the scale is 1."""
@@ -72,7 +72,7 @@ class Unit:
                 f"exponents go up to {_MOST_EXPONENT}"
             )
         scale = self.scale if self.scale == 1 else self.scale ** int(exponent)
-        return Unit(raised, scale)  # type: ignore[arg-type]  # five again
+        return Unit(raised, scale)
 
     def coherent(self) -> Unit:
         """The same with scale 1."""
