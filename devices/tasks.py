@@ -17,6 +17,7 @@ from devices.domain import (
     imports_operations,
     ledger,
     links,
+    redo,
     rollups,
     segments,
 )
@@ -132,6 +133,32 @@ def roll_up(**_: Any) -> None:
             energy.refresh_days(now=datetime.now(UTC))
         if frames:
             logger.info("rolled_up frames=%d quarters=%d", frames, quarters)
+
+
+@shared_task(base=KeywordTask, name="devices.redo_rollups")
+def redo_rollups(**_: Any) -> None:
+    """Roll up again what was corrected, imported or derived anew, part by part.
+
+    Several at once share the work; one that is killed leaves whole parts behind.
+    """
+    for tenant_ids in tenant_batches():
+        scope = Scope(tenant_ids)
+        quarters = after = 0
+        more, left = True, False
+        while more:
+            with long_scope(scope):
+                redone = redo.redo(after=after)
+            quarters += redone.quarters
+            left |= redone.more
+            after, more = redone.last or 0, redone.last is not None
+            if not more and left:  # once more from the first
+                more, left = True, False
+        if quarters:
+            with long_scope(scope):
+                while rollups.sum_facilities() == rollups.MAX_DIRTY:
+                    pass
+                energy.refresh_days(now=datetime.now(UTC))
+            logger.info("rolled_up_again quarters=%d", quarters)
 
 
 @shared_task(base=KeywordTask, name="devices.move_to_segments")

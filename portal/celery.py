@@ -36,6 +36,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=2),
         "options": {"expires": 120},
     },
+    "roll up again what has changed below": {
+        "task": "devices.redo_rollups",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "move frames of closed hours into segments": {
         "task": "devices.move_to_segments",
         "schedule": timedelta(minutes=10),

@@ -9,6 +9,7 @@ began with (`registry_versions.values_of`): ChangedMeanwhile tells what has chan
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Final
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -29,7 +30,7 @@ from devices.models import (
     FacilityKind,
     Placement,
 )
-from devices.telemetry import rollup_store, status
+from devices.telemetry import redo_store, rollup_store, status
 from tenants.domain import audit
 from tenants.scope import require_scope
 
@@ -258,6 +259,9 @@ def update_device(
             _copy_channels_anew(device)
         if placed:
             rollup_store.mark_device(connection, device.pk)
+            now_ms = int(datetime.now(UTC).timestamp() * 1000)
+            ever = redo_store.Changed(device.pk, 0, now_ms, redo_store.Cause.REGISTRY)
+            redo_store.announce(connection, [ever])
     return device
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -19,9 +20,9 @@ from django.db import connection, transaction
 from devices.models import Channel, Placement
 from devices.protocol.data import Block, decode_data, decode_many
 from devices.quantities import QUANTITIES
+from devices.telemetry import redo_store, segment_store
 from devices.telemetry import rollup_store as store
-from devices.telemetry import segment_store
-from devices.telemetry.rollup import QUARTER_MS, Quarters, roll
+from devices.telemetry.rollup import QUARTER_MS, Quarters, no_quarters, roll
 from devices.telemetry.rollup_samples import Kind, Series, reach_ms, samples_of
 from devices.telemetry.segment import HOUR_MS
 from devices.telemetry.segment_codec import decode
@@ -33,6 +34,10 @@ MAX_FRAMES: Final = 3_000
 MAX_VALUES: Final = 4_000_000
 # What has become a segment has lower sequence numbers than any frame that has not.
 _BEFORE_ALL: Final = 0
+# Devices that report in batches are up to date again within this time after a quarter is over; what
+# comes later is announced as a change of the past.
+LATE_AFTER: Final = timedelta(hours=2)
+_DAY_MS: Final = 24 * HOUR_MS
 # Facility quarters summed in one transaction.
 MAX_DIRTY: Final = 2_000
 
@@ -76,11 +81,39 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
             if series.get(device_id)
         }
         touched += [(device_id, start) for device_id, starts in dirty.items() for start in starts]
-        quarters += _compute(dirty, series, tenants)
+        rolled, flat = compute(dirty, series)
+        keep(rolled, flat, tenants)
+        quarters += len(rolled.starts)
     store.mark_facilities(connection, touched)
     store.advance(connection, [_progress(claim, fresh.get(claim.device_id)) for claim in claims])
+    redo_store.announce(connection, _late(touched, datetime.now(UTC)))
     crowded = any(len(found) >= MAX_FRAMES for found in fresh.values())
     return Rolled(claims[-1].device_id, len(claims), len(frames), quarters, crowded)
+
+
+def _late(touched: Iterable[tuple[int, int]], now: datetime) -> list[redo_store.Changed]:
+    """Of the quarters of devices that were computed, the periods that had been over for a while."""
+    before = segment_store.milliseconds(now.replace(microsecond=0) - LATE_AFTER) - QUARTER_MS
+    return [
+        redo_store.Changed(device_id, start_ms, end_ms, redo_store.Cause.LATE)
+        for device_id, start_ms, end_ms in periods_of(
+            (device_id, start) for device_id, start in touched if start <= before
+        )
+    ]
+
+
+def periods_of(quarters: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Quarters (device, start in ms) as periods (device, start, end), those of a day as one."""
+    begin = before = None
+    for device_id, start in sorted(quarters):
+        if begin is None or before is None:
+            begin = before = (device_id, start)
+        elif device_id != before[0] or start - before[1] > _DAY_MS:
+            yield *begin, before[1] + QUARTER_MS
+            begin = (device_id, start)
+        before = (device_id, start)
+    if begin is not None and before is not None:
+        yield *begin, before[1] + QUARTER_MS
 
 
 def _progress(claim: store.Claim, frames: Sequence[store.NewFrame] | None) -> store.Done:
@@ -132,14 +165,15 @@ def _stretches(frame: store.NewFrame) -> Iterator[tuple[int, int]]:
             yield quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS - 1
 
 
-def _compute(
-    dirty: Mapping[int, Sequence[int]],
-    series: Mapping[int, Sequence[Series]],
-    tenants: Mapping[int, int],
-) -> int:
-    """Compute and keep the dirty quarters of some devices; returns how many rows they have."""
-    if not dirty:
-        return 0
+def compute(
+    dirty: Mapping[int, Sequence[int]], series: Mapping[int, Sequence[Series]]
+) -> tuple[Quarters, list[Series]]:
+    """The roll-ups of quarters (starts in ms, rising, for each device) from what is stored, and the
+    series that they tell of. Quarters into which no sample holds are left out.
+    """
+    flat = [one for device_id in dirty for one in series[device_id]]
+    if not flat:
+        return no_quarters(), flat
     blocks: dict[int, list[tuple[int, Block]]] = defaultdict(list)
     spans = [
         span
@@ -152,10 +186,9 @@ def _compute(
         blocks[device_id].append((_BEFORE_ALL, block))
     for (device_id, sequence, _), data in zip(rows, bodies, strict=True):
         blocks[device_id] += [(sequence, block) for block in data.blocks]
-    flat = [one for device_id in dirty for one in series[device_id]]
     index = {(one.device_id, one.number): place for place, one in enumerate(flat)}
     rolled = roll(samples_of(list(blocks.items()), index), flat)
-    return _keep(_wanted(rolled, dirty, flat), flat, tenants)
+    return _wanted(rolled, dirty, flat), flat
 
 
 def _moved(spans: Iterable[store.Span]) -> Iterator[tuple[int, Block]]:
@@ -195,9 +228,9 @@ def _wanted(
     return quarters.only(np.isin(devices * (1 << 32) + quarters.starts // QUARTER_MS, keys))
 
 
-def _keep(quarters: Quarters, series: Sequence[Series], tenants: Mapping[int, int]) -> int:
-    count = len(quarters.starts)
-    if count:
+def keep(quarters: Quarters, series: Sequence[Series], tenants: Mapping[int, int]) -> None:
+    """Write roll-ups of some series over those of the same quarters; `tenants` by device."""
+    if len(quarters.starts):
         devices = np.array([one.device_id for one in series], np.int64)
         numbers = np.array([one.number for one in series], np.int64)
         owners = np.array([tenants[one.device_id] for one in series], np.int64)
@@ -208,7 +241,6 @@ def _keep(quarters: Quarters, series: Sequence[Series], tenants: Mapping[int, in
             devices=devices[quarters.series],
             channels=numbers[quarters.series],
         )
-    return count
 
 
 def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:

@@ -32,7 +32,7 @@ from devices.domain.series_bounds import (
 from devices.models import Channel
 from devices.telemetry.periods import Reason, Resolution, chosen, edges
 from devices.telemetry.reads import read_readings
-from devices.telemetry.rollup import Quarters, roll
+from devices.telemetry.rollup import Quarters, no_quarters, roll
 from devices.telemetry.rollup_samples import Kind, Samples, Series, reach_ms
 from devices.telemetry.segment import Readings
 from devices.telemetry.segment_store import moment
@@ -245,7 +245,7 @@ def _stored(
             moment(bounds.end_ms),
         )
         for one in some:
-            yield one, found.get((one.device_id, one.number), _no_quarters())
+            yield one, found.get((one.device_id, one.number), no_quarters())
 
 
 def _computed(
@@ -264,17 +264,12 @@ def _computed(
         for one, readings in _readings(facts, start, end, bounds.as_of)
     }
     for one in facts:
-        yield one, rolled.get(one.channel_id, _no_quarters())
+        yield one, rolled.get(one.channel_id, no_quarters())
 
 
 def _rolled(readings: Readings, series: Series, bounds: Bounds) -> Quarters:
     if not len(readings):
-        return _no_quarters()
+        return no_quarters()
     nothing = np.zeros(len(readings), np.int64)
     rolled = roll(Samples(nothing, readings.times, nothing, readings.raw), [series])
     return rolled.only((rolled.starts >= bounds.start_ms) & (rolled.starts < bounds.end_ms))
-
-
-def _no_quarters() -> Quarters:
-    integers, floats = np.empty(0, np.int64), np.empty(0)
-    return Quarters(integers, integers, integers, *([floats] * 8))

@@ -80,7 +80,7 @@ def roll(samples: Samples, series: Sequence[Series]) -> Quarters:
     at, starts, lengths, own = pieces
     of = samples.series[at]
     if not len(at):
-        return _nothing()
+        return no_quarters()
     begins = np.flatnonzero(np.concatenate([[True], (np.diff(of) != 0) | (np.diff(starts) != 0)]))
     finals = np.concatenate([begins[1:], [len(at)]]) - 1
     group_series, group_starts = of[begins], starts[begins]
@@ -123,7 +123,8 @@ def roll(samples: Samples, series: Sequence[Series]) -> Quarters:
     )
 
 
-def _nothing() -> Quarters:
+def no_quarters() -> Quarters:
+    """Not one."""
     integers, floats = np.empty(0, np.int64), np.empty(0)
     return Quarters(integers, integers, integers, *([floats] * 8))
 

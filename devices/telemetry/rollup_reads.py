@@ -71,6 +71,7 @@ def device_quarters(
         cursor.execute(
             "SELECT device_id, channel, starts_at, n, mean, energy_wh, returned_wh, coverage"
             " FROM rollup_15m WHERE device_id = ANY(%s) AND starts_at >= %s AND starts_at < %s"
+            " AND coverage > 0"
             " ORDER BY device_id, channel, starts_at",
             [list(device_ids), start, end],
         )

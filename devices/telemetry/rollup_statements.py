@@ -123,7 +123,7 @@ WITH dirty AS MATERIALIZED (
         ELSE r.energy_wh + r.returned_wh END AS wh
     FROM dirty JOIN source USING (facility_id)
     JOIN rollup_15m r ON r.device_id = source.device_id AND r.channel = source.channel
-      AND r.starts_at = dirty.starts_at
+      AND r.starts_at = dirty.starts_at AND r.coverage > 0
     WHERE r.starts_at BETWEEN %s AND %s
     ORDER BY dirty.facility_id, dirty.starts_at, source.device_id, source.channel
   ) part GROUP BY facility_id, starts_at
@@ -131,7 +131,7 @@ WITH dirty AS MATERIALIZED (
   SELECT facility_id, starts_at, sum(share) AS covered FROM (
     SELECT dirty.facility_id, dirty.starts_at, d.id, avg(r.coverage) AS share
     FROM dirty JOIN devices_device d ON d.facility_id = dirty.facility_id
-    JOIN rollup_15m r ON r.device_id = d.id AND r.starts_at = dirty.starts_at
+    JOIN rollup_15m r ON r.device_id = d.id AND r.starts_at = dirty.starts_at AND r.coverage > 0
     WHERE r.starts_at BETWEEN %s AND %s
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
   ) device GROUP BY facility_id, starts_at

@@ -40,7 +40,7 @@ SELECT device_id, channel, string_agg(timestamptz_send(starts_at), ''::bytea),
   string_agg(int4send(n), ''::bytea), {packed}
 FROM rollup_15m
 WHERE device_id = ANY(%s) AND channel = ANY(%s) AND device_id * {numbers} + channel = ANY(%s)
-  AND starts_at >= %s AND starts_at < %s
+  AND starts_at >= %s AND starts_at < %s AND coverage > 0
 GROUP BY device_id, channel
 """).format(packed=_packed(_ROLLUP), numbers=sql.Literal(_NUMBERS))
 _FACILITY_QUARTERS: Final = sql.SQL("""

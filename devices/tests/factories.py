@@ -35,7 +35,7 @@ from devices.models import (
     Placement,
 )
 from devices.protocol.data import Block, encode_data
-from devices.telemetry import rollup_store, segment_store
+from devices.telemetry import redo_store, rollup_store, segment_store
 from devices.telemetry.segment import Readings
 from devices.telemetry.segment_codec import encode
 from tenants.models import Consent, Tenant, User
@@ -73,6 +73,7 @@ __all__ = [
     "park",
     "remove_everything",
     "segment",
+    "store_frame",
     "telemetry",
     "tenant",
     "user",
@@ -251,6 +252,38 @@ def frame_body(sequence: int, start_ms: int, values: list[list[int]], step_ms: i
     return encode_data(sequence, [Block(times, tuple(range(len(values))), columns)])
 
 
+def store_frame(
+    of: Device,
+    sequence: int,
+    started_at: datetime,
+    values: Sequence[Sequence[int]],
+    *,
+    received_at: datetime | None = None,
+    step_ms: int = 2000,
+) -> None:
+    """A regular frame, committed as the writer does: with the cursor. It arrives a second after its
+    last sample unless another moment is given.
+    """
+    ended_at = started_at + timedelta(milliseconds=step_ms * (len(values[0]) - 1))
+    arrived = received_at or ended_at + timedelta(seconds=1)
+    start_ms = int(started_at.timestamp() * 1000)
+    body = frame_body(sequence, start_ms, [list(row) for row in values], step_ms)
+    with connections["ingest"].cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(
+            "INSERT INTO telemetry_frame VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            [arrived, of.tenant_id, of.pk, sequence, started_at, ended_at,
+             len(values) * len(values[0]), body],
+        )  # fmt: skip
+        cursor.execute(
+            "UPDATE device_cursor SET committed = %s, produced = %s,"
+            " last_received_at = greatest(last_received_at, %s),"
+            " last_sample_at = greatest(last_sample_at, %s) WHERE device_id = %s",
+            [sequence, sequence, arrived, ended_at, of.pk],
+        )
+        cursor.execute("COMMIT")
+
+
 def telemetry(of: Device) -> None:
     """One row in each table outside the ORM, as the writer would leave them."""
     milliseconds = int(START.timestamp() * 1000)
@@ -300,6 +333,8 @@ def derived(of: Sequence[Device]) -> None:
     # Something is left to be done.
     start_ms = int(START.timestamp() * 1000)
     rollup_store.mark_facilities(connection, [(device.pk, start_ms) for device in of])
+    again = [redo_store.Redo(device.pk, start_ms, start_ms + 1) for device in of]
+    redo_store.ask_again(connection, again, cause=redo_store.Cause.CORRECTION)
 
 
 def segment(of: Device, starts_at: datetime, values: dict[int, list[int]]) -> segment_store.Kept:

@@ -64,25 +64,9 @@ def _store(
     step_s: int = 2,
 ) -> None:
     """A frame, committed as the writer does: with the cursor."""
-    ended_at = started_at + step_s * (len(values[0]) - 1) * SECOND
-    arrived = received_at or ended_at + SECOND
-    body = factories.frame_body(
-        sequence, int(started_at.timestamp() * 1000), [list(row) for row in values], step_s * 1000
+    factories.store_frame(
+        device, sequence, started_at, values, received_at=received_at, step_ms=step_s * 1000
     )
-    with connections["ingest"].cursor() as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute(
-            "INSERT INTO telemetry_frame VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            [arrived, device.tenant_id, device.pk, sequence, started_at, ended_at,
-             len(values) * len(values[0]), body],
-        )  # fmt: skip
-        cursor.execute(
-            "UPDATE device_cursor SET committed = %s, produced = %s,"
-            " last_received_at = greatest(last_received_at, %s),"
-            " last_sample_at = greatest(last_sample_at, %s) WHERE device_id = %s",
-            [sequence, sequence, arrived, ended_at, device.pk],
-        )
-        cursor.execute("COMMIT")
 
 
 def _steady(watts: int, since: int = 0, count: int = 30) -> list[list[int]]:
@@ -235,11 +219,13 @@ def test_two_at_once_share_the_devices() -> None:
         # In the same facility the second would wait for the first when it marks the quarters.
         places = [factories.facility(of), factories.facility(of)]
         devices = [_device(place) for place in places for _ in range(2)]
+    # Of late readings, they would wait for each other to announce them.
+    start = datetime.now(UTC).replace(microsecond=0) - 10 * MINUTE
     # Whoever writes the first row of a day makes its chunk, which lasts until the commit.
-    _store(devices[0], 1, START, _steady(900))
+    _store(devices[0], 1, start, _steady(900))
     _roll_all(of)
     for device in devices:
-        _store(device, 2, START + MINUTE, _steady(900))
+        _store(device, 2, start + MINUTE, _steady(900))
     with open_scope(_scope(of)):
         rollups.roll_up(limit=0)  # every device has its row of progress
     other: list[rollups.Rolled] = []
