@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -12,12 +12,13 @@ from typing import Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from devices.telemetry import seal, seal_store
-from devices.telemetry.segment import HOUR_MS
-from devices.telemetry.segment_store import Kept, milliseconds, moment, segment_bodies
+from devices.telemetry.segment_store import Kept, milliseconds
 
 logger = logging.getLogger(__name__)
 
 DAY: Final = timedelta(days=1)
+# Days of a device that are compared at once: up to 168 segments.
+AT_ONCE: Final = 7 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,49 +84,45 @@ def verify(
 
     Frames that have not become segments are not looked at: nothing has been sealed of them.
     """
-    seals = seal_store.between(connection, device_ids, first, last)
     roots: dict[int, list[bytes]] = defaultdict(list)
     differences: list[Difference] = []
     days = segments = 0
     for device_id in sorted(device_ids):
-        day = first
-        while day <= last:
-            bodies = _bodies(connection, device_id, day)
-            leaves = seals.get((device_id, day), seal.EMPTY_DAY)
-            if bodies or (device_id, day) in seals:
+        for begin, end in _portions(first, last):
+            sealed = seal_store.between(connection, device_id, begin, end)
+            segments += len(sealed.bodies)
+            known = {at.date() for at in sealed.bodies} | set(sealed.leaves)
+            for day in sorted(known):
                 days += 1
-                segments += len(bodies)
+                leaves = sealed.leaves.get(day, seal.EMPTY_DAY)
                 roots[device_id].append(seal.root(seal.leaves_of(leaves)))
-                differences += _differences(device_id, day, bodies, leaves)
-            day += DAY
+                differences += _differences(device_id, day, sealed.bodies, leaves)
     whole = seal.root([seal.root(roots[device_id]) for device_id in sorted(roots)])
     return Verified(whole.hex(), days, segments, tuple(differences))
 
 
-def _bodies(connection: BaseDatabaseWrapper, device_id: int, day: date) -> dict[int, bytes]:
-    start_ms = _start_ms(day)
-    rows = segment_bodies(connection, [device_id], start_ms, start_ms + seal.HOURS * HOUR_MS)
-    return {start: body for _, start, body in rows}
+def _portions(first: date, last: date) -> Iterator[tuple[date, date]]:
+    """A period in parts whose segments fit into memory."""
+    while first <= last:
+        end = min(first + AT_ONCE - DAY, last)
+        yield first, end
+        first = end + DAY
 
 
 def _differences(
-    device_id: int, day: date, bodies: Mapping[int, bytes], leaves: bytes
+    device_id: int, day: date, bodies: Mapping[datetime, bytes], leaves: bytes
 ) -> list[Difference]:
     found = []
     for hour, sealed in enumerate(seal.leaves_of(leaves)):
-        start_ms = _start_ms(day) + hour * HOUR_MS
-        body = bodies.get(start_ms)
+        starts_at = datetime.combine(day, time(hour), UTC)
+        body = bodies.get(starts_at)
         if body is None:
             problem = "" if sealed == seal.NOTHING else "it was sealed and is gone"
         elif sealed == seal.NOTHING:
             problem = "it is there and was never sealed"
         else:
-            same = seal.leaf(device_id, start_ms, body) == sealed
+            same = seal.leaf(device_id, milliseconds(starts_at), body) == sealed
             problem = "" if same else "its bytes are not those that were sealed"
         if problem:
-            found.append(Difference(device_id, moment(start_ms), problem))
+            found.append(Difference(device_id, starts_at, problem))
     return found
-
-
-def _start_ms(day: date) -> int:
-    return milliseconds(datetime.combine(day, time(), UTC))

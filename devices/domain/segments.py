@@ -25,6 +25,8 @@ from devices.telemetry.segment_codec import decode, encode
 # Devices claimed, and frames of each, in one transaction.
 MAX_DEVICES: Final = 200
 MAX_FRAMES: Final = 4_000
+# Values in one transaction: 4 million take about 300 MB.
+MAX_VALUES: Final = 4_000_000
 # Frames stay as they came for one to two hours: live charts begin with frames of the last minutes,
 # and what was under way for a while finds its hour still open. What comes even later is moved the
 # next time: a rule of economy, not of correctness.
@@ -35,8 +37,8 @@ CLOSED_AFTER: Final = timedelta(hours=1)
 class Moved:
     """What a step did.
 
-    `last` is the highest device id that it claimed, None when none was left; `crowded` says whether
-    a device had more old frames than one turn takes.
+    `last` is the highest device id that it is done with, None when none was left; `crowded` says
+    whether a device had more old frames than one turn takes.
     """
 
     last: int | None
@@ -53,15 +55,21 @@ def closed_before(now: datetime) -> datetime:
 @transaction.atomic
 def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved:
     """Move the rolled-up frames that arrived before an instant, of up to `limit` devices with ids
-    above `after`, into segments; one transaction.
+    above `after` (fewer when they have more than MAX_VALUES values), into segments; one
+    transaction.
     """
     claims = store.claim(connection, after=after, limit=limit)
     if not claims:
         return Moved(None)
-    frames = store.old_frames(connection, claims, before=before, limit=MAX_FRAMES)
+    frames = store.old_frames(
+        connection, claims, before=before, limit=MAX_FRAMES, values=MAX_VALUES
+    )
     last = claims[-1].device_id
     if not frames:
         return Moved(last)
+    is_full = sum(frame.value_count for frame in frames) >= MAX_VALUES
+    if is_full:  # perhaps in the midst of a device
+        last = frames[-1].device_id
     tenants = {one.device_id: one.tenant_id for one in claims}
     bodies = decode_many([bytes(frame.body) for frame in frames])
     arrivals: dict[int, list[Arrival]] = defaultdict(list)
@@ -74,8 +82,8 @@ def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved
         seals.renew(connection, segments, replaced)
         store.keep_latest(connection, tenants, _newest(fresh))
     moved = [_counted(device_id, list(some)) for device_id, some in groupby(frames, _device)]
-    store.delete(connection, moved, before=before)
-    crowded = any(one.frames >= MAX_FRAMES for one in moved)
+    store.delete(connection, moved)
+    crowded = is_full or any(one.frames >= MAX_FRAMES for one in moved)
     return Moved(last, len(frames), len(segments), crowded)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -20,9 +20,13 @@ FROM unnest(%s::bigint[], %s::date[], %s::bigint[], %s::bytea[])
 ON CONFLICT (device_id, day) DO UPDATE
 SET leaves = excluded.leaves, renewed_at = excluded.renewed_at
 """
+# One statement, which sees one state: a segment and its seal are renewed together.
 _BETWEEN: Final = """
-SELECT device_id, day, leaves FROM segment_seal
-WHERE device_id = ANY(%s) AND day BETWEEN %s AND %s ORDER BY device_id, day
+SELECT NULL::timestamptz, day, leaves FROM segment_seal
+WHERE device_id = %(device)s AND day BETWEEN %(first)s AND %(last)s
+UNION ALL
+SELECT starts_at, NULL::date, body FROM telemetry_segment
+WHERE device_id = %(device)s AND starts_at >= %(start)s AND starts_at < %(end)s
 """
 
 
@@ -53,10 +57,30 @@ def keep(connection: BaseDatabaseWrapper, seals: Sequence[Seal]) -> None:
         cursor.execute(_KEEP, parameters)
 
 
-def between(
-    connection: BaseDatabaseWrapper, device_ids: Collection[int], first: date, last: date
-) -> dict[tuple[int, date], bytes]:
-    """The leaves of devices from a day to another, both included."""
+class Sealed(NamedTuple):
+    """Of a device: the leaves of its days (UTC), and the bodies of its segments by their start."""
+
+    leaves: dict[date, bytes]
+    bodies: dict[datetime, bytes]
+
+
+def between(connection: BaseDatabaseWrapper, device_id: int, first: date, last: date) -> Sealed:
+    """What is sealed and what is there of a device, from a day to another, both included, at one
+    moment.
+    """
+    parameters = {
+        "device": device_id,
+        "first": first,
+        "last": last,
+        "start": datetime.combine(first, time(), UTC),
+        "end": datetime.combine(last + timedelta(days=1), time(), UTC),
+    }
+    found = Sealed({}, {})
     with connection.cursor() as cursor:
-        cursor.execute(_BETWEEN, [list(device_ids), first, last])
-        return {(device_id, day): bytes(leaves) for device_id, day, leaves in cursor.fetchall()}
+        cursor.execute(_BETWEEN, parameters)
+        for starts_at, day, data in cursor.fetchall():
+            if starts_at is None:
+                found.leaves[day] = bytes(data)
+            else:
+                found.bodies[starts_at] = bytes(data)
+    return found

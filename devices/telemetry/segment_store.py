@@ -23,22 +23,30 @@ _CLAIM: Final = """
 SELECT p.device_id, p.tenant_id, p.sequence FROM rollup_progress p
 WHERE p.device_id > %s ORDER BY p.device_id LIMIT %s FOR UPDATE SKIP LOCKED
 """
-# The bounds are the same in both, and a device's frames become visible in the order of their
-# numbers, before they are rolled up: what is deleted is what was read.
+# All up to the last number that is old, whenever they arrived: bridges' clocks differ, and what is
+# merged later has to have a higher number. The running sum bounds what is read at once.
 _OLD: Final = """
-SELECT f.device_id, f.sequence, f.received_at, f.value_count, f.frame
-FROM unnest(%s::bigint[], %s::bigint[]) AS claim(device_id, rolled)
-CROSS JOIN LATERAL (
-  SELECT s.device_id, s.sequence, s.received_at, s.value_count, s.frame FROM telemetry_frame s
-  WHERE s.device_id = claim.device_id AND s.sequence <= claim.rolled AND s.received_at < %s
-  ORDER BY s.sequence LIMIT %s
-) f
-ORDER BY 1, 2
+SELECT device_id, sequence, received_at, value_count, frame FROM (
+  SELECT f.*, sum(f.value_count) OVER (ORDER BY f.device_id, f.sequence) - f.value_count AS before
+  FROM unnest(%s::bigint[], %s::bigint[]) AS claim(device_id, rolled)
+  CROSS JOIN LATERAL (
+    SELECT max(s.sequence) AS last FROM telemetry_frame s
+    WHERE s.device_id = claim.device_id AND s.sequence <= claim.rolled AND s.received_at < %s
+  ) old
+  CROSS JOIN LATERAL (
+    SELECT s.device_id, s.sequence, s.received_at, s.value_count, s.frame FROM telemetry_frame s
+    WHERE s.device_id = claim.device_id AND s.sequence <= old.last
+    ORDER BY s.sequence LIMIT %s
+  ) f
+) bounded
+WHERE before < %s ORDER BY 1, 2
 """
+# A device's frames become visible in the order of their numbers, before they are rolled up: what is
+# deleted is what was read.
 _DELETE: Final = """
 DELETE FROM telemetry_frame f
 USING unnest(%s::bigint[], %s::bigint[]) AS moved(device_id, last)
-WHERE f.device_id = moved.device_id AND f.sequence <= moved.last AND f.received_at < %s
+WHERE f.device_id = moved.device_id AND f.sequence <= moved.last
 """
 _SEGMENTS: Final = """
 SELECT s.device_id, s.starts_at, s.body
@@ -123,14 +131,19 @@ def claim(connection: BaseDatabaseWrapper, *, after: int, limit: int) -> list[Cl
 
 
 def old_frames(
-    connection: BaseDatabaseWrapper, claims: Sequence[Claim], *, before: datetime, limit: int
+    connection: BaseDatabaseWrapper,
+    claims: Sequence[Claim],
+    *,
+    before: datetime,
+    limit: int,
+    values: int,
 ) -> list[OldFrame]:
-    """Rolled-up frames of claimed devices that arrived before an instant, by device and number; at
-    most `limit` of each.
+    """Rolled-up frames of claimed devices up to the last number that arrived before an instant, by
+    device and number: at most `limit` of each, and no further one after `values` values of all.
     """
     devices, rolled = [one.device_id for one in claims], [one.rolled for one in claims]
     with connection.cursor() as cursor:
-        cursor.execute(_OLD, [devices, rolled, before, limit])
+        cursor.execute(_OLD, [devices, rolled, before, limit, values])
         return list(map(OldFrame._make, cursor.fetchall()))
 
 
@@ -171,13 +184,13 @@ def keep(connection: BaseDatabaseWrapper, segments: Sequence[Kept]) -> None:
         cursor.execute(_KEEP, columns)
 
 
-def delete(connection: BaseDatabaseWrapper, moved: Sequence[Moved], *, before: datetime) -> None:
-    """Take away the frames that `old_frames` gave with the same `before`, and count them as moved;
-    NotMovedError when they are others.
+def delete(connection: BaseDatabaseWrapper, moved: Sequence[Moved]) -> None:
+    """Take away the frames that `old_frames` gave, and count them as moved; NotMovedError when they
+    are others.
     """
     devices, lasts, frames, values = (list(column) for column in zip(*moved, strict=True))
     with connection.cursor() as cursor:
-        cursor.execute(_DELETE, [devices, lasts, before])
+        cursor.execute(_DELETE, [devices, lasts])
         if cursor.rowcount != sum(frames):
             raise NotMovedError(
                 f"{cursor.rowcount} frames were deleted where {sum(frames)} were moved"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
@@ -87,7 +88,7 @@ def _verify(device: Device, last: date = DAY) -> seals.Verified:
 
 
 def _sealed(device: Device) -> bytes:
-    return seal_store.between(connection, [device.pk], DAY, DAY)[device.pk, DAY]
+    return seal_store.between(connection, device.pk, DAY, DAY).leaves[DAY]
 
 
 def _problems(device: Device) -> list[tuple[datetime, str]]:
@@ -161,6 +162,38 @@ def test_a_segment_that_is_gone_or_was_never_sealed_is_named(device: Device) -> 
     problems = dict(_problems(device))
     assert problems[START + 2 * HOUR] == "it is there and was never sealed"
     assert problems[START + 8 * HOUR] == "it was sealed and is gone"
+
+
+@stored
+def test_verifying_beside_a_mover_finds_nothing(nothing_left: None) -> None:
+    """A segment and its seal are looked at as they were at one moment."""
+    of = factories.tenant()
+    with open_scope(Scope((of.pk,))):
+        made = factories.device(factories.facility(of)).device
+    stopped = threading.Event()
+
+    def move() -> None:
+        count = 0
+        try:
+            while not stopped.is_set():
+                count += 1
+                with open_scope(Scope((of.pk,))):
+                    _keep(made, 0, 1, 2, count)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    try:
+        found = [
+            one
+            for _ in range(100)
+            for one in seals.verify(connections["owner"], [made.pk], DAY, DAY).differences
+        ]
+    finally:
+        stopped.set()
+        thread.join(30)
+    assert found == []
 
 
 @stored

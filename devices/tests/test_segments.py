@@ -207,6 +207,45 @@ def test_devices_are_moved_in_groups_until_none_is_left() -> None:
     assert [first.frames, second.frames, third.last] == [2, 1, None]
 
 
+def test_a_backlog_of_many_devices_is_moved_in_bounded_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step ends with the frame that fills it, in whatever device that is."""
+    of = factories.tenant()
+    devices = [_device(of) for _ in range(3)]
+    for device in devices:
+        for sequence in range(1, 6):
+            _store(device, sequence, START + sequence * 4 * SECOND, [[sequence, 2], [7, 8]])
+    _roll(devices[0])
+    monkeypatch.setattr(segments, "MAX_VALUES", 28)  # seven frames
+    steps = []
+    after = 0
+    while True:
+        with open_scope(_scope(devices[0])):
+            moved = segments.move(before=START + HOUR, after=after)
+        if moved.last is None:
+            break
+        steps.append((moved.frames, moved.crowded, moved.last))
+        after = moved.last
+    ids = [device.pk for device in devices]
+    assert steps == [(7, True, ids[1]), (5, False, ids[2])]
+    tasks.move_to_segments()
+    assert [_frames(device) for device in devices] == [0, 0, 0]
+    assert len({body for device in devices for body in _bodies(device)}) == 1
+
+
+def test_clocks_of_bridges_that_differ_do_not_change_which_reading_counts() -> None:
+    """The second of two frames seemed to arrive first, and so to be old first."""
+    device = _device()
+    _store(device, 1, START, [[1], [7]], received_at=START + HOUR)
+    _store(device, 2, START, [[2], [8]], received_at=START + HOUR - SECOND)
+    _roll(device)
+    assert _move(device, before=START + HOUR).frames == 2
+    assert _move(device).frames == 0
+    (hour,) = _segments(device).values()
+    assert [hour[0].counting().raw.tolist(), hour[1].counting().raw.tolist()] == [[2], [8]]
+
+
 def test_two_at_once_move_each_frame_once() -> None:
     of = factories.tenant()
     # Who makes the first segment of a week holds up the others until the commit.
