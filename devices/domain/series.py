@@ -193,9 +193,12 @@ def _readings(
 ) -> Iterator[tuple[ChannelFacts, Readings]]:
     """The readings in [start, end) that counted at `as_of`, of the channels that have any."""
     known = None if as_of is None else int(as_of.timestamp())
-    devices = sorted({one.device_id for one in facts})
-    numbers = {one.number for one in facts}
-    found = read_readings(connection, devices, start, end, channels=numbers)
+    numbers: dict[int, set[int]] = {}
+    for one in facts:
+        numbers.setdefault(one.device_id, set()).add(one.number)
+    found = read_readings(
+        connection, sorted(numbers), start, end, channels_of=numbers, arrivals=known is not None
+    )
     for one in facts:
         readings = found.get(one.device_id, {}).get(one.number)
         if readings is not None:

@@ -154,19 +154,20 @@ def _read_block(body: bytes, at: int, start_ms: int, values_left: int) -> tuple[
     end_ms = start_ms
     axis = None
     if n > 1:
-        step_ms, axis, end_ms, at = _read_times(body, at, start_ms, n, flags)
+        step_ms, axis, end_ms, at = read_times(body, at, start_ms, n, flags)
     elif flags & (IRREGULAR | MISSING):
         raise FlagsError("a block of one sample is neither irregular nor has missing samples")
-    channels, mask, at = _read_channels(body, at, flags)
+    channels, mask, at = read_channels(body, at, flags)
     if n * len(channels) > values_left:
         raise CountError(f"more than {MAX_VALUES} values in one message")
     columns, at = _read_columns(body, at, n, channels, flags)
     return BlockLayout(start_ms, end_ms, n, step_ms, axis, channels, columns, mask), at
 
 
-def _read_times(
+def read_times(
     body: bytes, at: int, start_ms: int, n: int, flags: int
 ) -> tuple[int, ColumnLayout | None, int, int]:
+    """Step (or unit), axis, end in ms and the position after them, of a block of `n` ≥ 2."""
     step_ms, at = read_uvarint(body, at)
     if not 1 <= step_ms <= MAX_STEP_MS:
         raise RangeError(f"a step or unit of {step_ms} ms is outside 1 … {MAX_STEP_MS}")
@@ -195,7 +196,7 @@ def _read_columns(
             columns.append(ColumnLayout(1, CONSTANT, 0, value, 0, 0, 0, 0, 0, (), None))
     elif flags & MISSING:
         for _ in channels:
-            column, at = _read_sparse_column(body, at, n)
+            column, at = read_sparse_column(body, at, n)
             columns.append(column)
     else:
         for _ in channels:
@@ -204,7 +205,8 @@ def _read_columns(
     return columns, at
 
 
-def _read_channels(body: bytes, at: int, flags: int) -> tuple[tuple[int, ...], int, int]:
+def read_channels(body: bytes, at: int, flags: int) -> tuple[tuple[int, ...], int, int]:
+    """The channels of a block, ascending, as a mask too, and the position after them."""
     count = body[at]
     at += 1
     if not flags & MASKED:
@@ -243,7 +245,8 @@ def _read_axis(
     return axis, start_ms + previous * unit_ms, at
 
 
-def _read_sparse_column(body: bytes, at: int, n: int) -> tuple[ColumnLayout, int]:
+def read_sparse_column(body: bytes, at: int, n: int) -> tuple[ColumnLayout, int]:
+    """The layout of a column some of whose `n` samples may miss, and the position after it."""
     mark = body[at]
     at += 1
     if mark == 0:

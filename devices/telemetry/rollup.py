@@ -169,6 +169,26 @@ def held_until(samples: Samples, series: Sequence[Series]) -> Int64s:
     return ends
 
 
+def gaps_before(times: Int64s, step_ms: int) -> Bools:
+    """Which samples of one series the one before does not hold until, (n,): as `held_until` has it.
+
+    Few distances are longer than two steps of the type, and shorter ones are none: so the rule is
+    worked out where it may say so alone.
+    """
+    gaps = np.zeros(len(times), np.bool_)
+    distance = np.diff(times)
+    far = np.flatnonzero(distance > 2 * step_ms)
+    if not len(far):
+        return gaps
+    longest = longest_step_ms(step_ms)
+    before = np.where(far > 0, distance[far - 1], 0)
+    behind = np.where(far < len(distance) - 1, distance[np.minimum(far + 1, len(distance) - 1)], 0)
+    usual = [np.where(each <= longest, each, 0) for each in (before, behind)]
+    limit = 2 * np.maximum(np.maximum(usual[0], step_ms), usual[1])
+    gaps[far + 1] = distance[far] > limit
+    return gaps
+
+
 def _split(begins: Int64s, ends: Int64s) -> tuple[Int64s, Int64s, Int64s, Bools]:
     """Cut intervals [begin, end) at the quarters.
 

@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ import numpy as np
 from devices.protocol.data import Block, Bools, Int64s
 
 HOUR_MS: Final = 3_600_000
+_NOT_ASKED: Final = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +105,7 @@ def gathered(arrivals: Iterable[Arrival]) -> dict[int, dict[int, Readings]]:
                 parts.setdefault(channel, []).append(here)
     hours: dict[int, dict[int, Readings]] = {}
     for channel in sorted(parts):
-        readings = _tidied(concatenated(parts[channel]))
+        readings = tidied(concatenated(parts[channel]))
         for start, part in _by_hour(readings):
             hours.setdefault(start, {})[channel] = part
     return hours
@@ -112,20 +114,34 @@ def gathered(arrivals: Iterable[Arrival]) -> dict[int, dict[int, Readings]]:
 def merged(kept: Hour, fresh: Hour) -> dict[int, Readings]:
     """The readings of one hour with others whose sequence numbers are all higher."""
     return {
-        channel: _tidied(concatenated([hour[channel] for hour in (kept, fresh) if channel in hour]))
+        channel: tidied(concatenated([hour[channel] for hour in (kept, fresh) if channel in hour]))
         for channel in sorted({*kept, *fresh})
     }
+
+
+def joined(parts: Sequence[Readings]) -> Readings:
+    """Tidy readings of one channel, in the order of their sequence numbers, as one."""
+    whole = concatenated(parts)
+    if all(before.times[-1] < after.times[0] for before, after in pairwise(parts)):
+        return whole
+    return tidied(whole)
 
 
 def concatenated(parts: Sequence[Readings]) -> Readings:
     """Readings in a row, as they stand; there is at least one part."""
     if len(parts) == 1:
         return parts[0]
-    return Readings(
-        np.concatenate([part.times for part in parts]),
-        np.concatenate([part.known for part in parts]),
-        np.concatenate([part.raw for part in parts]),
-    )
+    times = np.concatenate([part.times for part in parts])
+    if all(part.known.strides == (0,) for part in parts):
+        known = no_arrivals(len(times))
+    else:
+        known = np.concatenate([part.known for part in parts])
+    return Readings(times, known, np.concatenate([part.raw for part in parts]))
+
+
+def no_arrivals(n: int) -> Int64s:
+    """`known` of n readings of which nobody asks it: zeros that take no memory."""
+    return np.broadcast_to(_NOT_ASKED, n)
 
 
 def known_second(received_at: datetime) -> int:
@@ -185,8 +201,10 @@ def _presence(block: Block) -> Bools:
     return np.ones(block.values.shape, np.bool_) if block.present is None else block.present
 
 
-def _tidied(readings: Readings) -> Readings:
-    """By time, without repetitions; given in the order of sequence numbers."""
+def tidied(readings: Readings) -> Readings:
+    """The readings of a channel by time, without repetitions; given in the order of sequence
+    numbers. Those that are tidy are returned as they are.
+    """
     steps = np.diff(readings.times)
     if (steps > 0).all():
         return readings

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from devices.protocol.data import Bools, Int64s
 from devices.protocol.errors import ProtocolError
 from devices.protocol.varint import read_svarint, read_uvarint, svarint, uvarint
-from devices.telemetry.segment import HOUR_MS, Hour, Readings, Summary, summary_of
+from devices.telemetry.segment import HOUR_MS, Hour, Readings, Summary, no_arrivals, summary_of
 from devices.telemetry.segment_columns import SegmentError, pack, squeeze, stretch, unpack
 
 _VERSION: Final = 1
@@ -19,6 +20,12 @@ _VERSION: Final = 1
 _SHARED: Final = 0.5
 # Four readings a millisecond: beyond it a count is damage, and not worth the memory.
 _MAX_READINGS: Final = 4 * HOUR_MS
+# The head of a channel that lies on all rows of its axis, in one step: number, axis, count, the
+# seven integers of the summary, the length of its values (see devices/telemetry/segment.py).
+_INTEGER: Final = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+_HEAD: Final = re.compile(
+    rb"[\x00-\xff](%b)\x00(%b)(?:%b){7}(%b)" % (_INTEGER, _INTEGER, _INTEGER, _INTEGER)
+)
 
 
 class _Axis(NamedTuple):
@@ -33,16 +40,14 @@ class _Place(NamedTuple):
     has: Bools | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A channel in the directory; `at` and `end` bound its values."""
+class _Head(NamedTuple):
+    """A channel in the directory: `length` readings, `size` bytes of values."""
 
     number: int
     axis: int
     share: bytes
-    summary: Summary
-    at: int
-    end: int
+    length: int
+    size: int
 
 
 def encode(start_ms: int, hour: Hour) -> bytes:
@@ -70,29 +75,74 @@ def decode(
     start_ms: int, body: bytes, channels: Collection[int] | None = None
 ) -> dict[int, Readings]:
     """The readings of some channels (None: of all) of an hour; SegmentError when it is damaged."""
-    axes, entries = _directory(body)
+    return decode_many([(start_ms, body, channels)])[0]
+
+
+def decode_many(
+    segments: Iterable[tuple[int, bytes, Collection[int] | None]], *, arrivals: bool = True
+) -> list[dict[int, Readings]]:
+    """The readings of many hours: (start in ms, body, channels asked for or None for all) each.
+
+    Without `arrivals` it is left open when a reading became known: `known` is 0. SegmentError when
+    what is read is damaged; channels that are not asked for are stepped over.
+    """
+    # Devices that sample evenly write the same bytes hour by hour: a column is unpacked once.
+    columns: dict[tuple[bytes, int], Int64s] = {}
+
+    def unpacked(data: bytes, n: int) -> Int64s:
+        column = columns.get((data, n))
+        if column is None:
+            column = columns[data, n] = unpack(data, n)
+        return column
+
+    def axis_of(packed: _Packed, start_ms: int) -> _Axis:
+        if not 0 < packed.n <= _MAX_READINGS:
+            raise SegmentError(f"an axis of a segment has {packed.n} readings")
+        times = unpacked(packed.times, packed.n)
+        if int(times.min()) < 0 or int(times.max()) >= HOUR_MS:
+            raise SegmentError("a time of a segment lies outside its hour")
+        if not arrivals:
+            return _Axis(times + start_ms, no_arrivals(packed.n))
+        return _Axis(times + start_ms, unpacked(packed.known, packed.n) + start_ms // 1000)
+
+    return [_decoded(start_ms, body, channels, axis_of) for start_ms, body, channels in segments]
+
+
+def _decoded(
+    start_ms: int,
+    body: bytes,
+    channels: Collection[int] | None,
+    axis_of: Callable[[_Packed, int], _Axis],
+) -> dict[int, Readings]:
+    with _as_segment(body):
+        axes, heads = _directory(body, channels)
     unpacked: dict[int, _Axis] = {}
     found: dict[int, Readings] = {}
-    for entry, length in entries:
-        if channels is not None and entry.number not in channels:
-            continue
-        axis = unpacked.get(entry.axis)
+    for (number, index, share, length, _), values in heads:
+        axis = unpacked.get(index)
         if axis is None:
-            axis = unpacked[entry.axis] = _unpacked(axes[entry.axis], start_ms)
+            axis = unpacked[index] = axis_of(axes[index], start_ms)
         times, known = axis
-        if entry.share:
-            bits = np.frombuffer(stretch(entry.share, (len(times) + 7) // 8), np.uint8)
+        if share:
+            bits = np.frombuffer(stretch(share, (len(times) + 7) // 8), np.uint8)
             has = np.unpackbits(bits, count=len(times)).view(np.bool_)
             times, known = times[has], known[has]
         if len(times) != length:
-            raise SegmentError(f"channel {entry.number} has {length} values, {len(times)} times")
-        found[entry.number] = Readings(times, known, unpack(body[entry.at : entry.end], length))
+            raise SegmentError(f"channel {number} has {length} values, {len(times)} times")
+        found[number] = Readings(times, known, unpack(values, length))
     return found
 
 
 def summaries(body: bytes) -> dict[int, Summary]:
     """The summary of each channel, without unpacking any; SegmentError when it is damaged."""
-    return {entry.number: entry.summary for entry, _ in _directory(body)[1]}
+    with _as_segment(body):
+        _, count, at = _read_axes(body)
+        found, sizes = {}, 0
+        for _ in range(count):
+            head, found[head.number], at = _read_head(body, at)
+            sizes += head.size
+        _refuse_length(body, at + sizes)
+        return found
 
 
 # --- Axes -------------------------------------------------------------------------------------
@@ -173,16 +223,53 @@ def _unpacked(axis: _Packed, start_ms: int) -> _Axis:
     return _Axis(times + start_ms, unpack(axis.known, axis.n) + start_ms // 1000)
 
 
-def _directory(body: bytes) -> tuple[list[_Packed], list[tuple[_Entry, int]]]:
+@contextmanager
+def _as_segment(body: bytes) -> Iterator[None]:
     if not body or body[0] != _VERSION:
         raise SegmentError(f"a segment of version {body[0] if body else 'none'}: known is 1")
     try:
-        return _read_directory(body)
+        yield
     except (ProtocolError, IndexError) as error:
         raise SegmentError(f"a segment ends within its directory: {error}") from None
 
 
-def _read_directory(body: bytes) -> tuple[list[_Packed], list[tuple[_Entry, int]]]:
+def _directory(
+    body: bytes, channels: Collection[int] | None
+) -> tuple[list[_Packed], list[tuple[_Head, bytes]]]:
+    """The axes, and the head and the packed values of each channel that is asked for."""
+    axes, count, at = _read_axes(body)
+    heads: list[tuple[_Head, int]] = []
+    sizes = 0
+    for _ in range(count):
+        number = body[at]
+        asked = channels is None or number in channels
+        found = _HEAD.match(body, at)
+        if found is None:
+            head, _, at = _read_head(body, at)
+            size = head.size
+        else:
+            at = found.end()
+            size, _ = read_uvarint(body, found.start(3))
+            if asked:
+                axis, _ = read_uvarint(body, found.start(1))
+                length, _ = read_uvarint(body, found.start(2))
+                head = _Head(number, axis, b"", length, size)
+        if asked:
+            if head.axis >= len(axes):
+                raise SegmentError(f"channel {number} lies on axis {head.axis} of {len(axes)}")
+            heads.append((head, sizes))
+        sizes += size
+    _refuse_length(body, at + sizes)
+    return axes, [(head, body[at + begin : at + begin + head.size]) for head, begin in heads]
+
+
+def _refuse_length(body: bytes, told: int) -> None:
+    if told != len(body):
+        raise SegmentError(f"a segment of {len(body)} bytes tells of {told}")
+
+
+def _read_axes(body: bytes) -> tuple[list[_Packed], int, int]:
+    """The axes, how many channels there are, and where their heads begin."""
     count, at = read_uvarint(body, 1)
     axes = []
     for _ in range(count):
@@ -191,24 +278,17 @@ def _read_directory(body: bytes) -> tuple[list[_Packed], list[tuple[_Entry, int]
         known, at = _part(body, at)
         axes.append(_Packed(n, times, known))
     count, at = read_uvarint(body, at)
-    heads = []
-    for _ in range(count):
-        number = body[at]
-        axis, at = read_uvarint(body, at + 1)
-        if axis >= len(axes):
-            raise SegmentError(f"channel {number} lies on axis {axis} of {len(axes)}")
-        share, at = _part(body, at)
-        length, at = read_uvarint(body, at)
-        summary, at = _summary(body, at)
-        size, at = read_uvarint(body, at)
-        heads.append((number, axis, share, length, summary, size))
-    entries = []
-    for number, axis, share, length, summary, size in heads:
-        entries.append((_Entry(number, axis, share, summary, at, at + size), length))
-        at += size
-    if at != len(body):
-        raise SegmentError(f"a segment of {len(body)} bytes tells of {at}")
-    return axes, entries
+    return axes, count, at
+
+
+def _read_head(body: bytes, at: int) -> tuple[_Head, Summary, int]:
+    number = body[at]
+    axis, at = read_uvarint(body, at + 1)
+    share, at = _part(body, at)
+    length, at = read_uvarint(body, at)
+    summary, at = _summary(body, at)
+    size, at = read_uvarint(body, at)
+    return _Head(number, axis, share, length, size), summary, at
 
 
 def _part(body: bytes, at: int) -> tuple[bytes, int]:

@@ -14,7 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import Format
 
+from devices.telemetry.prepared import prepared_cursor
 from devices.telemetry.segment import Readings
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -169,10 +171,12 @@ def segment_bodies(
     """(device, start in ms, body) of the segments of some devices that begin in [start, end) (ms
     since the Unix epoch), by device and start.
     """
-    with connection.cursor() as cursor:
+    with prepared_cursor(connection) as cursor:
+        # As bytes rather than as text, which has two digits for each of them.
+        cursor.cursor.format = Format.BINARY
         cursor.execute(_BODIES, [list(device_ids), moment(start_ms), moment(end_ms)])
         return [
-            (device_id, milliseconds(starts_at), bytes(body))
+            (device_id, milliseconds(starts_at), body)
             for device_id, starts_at, body in cursor.fetchall()
         ]
 

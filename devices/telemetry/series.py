@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tsdownsample import MinMaxLTTBDownsampler
 
 from devices.protocol.data import Bools, Int64s
-from devices.telemetry.rollup import QUARTER_MS, Floats, Quarters, held_until
-from devices.telemetry.rollup_samples import Samples, Series
+from devices.telemetry.rollup import QUARTER_MS, Floats, Quarters, gaps_before
+from devices.telemetry.rollup_samples import Series
 from devices.telemetry.segment import Readings
 
 # With fewer points than this a curve cannot keep its ends, its extremes and a form between them.
@@ -105,13 +105,12 @@ def summed(values: Floats, begins: Int64s) -> Floats:
 
 def curve_of(readings: Readings, series: Series) -> Curve:
     """The readings that count (each time once) as a curve with its gaps."""
-    nothing = np.zeros(len(readings), np.int64)
-    samples = Samples(nothing, readings.times, nothing, readings.raw)
-    gap_before = np.zeros(len(readings), np.bool_)
-    gap_before[1:] = held_until(samples, [series])[:-1] < readings.times[1:]
+    gap_before = gaps_before(readings.times, series.step_ms)
     # As a fraction: 2301 / 10 is the double nearest to 230.1, while 2301 * 0.1 is not.
     numerator, denominator = series.resolution.as_integer_ratio()
-    values = readings.raw.astype(np.float64) * numerator / denominator
+    values = readings.raw.astype(np.float64)
+    values *= numerator
+    values /= denominator
     return Curve(readings.times, values, gap_before)
 
 

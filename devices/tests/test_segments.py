@@ -368,6 +368,34 @@ def test_reading_is_the_same_before_and_after_the_move() -> None:
     assert (_frames(device), read()) == (0, before)
 
 
+def test_each_device_is_asked_for_channels_of_its_own() -> None:
+    device = _device()
+    _store(device, 1, START, [[1, 2], [7, 8]])
+    _roll(device)
+    _move(device, before=START + HOUR)
+    _store(device, 2, START + 2 * SECOND, [[3, 4], [9, 10]], received_at=START + HOUR)
+
+    def read(numbers: list[int], *, arrivals: bool) -> dict[int, tuple[list[int], list[int]]]:
+        with open_scope(_scope(device)):
+            found = reads.read_readings(
+                connection,
+                [device.pk],
+                START,
+                START + HOUR,
+                channels_of={device.pk: numbers},
+                arrivals=arrivals,
+            )
+        return {
+            number: (readings.raw.tolist(), readings.known.tolist())
+            for number, readings in found.get(device.pk, {}).items()
+        }
+
+    first, late = (int(at.timestamp()) for at in (START + 2 * SECOND, START + HOUR))
+    assert read([1], arrivals=True) == {1: ([7, 8, 9, 10], [first, first, late, late])}
+    assert read([0], arrivals=False) == {0: ([1, 2, 3, 4], [0, 0, 0, 0])}
+    assert read([], arrivals=True) == {}
+
+
 def test_as_of_reads_what_had_arrived() -> None:
     device = _device()
     _store(device, 1, START, [[1, 2], [7, 8]])
