@@ -71,10 +71,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Meter:
-    """A device and the integers (channels, samples) that it has measured in the pattern."""
+class Meter:
+    """A device, its secret, and the integers (channels, samples) that it has measured in the
+    pattern.
+    """
 
     device: Device
+    secret: str
     raw: Int64s
 
 
@@ -94,22 +97,22 @@ def run(options: Namespace) -> dict[str, object]:
             at = create_facility(
                 tenant_id=tenant.pk, name="Benchmark", time_zone="Europe/Berlin", actor_id=None
             )
-            meters = list(_meters(at, end))
+            meters = list(meters_of(at, end))
             for meter in meters:
                 _keep_quarters(meter, end)
                 _keep_segments(meter, end)
-        _repeat(end, quarters=options.span_days, segments=options.days)
+        repeat(end, quarters=options.span_days, segments=options.days)
         for meter in meters:
             _store_frames(meter, end)
-        _sum(scope, at, end, options.span_days)
+        sum_all(scope, at, end, options.span_days)
         with connections["owner"].cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
         filled_s = round(time.perf_counter() - began, 1)
-        stored = _stored()
+        stored = stored_rows()
         with open_scope(scope):
             queries = {
-                name: _measured(query, options)
-                for name, query in _queries(at, end, options).items()
+                name: measured(query, options)
+                for name, query in queries_of(at, end, options).items()
             }
     quarters = 96 * options.span_days
     complete = (
@@ -133,7 +136,7 @@ def run(options: Namespace) -> dict[str, object]:
 # --- What is asked ----------------------------------------------------------------------------
 
 
-def _queries(at: Facility, end: datetime, options: Namespace) -> dict[str, Callable[[], int]]:
+def queries_of(at: Facility, end: datetime, options: Namespace) -> dict[str, Callable[[], int]]:
     """The queries by name; each returns how many rows it answered."""
     rows = list(Channel.objects.order_by("device_id", "number").values_list("pk", "key"))
     powers = [pk for pk, key in rows if key == "active_power"][:8]
@@ -165,7 +168,8 @@ def _queries(at: Facility, end: datetime, options: Namespace) -> dict[str, Calla
     }
 
 
-def _measured(query: Callable[[], int], options: Namespace) -> dict[str, float]:
+def measured(query: Callable[[], int], options: Namespace) -> dict[str, float]:
+    """How long a query takes that returns how many rows it found."""
     rows = query()  # the first one also fills caches
     took: list[float] = []
     while len(took) < options.rounds:
@@ -186,7 +190,7 @@ def _measured(query: Callable[[], int], options: Namespace) -> dict[str, float]:
 # --- What is stored ---------------------------------------------------------------------------
 
 
-def _meters(at: Facility, end: datetime) -> Iterator[_Meter]:
+def meters_of(at: Facility, end: datetime) -> Iterator[Meter]:
     """Meters of shops, the first one's mains being the facility's, until there are CHANNELS."""
     model = CHAIN_FACILITIES[0]
     kinds: dict[str, DeviceType] = {}
@@ -214,7 +218,7 @@ def _meters(at: Facility, end: datetime) -> Iterator[_Meter]:
                 actor_id=None,
             )
             raw = np.concatenate([hour[member.meter] for hour in hours], axis=1)
-            yield _Meter(registered.device, raw)
+            yield Meter(registered.device, registered.secret.value.hex(), raw)
         if not left:
             return
 
@@ -242,12 +246,12 @@ def _type(at: Facility, meter: MeterType) -> DeviceType:
     )
 
 
-def _keep_quarters(meter: _Meter, end: datetime) -> None:
+def _keep_quarters(meter: Meter, end: datetime) -> None:
     """The pattern's quarters as the roller computes and keeps them."""
     device = meter.device
     series = series_of([device.pk])[device.pk]
     count = len(series)
-    times = _times(meter, end)
+    times = times_of(meter, end)
     length = len(times)
     samples = Samples(
         np.repeat(np.arange(count), length),
@@ -267,9 +271,9 @@ def _keep_quarters(meter: _Meter, end: datetime) -> None:
     )
 
 
-def _keep_segments(meter: _Meter, end: datetime) -> None:
+def _keep_segments(meter: Meter, end: datetime) -> None:
     """The pattern's readings as segments; a frame had arrived when its last sample was taken."""
-    times = _times(meter, end)
+    times = times_of(meter, end)
     known = np.repeat(times[SAMPLES - 1 :: SAMPLES] // 1000, SAMPLES)
     steps = HOUR_MS // STEP_MS
     kept = []
@@ -289,7 +293,7 @@ def _keep_segments(meter: _Meter, end: datetime) -> None:
     segment_store.keep(connection, kept)
 
 
-def _repeat(end: datetime, *, quarters: int, segments: int) -> None:
+def repeat(end: datetime, *, quarters: int, segments: int) -> None:
     """Repeat the pattern into the past, and cut off what is older than asked for."""
     begin = end - timedelta(days=PATTERN_DAYS)
     with connections["owner"].cursor() as cursor:
@@ -315,9 +319,9 @@ def _repeat(end: datetime, *, quarters: int, segments: int) -> None:
         )
 
 
-def _store_frames(meter: _Meter, end: datetime) -> None:
+def _store_frames(meter: Meter, end: datetime) -> None:
     """The newest hours as frames, as the writer leaves them."""
-    device, times = meter.device, _times(meter, end)
+    device, times = meter.device, times_of(meter, end)
     count = FRAME_HOURS * HOUR_MS // STEP_MS
     numbers = tuple(range(meter.raw.shape[0]))
     with (
@@ -337,7 +341,7 @@ def _store_frames(meter: _Meter, end: datetime) -> None:
             )  # fmt: skip
 
 
-def _sum(scope: Scope, at: Facility, end: datetime, days: int) -> None:
+def sum_all(scope: Scope, at: Facility, end: datetime, days: int) -> None:
     """The facility's quarters as the product sums them."""
     with connections["owner"].cursor() as cursor:
         cursor.execute("ANALYZE rollup_15m")
@@ -357,7 +361,8 @@ def _sum(scope: Scope, at: Facility, end: datetime, days: int) -> None:
             pass
 
 
-def _stored() -> dict[str, int]:
+def stored_rows() -> dict[str, int]:
+    """How many channels, roll-ups and readings there are."""
     with connections["owner"].cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT count(*) FROM devices_channel), (SELECT count(*) FROM rollup_15m),"
@@ -375,6 +380,7 @@ def _hour(moment: datetime) -> int:
     return int(moment.timestamp()) // 3600
 
 
-def _times(meter: _Meter, end: datetime) -> Int64s:
+def times_of(meter: Meter, end: datetime) -> Int64s:
+    """When the readings of the pattern were taken, (samples,) ms since the Unix epoch."""
     end_ms = _hour(end) * HOUR_MS
     return np.arange(end_ms - meter.raw.shape[1] * STEP_MS, end_ms, STEP_MS, dtype=np.int64)

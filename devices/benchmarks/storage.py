@@ -43,7 +43,7 @@ LEAST_VALUES: Final = 3_000_000
 GOAL: Final = 0.6
 _LIMIT: Final = Decimal(10**9)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TABLES: Final = (
+TABLES: Final = (
     "telemetry_segment", "telemetry_latest", "telemetry_frame", "rollup_15m", "rollup_progress",
     "rollup_dirty", "facility_15m", "device_cursor", "ledger_hour",
 )  # fmt: skip
@@ -110,20 +110,20 @@ def _measure(recorded: Sequence[RecordedDevice], least: int) -> dict[str, float]
             for copy in range(copies)
             for place, part in enumerate(parts)
         ]
-    _maintain("ANALYZE")
-    empty = _sizes()
+    maintain("ANALYZE")
+    empty = sizes()
     for place, device in enumerate(fleet):
         _store(device, frames[place % len(parts)])
-    _maintain("ANALYZE")
-    _roll(scope)
+    maintain("ANALYZE")
+    roll_all(scope)
     for place, device in enumerate(fleet):
         if place < len(parts):
             _compare(scope, device, frames[place])
     # What rewriting left behind is given back by autovacuum in operation.
-    _maintain("VACUUM FULL")
-    full = _sizes()
+    maintain("VACUUM FULL")
+    full = sizes()
     values = once * copies
-    used = {name: (full[name] - empty[name]) / values for name in _TABLES}
+    used = {name: (full[name] - empty[name]) / values for name in TABLES}
     segment, rolled = used["telemetry_segment"], used["rollup_15m"] + used["facility_15m"]
     return {
         "bytes": round(sum(used.values()), 4),
@@ -215,7 +215,8 @@ def _moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def _roll(scope: Scope) -> None:
+def roll_all(scope: Scope) -> None:
+    """Roll up all that has come, and move all of it into segments, old or not."""
     before = datetime.now(UTC)
     for step in (_roll_once, lambda after: _move_once(after, before)):
         while True:
@@ -267,20 +268,21 @@ def _compare(scope: Scope, device: Device, frames: Sequence[tuple[int, list[Bloc
             raise LossyError(f"channel {channel} of {device.serial} is not what was sent")
 
 
-def _maintain(what: str) -> None:
+def maintain(what: str) -> None:
+    """A command (VACUUM, ANALYZE, …) for every table that holds readings."""
     with connections["owner"].cursor() as cursor:
         cursor.execute(
             "SELECT format('%I.%I', chunk_schema, chunk_name) FROM timescaledb_information.chunks"
         )
-        names = [*_TABLES, *(name for (name,) in cursor.fetchall())]
+        names = [*TABLES, *(name for (name,) in cursor.fetchall())]
         cursor.execute(f"{what} {', '.join(names)}")
 
 
-def _sizes() -> dict[str, int]:
+def sizes() -> dict[str, int]:
     """Bytes of each table with its indexes, its TOAST and, of a hypertable, its chunks."""
     found: dict[str, int] = {}
     with connections["owner"].cursor() as cursor:
-        for name in _TABLES:
+        for name in TABLES:
             cursor.execute("SELECT pg_total_relation_size(%s)", [name])
             row: Any = cursor.fetchone()
             found[name] = int(row[0])
