@@ -65,6 +65,20 @@ SENTENCES: Final[Mapping[str, tuple[str, Promise]]] = MappingProxyType(
                 " its readings belong there. A device that was moved is registered anew."
             ),
         ),
+        "devices_device_behind_same_facility": (
+            "facility",
+            _(
+                "The device lies behind a meter of its facility, or others lie behind it. Arrange"
+                " the meters of the facility first."
+            ),
+        ),
+        "devices_device_mains_first": (
+            "placement",
+            _(
+                "The device lies behind another meter, so it does not measure the mains. Arrange"
+                " the meters of the facility first."
+            ),
+        ),
         "devices_device_revoked_final": (
             NON_FIELD_ERRORS,
             _("The device is revoked, which is final. Register it anew with another serial."),

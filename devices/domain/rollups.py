@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from django.db import connection, transaction
@@ -298,9 +298,20 @@ def energy_sources(*, facility_ids: Iterable[int]) -> list[store.Source]:
     charges and discharges. A register counts where the device has one for that direction, else
     what its power amounts to.
     """
+    counted = [Placement.MAINS, Placement.GENERATION, Placement.STORAGE]
+    return _sources(device__facility_id__in=list(facility_ids), device__placement__in=counted)
+
+
+def meter_sources(*, device_ids: Iterable[int]) -> list[store.Source]:
+    """The channels that the energy of meters is counted from, wherever they are placed, by the same
+    rules: a sub-meter counts as mains do; one query.
+    """
+    return _sources(device_id__in=list(device_ids))
+
+
+def _sources(**chosen: Any) -> list[store.Source]:
     rows = Channel.objects.filter(
-        device__facility_id__in=list(facility_ids),
-        device__placement__in=[Placement.MAINS, Placement.GENERATION, Placement.STORAGE],
+        **chosen,
         in_total=True,
         quantity__in=["active_power", "energy_import", "energy_export"],
     ).order_by("device_id", "number")
@@ -326,10 +337,10 @@ def _flows(
         for number in registers or numbers.get("active_power", ()):
             yield "generation", number, "energy"
         return
-    mains = placement is Placement.MAINS
+    stored = placement is Placement.STORAGE
     for flow, quantity, part in (
-        ("import" if mains else "charge", "energy_import", "forward"),
-        ("export" if mains else "discharge", "energy_export", "returned"),
+        ("charge" if stored else "import", "energy_import", "forward"),
+        ("discharge" if stored else "export", "energy_export", "returned"),
     ):
         for number in numbers.get(quantity, ()):
             yield flow, number, "energy"

@@ -55,6 +55,10 @@ class Device(TenantOwned):
     serial = models.CharField(max_length=64)
     name = models.CharField(max_length=120)
     placement = models.CharField(max_length=16, choices=Placement, default=Placement.SUBMETER)
+    # The meter of the same facility that its electricity passes first; None: the mains, or nothing.
+    behind = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="feeds"
+    )
     state = models.CharField(max_length=16, choices=DeviceState, default=DeviceState.PLANNED)
     secret_sha256 = models.BinaryField(max_length=32)
     certificate_sha256 = models.BinaryField(max_length=32, null=True, blank=True)
@@ -67,6 +71,15 @@ class Device(TenantOwned):
             models.UniqueConstraint(fields=["serial"], name="devices_device_serial_unique"),
             # Target of composite foreign keys that keep related rows in one tenant.
             models.UniqueConstraint(fields=["tenant", "id"], name="devices_device_tenant_id"),
+            models.UniqueConstraint(fields=["facility", "id"], name="devices_device_facility_id"),
+            models.CheckConstraint(
+                condition=models.Q(behind__isnull=True) | ~models.Q(behind=models.F("id")),
+                name="devices_device_behind_another",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(behind__isnull=True) | ~models.Q(placement=Placement.MAINS),
+                name="devices_device_mains_first",
+            ),
             models.CheckConstraint(
                 condition=models.Q(serial__regex=SERIAL_PATTERN), name="devices_device_serial_form"
             ),

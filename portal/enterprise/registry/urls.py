@@ -10,12 +10,15 @@ from portal.enterprise.registry import (
     views_facilities,
     views_imports,
     views_loads,
+    views_meters,
 )
 
 urlpatterns = [
     path("facilities/", views_facilities.facility_list, name="facility-list"),
     path("facilities/new/", views_facilities.create, name="facility-create"),
     path("facilities/<int:pk>/edit/", views_facilities.edit, name="facility-edit"),
+    path("facilities/<int:pk>/meters/", views_meters.meter_tree, name="facility-meters"),
+    path("facilities/<int:pk>/meters/arrange/", views_meters.arrange, name="meters-arrange"),
     path("facilities/<int:pk>/loads/", views_loads.load_list, name="load-list"),
     path("facilities/<int:pk>/loads/new/", views_loads.create, name="load-create"),
     path("loads/<int:pk>/edit/", views_loads.edit, name="load-edit"),
