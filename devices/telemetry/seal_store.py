@@ -68,7 +68,7 @@ def between(connection: BaseDatabaseWrapper, device_id: int, first: date, last: 
     """What is sealed and what is there of a device, from a day to another, both included, at one
     moment.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "device": device_id,
         "first": first,
         "last": last,

@@ -240,7 +240,7 @@ def test_an_arrangement_is_told_and_not_overwritten() -> None:
     assert place.arrange((one, two)) == 0
     with open_scope(place.scope):
         entry = AuditEntry.objects.filter(action="device.arrange").get()
-        assert entry.after["behind"] == two.pk
+        assert (entry.after or {})["behind"] == two.pk
         with pytest.raises(ChangedMeanwhile) as refused:
             meters_operations.arrange(
                 facility_id=place.at.pk,
