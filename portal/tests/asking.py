@@ -52,7 +52,9 @@ def ask(
         if row.method == "POST":
             answer = client.post(path, form, headers=dict(headers or {}))
         else:
-            answer = client.generic(row.method, path, headers=dict(headers or {}))
+            answer = client.generic(
+                row.method, path, headers=dict(headers or {}), query_params=dict(form) or None
+            )
         transaction.set_rollback(True)
     client.cookies.clear()
     client.cookies.load(kept)

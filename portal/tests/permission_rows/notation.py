@@ -40,7 +40,7 @@ class Row:
     nobody: int
     subject: str = ""  # whose key the route takes: a name in the subjects of an area
     but: Mapping[str, int] = field(default_factory=dict)  # person ("own manager") → status
-    # What is sent: the form of a POST. Without one the row shows that nobody else gets as far as
+    # What is sent: the form of a POST, the query of a GET. Without a form the row shows that nobody else gets as far as
     # the form's own errors.
     form: Callable[[World], Mapping[str, object]] | None = None
     # Roles that may read the texts of the objects, where they are not all of `roles`.
