@@ -12,6 +12,7 @@ from redis import Redis
 
 from devices.domain import (
     claims_operations,
+    derived_rollups,
     energy,
     flow,
     imports_operations,
@@ -127,6 +128,7 @@ def roll_up(**_: Any) -> None:
             after, more = rolled.last or 0, rolled.last is not None
             if not more and crowded:  # once more from the first
                 more, crowded = True, False
+        quarters += _derive(scope)
         with long_scope(scope):
             while rollups.sum_facilities() == rollups.MAX_DIRTY:
                 pass
@@ -153,12 +155,30 @@ def redo_rollups(**_: Any) -> None:
             after, more = redone.last or 0, redone.last is not None
             if not more and left:  # once more from the first
                 more, left = True, False
+        quarters += _derive(scope)
         if quarters:
             with long_scope(scope):
                 while rollups.sum_facilities() == rollups.MAX_DIRTY:
                     pass
                 energy.refresh_days(now=datetime.now(UTC))
             logger.info("rolled_up_again quarters=%d", quarters)
+
+
+def _derive(scope: Scope) -> int:
+    """Roll up derived channels where what they are computed from has changed, part by part;
+    returns how many quarters that were.
+    """
+    quarters = after = 0
+    more, left = True, False
+    while more:
+        with long_scope(scope):
+            derived = derived_rollups.advance(after=after)
+        quarters += derived.quarters
+        left |= derived.more
+        after, more = derived.last or 0, derived.last is not None
+        if not more and left:  # once more from the first
+            more, left = True, False
+    return quarters
 
 
 @shared_task(base=KeywordTask, name="devices.move_to_segments")

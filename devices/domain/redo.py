@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from django.db import connection, transaction
 
-from devices.domain import rollups
+from devices.domain import derived_due, rollups
 from devices.protocol.data import Int64s
 from devices.telemetry import redo_store, rollup_store, segment_store
 from devices.telemetry.redo_store import Asked, Changed
@@ -76,6 +76,9 @@ def redo(*, after: int = 0, limit: int = MAX_DEVICES) -> Redone:
         for one, until in done.items()
         if until > one.start_ms
     ]
+    derived_due.readings_changed(
+        (one.device_id, one.start_ms, one.end_ms) for one in dict.fromkeys(changed)
+    )
     redo_store.announce(connection, list(dict.fromkeys(changed)))
     finished = all(
         one in done and done[one] >= one.end_ms for some in asked.values() for one in some
@@ -127,20 +130,20 @@ def _compute(
     if not dirty:
         return 0
     rolled, flat = rollups.compute(dirty, series)
-    gone = _gone(rolled, flat, dirty)
+    lost = gone(rolled, flat, dirty)
     rollups.keep(rolled, flat, tenants)
-    rollups.keep(gone, flat, tenants)
+    rollups.keep(lost, flat, tenants)
     devices = np.array([one.device_id for one in flat], np.int64)
     touched = {
         pair
-        for quarters in (rolled, gone)
+        for quarters in (rolled, lost)
         for pair in zip(devices[quarters.series].tolist(), quarters.starts.tolist(), strict=True)
     }
     rollup_store.mark_facilities(connection, sorted(touched))
-    return len(rolled.starts) + len(gone.starts)
+    return len(rolled.starts) + len(lost.starts)
 
 
-def _gone(rolled: Quarters, flat: Sequence[Series], dirty: Mapping[int, Sequence[int]]) -> Quarters:
+def gone(rolled: Quarters, flat: Sequence[Series], dirty: Mapping[int, Sequence[int]]) -> Quarters:
     """The quarters that are kept and that nothing is known of now, as quarters without coverage."""
     first = min(starts[0] for starts in dirty.values())
     last = max(starts[-1] for starts in dirty.values()) + QUARTER_MS

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from django.db import connection, transaction
 
+from devices.domain import derived_due
 from devices.models import Channel, Placement
 from devices.protocol.data import Block, decode_data, decode_many
 from devices.quantities import QUANTITIES
@@ -86,16 +87,22 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
         quarters += len(rolled.starts)
     store.mark_facilities(connection, touched)
     store.advance(connection, [_progress(claim, fresh.get(claim.device_id)) for claim in claims])
-    redo_store.announce(connection, _late(touched, datetime.now(UTC)))
+    derived_due.readings_changed(
+        (frame.device_id, *stretch) for frame in frames for stretch in _stretches(frame)
+    )
+    late_ones = late(touched, datetime.now(UTC), redo_store.Cause.LATE)
+    redo_store.announce(connection, late_ones)
     crowded = any(len(found) >= MAX_FRAMES for found in fresh.values())
     return Rolled(claims[-1].device_id, len(claims), len(frames), quarters, crowded)
 
 
-def _late(touched: Iterable[tuple[int, int]], now: datetime) -> list[redo_store.Changed]:
+def late(
+    touched: Iterable[tuple[int, int]], now: datetime, cause: redo_store.Cause
+) -> list[redo_store.Changed]:
     """Of the quarters of devices that were computed, the periods that had been over for a while."""
     before = segment_store.milliseconds(now.replace(microsecond=0) - LATE_AFTER) - QUARTER_MS
     return [
-        redo_store.Changed(device_id, start_ms, end_ms, redo_store.Cause.LATE)
+        redo_store.Changed(device_id, start_ms, end_ms, cause)
         for device_id, start_ms, end_ms in periods_of(
             (device_id, start) for device_id, start in touched if start <= before
         )
@@ -244,9 +251,11 @@ def keep(quarters: Quarters, series: Sequence[Series], tenants: Mapping[int, int
 
 
 def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:
-    """The channels of some devices as the roller takes them, by device and number; one query."""
+    """The measured channels of some devices as the roller takes them, by device and number; one
+    query.
+    """
     rows = list(
-        Channel.objects.filter(device_id__in=device_ids)
+        Channel.objects.filter(device_id__in=device_ids, derived=False)
         .order_by("device_id", "number")
         .values_list(
             "device_id", "number", "quantity", "unit", "resolution", "minimum", "maximum",
@@ -264,7 +273,7 @@ def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:
                 device_id=device_id,
                 number=number,
                 resolution=resolution,
-                kind=_kind(quantity, unit),
+                kind=kind_of(quantity, unit),
                 step_ms=step_ms,
                 maximum=Decimal(maximum),
                 most_w=most.get(device_id),
@@ -273,7 +282,8 @@ def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:
     return found
 
 
-def _kind(quantity: str, unit: str) -> Kind:
+def kind_of(quantity: str, unit: str) -> Kind:
+    """What energy means for a channel of this quantity."""
     if quantity == "active_power":
         return Kind.POWER
     if unit == "Wh" and QUANTITIES[quantity].behaviour == "register":

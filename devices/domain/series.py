@@ -29,6 +29,7 @@ from devices.domain.series_bounds import (
     checked,
     zone_named,
 )
+from devices.domain.series_derived import derived_curves, derived_quarters
 from devices.models import Channel
 from devices.telemetry.periods import Reason, Resolution, chosen, edges
 from devices.telemetry.reads import read_readings
@@ -47,7 +48,10 @@ _AT_ONCE: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ChannelFacts:
-    """What a channel is; `resolution` is the smallest step of `unit`, `zone` its facility's."""
+    """What a channel is; `resolution` is the smallest step of `unit`, `zone` its facility's.
+
+    `derived`: it is computed from others.
+    """
 
     channel_id: int
     device_id: int
@@ -60,6 +64,7 @@ class ChannelFacts:
     resolution: Decimal
     step_ms: int
     zone: str
+    derived: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,9 +111,9 @@ def read_series(
     `points`: for AUTO how many are wanted (500 unless given), for RAW how many a curve may have.
     `as_of`: what was known at that instant. `zone`: the calendar, instead of each facility's own.
 
-    Takes two queries and, for RAW, one more; three as of an instant; many channels over a long
-    time are read a million quarters at a time. Raises ChannelNotFound, and SeriesRefusedError for
-    a period, number or zone that cannot be answered.
+    Takes two queries and, for RAW, one more; three as of an instant; a few more for derived ones;
+    many channels over a long time are read a million quarters at a time. Raises ChannelNotFound,
+    and SeriesRefusedError for a period, number or zone that cannot be answered.
     """
     bounds = checked(start, end, points=points, as_of=as_of)
     facts = _facts(channels)
@@ -178,7 +183,7 @@ def _facts(channels: Sequence[int] | Sequence[tuple[int, int]]) -> list[ChannelF
     found: dict[int | tuple[int, int], ChannelFacts] = {}
     for row in rows.values_list(
         "pk", "device_id", "device__facility_id", "number", "key", "name", "quantity", "unit",
-        "resolution", "device__device_type__step_ms", "device__facility__time_zone",
+        "resolution", "device__device_type__step_ms", "device__facility__time_zone", "derived",
     ):  # fmt: skip
         one = ChannelFacts(*row)
         found[one.channel_id if ids else (one.device_id, one.number)] = one
@@ -196,6 +201,8 @@ def _readings(
     numbers: dict[int, set[int]] = {}
     for one in facts:
         numbers.setdefault(one.device_id, set()).add(one.number)
+    if not facts:
+        return
     found = read_readings(
         connection, sorted(numbers), start, end, channels_of=numbers, arrivals=known is not None
     )
@@ -211,10 +218,14 @@ def _curves(
     bounds.refuse_long_raw(len(facts))
     nothing = Curve(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
     curves = {}
-    for one, readings in _readings(facts, bounds.start, bounds.end, bounds.as_of):
+    measured = [one for one in facts if not one.derived]
+    for one, readings in _readings(measured, bounds.start, bounds.end, bounds.as_of):
         series = Series(one.device_id, one.number, one.resolution, Kind.NONE, one.step_ms)
-        curve = curve_of(readings, series)
-        curves[one.channel_id] = curve if points is None else thinned(curve, points)
+        curves[one.channel_id] = curve_of(readings, series)
+    if len(measured) < len(facts):
+        curves |= derived_curves([one for one in facts if one.derived], bounds)
+    if points is not None:
+        curves = {channel_id: thinned(curve, points) for channel_id, curve in curves.items()}
     return [ChannelSeries(one, curve=curves.get(one.channel_id, nothing)) for one in facts]
 
 
@@ -260,12 +271,15 @@ def _computed(
     wanted = {
         (series.device_id, series.number): series for group in kept.values() for series in group
     }
+    measured = [one for one in facts if not one.derived]
     reach = timedelta(milliseconds=max(reach_ms(one.step_ms) for one in facts))
     start, end = moment(bounds.start_ms) - reach, moment(bounds.end_ms) + reach
     rolled = {
         one.channel_id: _rolled(readings, wanted[one.device_id, one.number], bounds)
-        for one, readings in _readings(facts, start, end, bounds.as_of)
+        for one, readings in _readings(measured, start, end, bounds.as_of)
     }
+    if len(measured) < len(facts):
+        rolled |= derived_quarters([one for one in facts if one.derived], bounds)
     for one in facts:
         yield one, rolled.get(one.channel_id, no_quarters())
 

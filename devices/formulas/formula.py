@@ -12,11 +12,11 @@ import numpy as np
 from devices.formulas.checking import Checker
 from devices.formulas.columns import Column
 from devices.formulas.errors import EvaluationError, FormulaError
-from devices.formulas.functions import FUNCTIONS
+from devices.formulas.functions import FUNCTIONS, OVER_TIME
 from devices.formulas.grammar import parse_tree
 from devices.formulas.numbers import finite
 from devices.formulas.plans import Evaluation, Plan, scaled, spread
-from devices.formulas.tree import canonical, names_of
+from devices.formulas.tree import canonical, names_of, nesting
 from devices.formulas.units import ONE, Unit, parse_unit
 
 UTC: Final = ZoneInfo("UTC")
@@ -28,12 +28,15 @@ class Formula:
 
     `text` is canonical: it reads as the same formula again. `names`: the channels, in the order of
     the text. `unit`: of its values. `units`: of the channels, as the formula was checked with them.
+    `levels`: a value depends on no reading further away than that many times what a reading
+    depends on (`rollup_samples.reach_ms`), but for what REMEMBERING functions remember.
     """
 
     text: str
     names: tuple[str, ...]
     unit: str
     units: tuple[str, ...]
+    levels: int
     _plan: Plan
 
     @classmethod
@@ -53,7 +56,14 @@ class Formula:
         found = ONE if checked.truth else checked.unit
         wanted = _wanted(found, unit)
         plan = scaled(checked.plan, found.scale / wanted.scale)
-        return cls(canonical(tree), names, str(wanted), tuple(units[name] for name in names), plan)
+        return cls(
+            text=canonical(tree),
+            names=names,
+            unit=str(wanted),
+            units=tuple(units[name] for name in names),
+            levels=1 + nesting(tree, OVER_TIME),
+            _plan=plan,
+        )
 
     def evaluate(
         self,

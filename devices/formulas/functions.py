@@ -149,3 +149,5 @@ FUNCTIONS: Final[Mapping[str, Check]] = MappingProxyType(
         "state_of_charge": _state_of_charge,
     }
 )
+# Those whose values depend on more than one moment.
+OVER_TIME: Final = FUNCTIONS.keys() - POINTWISE.keys()

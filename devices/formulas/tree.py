@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,6 +67,12 @@ def channels_of(node: Node) -> tuple[Name, ...]:
     if isinstance(node, Name):
         return (node,)
     return tuple(name for child in _children(node) for name in channels_of(child))
+
+
+def nesting(node: Node, functions: Collection[str]) -> int:
+    """How many calls of some functions lie within each other at most."""
+    own = isinstance(node, Call) and node.function in functions
+    return own + max((nesting(child, functions) for child in _children(node)), default=0)
 
 
 def canonical(node: Node, tightness: int = 0) -> str:

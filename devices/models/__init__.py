@@ -4,6 +4,7 @@ from devices.models.claim import ClaimCode
 from devices.models.device import Channel, Device, DeviceState, Placement
 from devices.models.device_type import DeviceType, DeviceTypeChannel, Measurement
 from devices.models.facility import Facility, FacilityAccess, FacilityKind
+from devices.models.formula import FormulaVersion
 from devices.models.import_run import ImportKind, ImportRow, ImportRun, ImportState, Outcome
 from devices.models.load import Allocation, Load, LoadCategory
 from devices.models.now import DevicePower, FacilityNow
@@ -21,6 +22,7 @@ __all__ = [
     "FacilityAccess",
     "FacilityKind",
     "FacilityNow",
+    "FormulaVersion",
     "ImportKind",
     "ImportRow",
     "ImportRun",

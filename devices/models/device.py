@@ -105,13 +105,15 @@ class Device(TenantOwned):
 
 
 class Channel(TenantOwned, Measurement):
-    """One measured quantity of a device.
+    """One quantity of a device: measured by it or, where `derived`, computed by a formula (its
+    versions are `FormulaVersion` rows; no device can report it).
 
     Everything that stored integers rest on (number, quantity, unit, resolution, limits) cannot be
     changed afterwards, nor the channel deleted once its device has reported: triggers refuse it.
     """
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="channels")
+    derived = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ["device", "number"]

@@ -52,6 +52,12 @@ class Readings:
     known: Int64s
     raw: Int64s
 
+    @classmethod
+    def none(cls) -> Readings:
+        """None at all."""
+        nothing = np.empty(0, np.int64)
+        return cls(nothing, nothing, nothing)
+
     def __len__(self) -> int:
         return len(self.times)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from django.db import connection, connections
 
-from devices.domain import energy, flow, operations, rollups, seals
+from devices.domain import derived_operations, energy, flow, operations, rollups, seals
 from devices.domain.claims_code import Code
 from devices.domain.operations import ChannelSpec, Registered
 from devices.models import (
@@ -35,7 +35,7 @@ from devices.models import (
     Placement,
 )
 from devices.protocol.data import Block, encode_data
-from devices.telemetry import redo_store, rollup_store, segment_store
+from devices.telemetry import derived_store, redo_store, rollup_store, segment_store
 from devices.telemetry.segment import Readings
 from devices.telemetry.segment_codec import encode
 from tenants.models import Consent, Tenant, User
@@ -335,6 +335,25 @@ def derived(of: Sequence[Device]) -> None:
     rollup_store.mark_facilities(connection, [(device.pk, start_ms) for device in of])
     again = [redo_store.Redo(device.pk, start_ms, start_ms + 1) for device in of]
     redo_store.ask_again(connection, again, cause=redo_store.Cause.CORRECTION)
+    for device in of:
+        computed(device)
+
+
+def computed(of: Device) -> Channel:
+    """A derived channel, with something due and something remembered."""
+    channel = derived_operations.derive_channel(
+        device_id=of.pk,
+        values=derived_operations.Derivation("doubled", "Doubled", "voltage", "2 * voltage"),
+        actor_id=None,
+        now=START,
+    )
+    start_ms = int(START.timestamp() * 1000)
+    due = derived_store.Due(0, channel.pk, start_ms, start_ms + 1)
+    derived_store.ask(connection, [due])
+    version = channel.versions.get().pk
+    state = derived_store.State(of.tenant_id, of.pk, channel.pk, version, start_ms, {})
+    derived_store.remember(connection, [state])
+    return channel
 
 
 def segment(of: Device, starts_at: datetime, values: dict[int, list[int]]) -> segment_store.Kept:

@@ -15,6 +15,7 @@ from devices.domain import claims_operations as claims
 from devices.domain import claims_queries
 from devices.domain.claims_code import ALPHABET, LENGTH, BadCode, Code
 from devices.domain.claims_operations import ClaimRefused, Issued
+from devices.domain.derived_operations import Derivation, derive_channel
 from devices.models import (
     Channel,
     ClaimCode,
@@ -22,6 +23,7 @@ from devices.models import (
     DeviceState,
     DeviceType,
     Facility,
+    FormulaVersion,
     Placement,
 )
 from devices.telemetry import status
@@ -318,6 +320,29 @@ def test_a_claim_without_a_name_is_refused(maker: Tenant) -> None:
         assert list(refused.value.message_dict) == ["name"]
 
 
+def test_derived_channels_go_along_unless_they_need_devices_that_stay(
+    maker: Tenant, client: Tenant
+) -> None:
+    with open_scope(Scope((maker.pk,))):
+        stock = _planned(maker)
+        other = factories.device(stock.facility).device
+        name = other.serial.lower().replace("-", "_")
+        for key, text in (("twice", "2 * voltage"), ("both", f"voltage + {name}.voltage")):
+            derive_channel(
+                device_id=stock.pk,
+                values=Derivation(key, key, "voltage", text),
+                actor_id=None,
+                now=NOW,
+            )
+        code = _code(stock)
+    with open_scope(Scope((client.pk,))):
+        _claim(code, factories.facility(client))
+        derived = Channel.objects.filter(device=stock, derived=True, tenant=client)
+        assert list(derived.values_list("key", flat=True)) == ["both", "twice"]
+        versions = FormulaVersion.objects.all()
+        assert [(one.channel.key, one.text) for one in versions] == [("twice", "2 * voltage")]
+
+
 @pytest.mark.django_db(databases=["default", "owner"])
 def test_every_table_that_keeps_to_the_tenant_of_a_device_is_handed_over() -> None:
     """A new one would stop every transfer: teach `devices_hand_over` to take it along, or rule
@@ -330,7 +355,7 @@ def test_every_table_that_keeps_to_the_tenant_of_a_device_is_handed_over() -> No
         )
         found = {row[0] for row in cursor.fetchall()}
     taken_along = {"devices_channel", "devices_claimcode", "device_cursor", "device_link"}
-    forgotten = {"rollup_progress", "devices_devicepower"}
+    forgotten = {"rollup_progress", "rollup_redo", "devices_devicepower"}
     of_devices_that_reported = {"telemetry_latest"}  # those are no longer to be claimed
     assert found == taken_along | forgotten | of_devices_that_reported
 

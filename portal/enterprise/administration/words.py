@@ -99,6 +99,8 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "device.suspended": _("Device suspended"),
         "device.revoked": _("Device revoked"),
         "device.rotate_secret": _("Secret of a device replaced"),
+        "channel.derive": _("Derived channel created"),
+        "channel.formula": _("Formula of a channel changed"),
     },
     _("Tenants"): {
         "tenant.create": _("Tenant created"),
