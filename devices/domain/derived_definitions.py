@@ -80,7 +80,7 @@ class Definitions:
         """How far from a reading of a measured channel a value may lie that it matters to, in ms;
         0 for what has no formula.
         """
-        reaches = {}
+        reaches: dict[int, int] = {}
         for one in self.order:
             reaches[one] = max(
                 (

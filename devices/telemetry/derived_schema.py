@@ -120,6 +120,9 @@ _GIVEN = """  FOREACH version IN ARRAY coalesce(versions, '{{}}') LOOP
 
 
 _FORGOTTEN = """  DELETE FROM rollup_redo r WHERE r.device_id = device.id;
+  -- The meters around it stay where they are.
+  UPDATE devices_device d SET behind_id = NULL
+    WHERE d.behind_id IS NOT NULL AND device.id IN (d.id, d.behind_id);
 """
 
 

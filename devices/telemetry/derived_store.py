@@ -135,7 +135,7 @@ def finish(connection: BaseDatabaseWrapper, done: Sequence[tuple[int, int]]) -> 
 def remember(connection: BaseDatabaseWrapper, states: Sequence[State]) -> None:
     """Keep what formulas remember at the beginnings of hours, beside what was found before."""
     if states:
-        rows = [
+        rows: list[list[Any]] = [
             [one.tenant_id, one.device_id, one.channel_id, one.version_id, _moment(one.hour_ms),
              Jsonb(one.state)]
             for one in states

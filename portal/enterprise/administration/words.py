@@ -85,6 +85,7 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "device.register": _("Device registered"),
         "device.change": _("Device changed"),
         "device.rename": _("Device renamed"),
+        "device.arrange": _("Meter arranged behind another"),
         "device.register_anew": _("Device registered anew"),
         "device.claim": _("Device claimed"),
         "device.hand_over": _("Device handed over"),
