@@ -334,7 +334,7 @@ def test_derived_channels_go_along_unless_they_need_devices_that_stay(
                 actor_id=None,
                 now=NOW,
             )
-        Device.objects.filter(pk=other.pk).update(behind=stock)
+        Device.objects.filter(pk=other.pk).update(behind=stock, placement="submeter")
         code = _code(stock)
     with open_scope(Scope((client.pk,))):
         _claim(code, factories.facility(client))
