@@ -84,7 +84,7 @@ def test_meters_are_arranged(ours: Place) -> None:
     with open_scope(ours.scope):
         assert Device.objects.get(pk=hood.pk).behind_id == oven.pk
     # The same form once more was opened before.
-    answer = ours.client.post(address, {**form, str(hood.pk): ""})
+    answer = ours.client.post(address, {**form, str(hood.pk): "mains"})
     assert answer.status_code == 422
     assert "Somebody else has arranged these meters meanwhile." in text_of(answer)
     form = edit_form(ours.client, address)

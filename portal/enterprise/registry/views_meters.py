@@ -39,6 +39,9 @@ _PERIODS: Final = (
     ("year", gettext_lazy("This year")),
     ("custom", gettext_lazy("From … to …")),
 )
+_MAINS: Final = "mains"
+# Meters of class 1 or 2 differ by so much in what they count of the same.
+_ACCURACY: Final = 0.02
 _EARLIEST: Final = date(2000, 1, 1)
 _SEES: Final = (Permission.FACILITIES_VIEW, Permission.DEVICES_VIEW)
 
@@ -58,7 +61,7 @@ class PeriodForm(forms.Form):
     last = forms.DateField(label=gettext_lazy("To"), required=False, widget=forms.DateInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, label_suffix="", **kwargs)
         for name in ("first", "last"):
             self.fields[name].widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
 
@@ -94,6 +97,10 @@ class PeriodForm(forms.Form):
         }[chosen["period"]]
 
 
+def _over(value: str) -> int | None:
+    return None if value == _MAINS else int(value)
+
+
 class ArrangeForm(BasedOnForm):
     """A choice for each meter: the one that it lies behind."""
 
@@ -101,16 +108,14 @@ class ArrangeForm(BasedOnForm):
         super().__init__(*args, **kwargs)
         self.fields["based_on"].required = True
         placed = [one for one in devices if one.placement != Placement.MAINS]
-        choices = [("", _("The mains"))] + [(one.device_id, one.name) for one in placed]
+        choices = [(_MAINS, _("The mains")), *((one.device_id, one.name) for one in placed)]
         for one in placed:
             self.fields[str(one.device_id)] = forms.TypedChoiceField(
                 label=one.name,
                 help_text=str(texts.PLACEMENTS[one.placement]),
                 choices=[choice for choice in choices if choice[0] != one.device_id],
-                coerce=int,
-                empty_value=None,
-                required=False,
-                initial=one.behind_id or "",
+                coerce=_over,
+                initial=one.behind_id or _MAINS,
             )
 
     def behind(self) -> dict[int, int | None]:
@@ -142,7 +147,7 @@ def meter_tree(request: HttpRequest, *, pk: int) -> HttpResponse:
         "mains": _energy(tree.mains_wh),
         "rest": _energy(tree.rest_wh),
         "rest_share": _part(tree.rest_wh, tree.mains_wh),
-        "rest_negative": tree.rest_wh is not None and tree.rest_wh < 0,
+        "rest_negative": _is_impossible(tree.rest_wh, tree.mains_wh),
         "may_change": may(request, Permission.DEVICES_CHANGE),
         "may_open_devices": may(request, Permission.DEVICES_VIEW),
     }
@@ -200,7 +205,7 @@ def _meter(meter: meters.Meter) -> dict[str, Any]:
         "energy": _energy(meter.net_wh),
         "share": NOTHING if meter.share is None else percent(meter.share),
         "rest": "" if meter.rest_wh is None else _energy(meter.rest_wh),
-        "negative": meter.rest_wh is not None and meter.rest_wh < 0,
+        "negative": _is_impossible(meter.rest_wh, meter.net_wh),
         "coverage": completeness(meter.coverage),
         "gaps": meter.coverage < COMPLETE,
     }
@@ -208,6 +213,11 @@ def _meter(meter: meters.Meter) -> dict[str, Any]:
 
 def _energy(wh: float | None) -> str:
     return NOTHING if wh is None else energy(wh)
+
+
+def _is_impossible(rest: float | None, through: float | None) -> bool:
+    """Whether more was measured behind a meter than went through it, beyond its accuracy."""
+    return rest is not None and through is not None and rest < -_ACCURACY * abs(through)
 
 
 def _part(wh: float | None, whole: float | None) -> str:
