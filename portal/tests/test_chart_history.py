@@ -310,7 +310,12 @@ def test_periods_come_back_as_they_were(columns: list[tuple[float, ...]]) -> Non
     starts = 1_767_225_600_000 + np.arange(len(columns), dtype=np.int64) * 900_000
     whole = np.ones(len(columns), np.int64)
     periods = Periods(
-        starts, starts + 900_000, whole, *arrays[:7], np.ones(len(columns)), whole > 1
+        starts,
+        starts + 900_000,
+        whole,
+        *arrays,
+        coverage=np.ones(len(columns)),
+        gap_before=whole > 1,
     )
     body = charts.packed(_result(ChannelSeries(_FACTS, periods=periods)))
     head, (found,) = _columns(body)
