@@ -306,16 +306,22 @@ def test_a_curve_comes_back_as_it_was(raw: list[int], step: int) -> None:
 
 @given(columns=st.lists(st.tuples(*[_numbers] * 7), min_size=1, max_size=20))
 def test_periods_come_back_as_they_were(columns: list[tuple[float, ...]]) -> None:
-    arrays = [np.array(column) for column in zip(*columns, strict=True)]
+    minimum, maximum, mean, first, last, energy, returned = np.array(columns).T
     starts = 1_767_225_600_000 + np.arange(len(columns), dtype=np.int64) * 900_000
     whole = np.ones(len(columns), np.int64)
     periods = Periods(
         starts,
         starts + 900_000,
         whole,
-        *arrays,
-        coverage=np.ones(len(columns)),
-        gap_before=whole > 1,
+        minimum,
+        maximum,
+        mean,
+        first,
+        last,
+        energy,
+        returned,
+        np.ones(len(columns)),
+        whole > 1,
     )
     body = charts.packed(_result(ChannelSeries(_FACTS, periods=periods)))
     head, (found,) = _columns(body)
