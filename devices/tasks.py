@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from celery import shared_task
@@ -19,18 +19,18 @@ from devices.domain import (
     ledger,
     links,
     redo,
+    retention,
     rollups,
     segments,
 )
 from devices.ingest import heartbeat
+from devices.models import DataClass
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, long_scope, open_scope
 from tenants.tasks import KeywordTask
 
 logger = logging.getLogger(__name__)
 
-# How long quarantined messages are kept for a person to look at.
-QUARANTINE_RETENTION: Final = timedelta(days=90)
 # A bridge must have been missing at two looks, so that a Redis that came back empty a moment ago
 # (no heartbeats yet) does not make every device look disconnected.
 _MISSED_KEY: Final = "bridges:missed:"
@@ -50,15 +50,29 @@ def audit_ledger(**_: Any) -> None:
             )
 
 
-@shared_task(base=KeywordTask, name="devices.expire_quarantine")
-def expire_quarantine(**_: Any) -> None:
-    """Delete quarantined messages older than the retention."""
-    before = datetime.now(UTC) - QUARANTINE_RETENTION
-    for tenant_ids in tenant_batches():
-        with long_scope(Scope(tenant_ids)):
-            deleted = ledger.expire_quarantine(before=before)
-        if deleted:
-            logger.info("quarantine_expired messages=%d", deleted)
+@shared_task(base=KeywordTask, name="devices.remove_over")
+def remove_over(**_: Any) -> None:
+    """Remove what no rule of retention keeps any longer, whole chunks first.
+
+    Each step is a transaction of its own: one that is killed leaves whole steps behind.
+    """
+    for data_class in DataClass:
+        chunks = rows = 0
+        while dropped := retention.drop_over(data_class=data_class):
+            chunks += dropped
+        for tenant_ids in tenant_batches():
+            with long_scope(Scope(tenant_ids)):
+                some = retention.tenants_with_rules(tenant_ids=tenant_ids, data_class=data_class)
+            for tenant_id in some:
+                removed: int | None = 1
+                while removed:
+                    with long_scope(Scope((tenant_id,))):
+                        removed = retention.remove_over(tenant_id=tenant_id, data_class=data_class)
+                    rows += removed or 0
+        while dropped := retention.drop_over(data_class=data_class):  # what is empty now
+            chunks += dropped
+        if chunks or rows:
+            logger.info("removed_over class=%s chunks=%d rows=%d", data_class.value, chunks, rows)
 
 
 @shared_task(base=KeywordTask, name="devices.close_lost_links")

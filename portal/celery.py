@@ -68,9 +68,10 @@ app.conf.beat_schedule = {
         "task": "portal.remove_expired_tokens",
         "schedule": timedelta(days=1),
     },
-    "expire the quarantine": {
-        "task": "devices.expire_quarantine",
-        "schedule": timedelta(days=1),
+    "remove what is over": {
+        "task": "devices.remove_over",
+        "schedule": timedelta(hours=6),
+        "options": {"expires": 3600},
     },
 }
 app.autodiscover_tasks()

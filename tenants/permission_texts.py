@@ -96,6 +96,13 @@ PERMISSION_TEXTS: Final[MappingProxyType[Permission, Text]] = MappingProxyType(
             _("Change tenants"),
             _("Create, edit and suspend tenants below this one; set names, logos and colours."),
         ),
+        Permission.RETENTION_CHANGE: Text(
+            _("Change retention"), _("Say how long readings, log lines and events are kept.")
+        ),
+        Permission.HOLDS_CHANGE: Text(
+            _("Set legal holds"),
+            _("Keep data from being removed for a stated reason, and release it again."),
+        ),
     }
 )
 
@@ -134,6 +141,8 @@ PERMISSION_GROUPS: Final[tuple[tuple[str | Promise, tuple[Permission, ...]], ...
             Permission.AUDIT_VIEW,
             Permission.TENANTS_VIEW,
             Permission.TENANTS_CHANGE,
+            Permission.RETENTION_CHANGE,
+            Permission.HOLDS_CHANGE,
         ),
     ),
 )

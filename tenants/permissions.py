@@ -42,6 +42,8 @@ class Permission(StrEnum):
     AUDIT_VIEW = "audit.view"
     TENANTS_VIEW = "tenants.view"
     TENANTS_CHANGE = "tenants.change"
+    RETENTION_CHANGE = "retention.change"
+    HOLDS_CHANGE = "holds.change"
 
 
 _CODES: Final = frozenset(permission.value for permission in Permission)
@@ -84,6 +86,8 @@ _ADMINISTER = _RUN | {
     Permission.AUDIT_VIEW,
     Permission.TENANTS_VIEW,
     Permission.TENANTS_CHANGE,
+    Permission.RETENTION_CHANGE,
+    Permission.HOLDS_CHANGE,
 }
 
 PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
@@ -135,6 +139,8 @@ TENANT_WIDE: Final = frozenset(
         Permission.AUDIT_VIEW,
         Permission.TENANTS_VIEW,
         Permission.TENANTS_CHANGE,
+        Permission.RETENTION_CHANGE,
+        Permission.HOLDS_CHANGE,
     }
 )
 

@@ -1,4 +1,4 @@
-"""The conservation ledger, checked; quarantine, kept for a while."""
+"""The conservation ledger, checked."""
 
 from __future__ import annotations
 
@@ -31,8 +31,3 @@ def audit(*, now: datetime) -> tuple[Imbalance, ...]:
             data={"problems": [row.problem for row in found if row.device_id == device_id]},
         )
     return found
-
-
-def expire_quarantine(*, before: datetime) -> int:
-    """Delete the scope's quarantined messages that arrived before an instant; returns how many."""
-    return status.expire_quarantine(connection, before)

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from django.db import connection, transaction
 
-from devices.domain import derived_due, rollups
+from devices.domain import derived_due, removed, rollups
 from devices.protocol.data import Int64s
 from devices.telemetry import redo_store, rollup_store, segment_store
 from devices.telemetry.redo_store import Asked, Changed
@@ -127,6 +127,7 @@ def _compute(
         for device_id, part in parts.items()
         if part.starts and series.get(device_id)
     }
+    dirty = removed.without_removed(dirty, series)
     if not dirty:
         return 0
     rolled, flat = rollups.compute(dirty, series)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from django.db import connection, transaction
 
-from devices.domain import derived_due
+from devices.domain import derived_due, removed
 from devices.models import Channel, Placement
 from devices.protocol.data import Block, decode_data, decode_many
 from devices.quantities import QUANTITIES
@@ -76,11 +76,12 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
     touched: list[tuple[int, int]] = []
     quarters = 0
     for group in _groups(fresh):
-        dirty = {
+        dirty: Mapping[int, Sequence[int]] = {
             device_id: _dirty(fresh[device_id], series[device_id])
             for device_id in group
             if series.get(device_id)
         }
+        dirty = removed.without_removed(dirty, series)
         touched += [(device_id, start) for device_id, starts in dirty.items() for start in starts]
         rolled, flat = compute(dirty, series)
         keep(rolled, flat, tenants)

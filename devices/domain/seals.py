@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,12 +11,14 @@ from typing import Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from devices.telemetry import seal, seal_store
+from devices.telemetry import retention_store, seal, seal_store
+from devices.telemetry.segment import HOUR_MS
 from devices.telemetry.segment_store import Kept, milliseconds
 
 logger = logging.getLogger(__name__)
 
 DAY: Final = timedelta(days=1)
+GONE: Final = "it was sealed and is gone"
 # Days of a device that are compared at once: up to 168 segments.
 AT_ONCE: Final = 7 * DAY
 
@@ -31,13 +33,28 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """Sealed segments that were removed at `removed_at` under a rule of so many days, which is the
+    rule of a tenant.
+    """
+
+    removed_at: datetime
+    days: int
+    rule_tenant: int
+    segments: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found: `root` is that of the seals, hex."""
+    """What was found: `root` is that of the seals, hex; `removed` what retention has taken
+    away, which is no difference.
+    """
 
     root: str
     days: int
     segments: int
     differences: tuple[Difference, ...]
+    removed: tuple[Removed, ...] = ()
 
 
 def renew(
@@ -86,19 +103,52 @@ def verify(
     """
     roots: dict[int, list[bytes]] = defaultdict(list)
     differences: list[Difference] = []
+    removals: Counter[tuple[datetime, int, int]] = Counter()
     days = segments = 0
     for device_id in sorted(device_ids):
         for begin, end in _portions(first, last):
             sealed = seal_store.between(connection, device_id, begin, end)
             segments += len(sealed.bodies)
+            lost: list[Difference] = []
             known = {at.date() for at in sealed.bodies} | set(sealed.leaves)
             for day in sorted(known):
                 days += 1
                 leaves = sealed.leaves.get(day, seal.EMPTY_DAY)
                 roots[device_id].append(seal.root(seal.leaves_of(leaves)))
-                differences += _differences(device_id, day, sealed.bodies, leaves)
+                lost += _differences(device_id, day, sealed.bodies, leaves)
+            differences += _unexplained(connection, sealed, lost, removals)
     whole = seal.root([seal.root(roots[device_id]) for device_id in sorted(roots)])
-    return Verified(whole.hex(), days, segments, tuple(differences))
+    removed = tuple(Removed(*by, count) for by, count in sorted(removals.items()))
+    return Verified(whole.hex(), days, segments, tuple(differences), removed)
+
+
+def _unexplained(
+    connection: BaseDatabaseWrapper,
+    sealed: seal_store.Sealed,
+    found: Sequence[Difference],
+    removals: Counter[tuple[datetime, int, int]],
+) -> list[Difference]:
+    """The differences that no rule of retention has made; the others are counted."""
+    gone = [one for one in found if one.problem == GONE]
+    if not gone:
+        return list(found)
+    starts = [milliseconds(one.starts_at) for one in gone]
+    known = retention_store.removals(
+        connection, sealed.tenant_ids, min(starts), max(starts) + HOUR_MS
+    )
+    left = []
+    for one in found:
+        by = [
+            removal
+            for removal in known
+            if one.problem == GONE
+            and removal.covers(removal.tenant_id, one.device_id, milliseconds(one.starts_at))
+        ]
+        if by:
+            removals[by[-1].removed_at, by[-1].days, by[-1].rule_tenant] += 1
+        else:
+            left.append(one)
+    return left
 
 
 def _portions(first: date, last: date) -> Iterator[tuple[date, date]]:
@@ -117,7 +167,7 @@ def _differences(
         starts_at = datetime.combine(day, time(hour), UTC)
         body = bodies.get(starts_at)
         if body is None:
-            problem = "" if sealed == seal.NOTHING else "it was sealed and is gone"
+            problem = "" if sealed == seal.NOTHING else GONE
         elif sealed == seal.NOTHING:
             problem = "it is there and was never sealed"
         else:

@@ -16,7 +16,7 @@ from typing import Final
 
 from django.db import connection, transaction
 
-from devices.domain import seals
+from devices.domain import removed, seals
 from devices.protocol.data import decode_many
 from devices.telemetry import segment_store as store
 from devices.telemetry.segment import Arrival, Readings, gathered, known_second, merged
@@ -76,6 +76,7 @@ def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved
     for frame, data in zip(frames, bodies, strict=True):
         arrivals[frame.device_id].append(Arrival(known_second(frame.received_at), data.blocks))
     fresh = {device_id: gathered(messages) for device_id, messages in arrivals.items()}
+    fresh = removed.without_late(fresh, tenants)
     segments, replaced = _segments(fresh, tenants)
     if segments:
         store.keep(connection, segments)

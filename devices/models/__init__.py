@@ -8,11 +8,14 @@ from devices.models.formula import FormulaVersion
 from devices.models.import_run import ImportKind, ImportRow, ImportRun, ImportState, Outcome
 from devices.models.load import Allocation, Load, LoadCategory
 from devices.models.now import DevicePower, FacilityNow
+from devices.models.retention import LEAST_DAYS, DataClass, Hold, HoldCause, Retention
 
 __all__ = [
+    "LEAST_DAYS",
     "Allocation",
     "Channel",
     "ClaimCode",
+    "DataClass",
     "Device",
     "DevicePower",
     "DeviceState",
@@ -23,6 +26,8 @@ __all__ = [
     "FacilityKind",
     "FacilityNow",
     "FormulaVersion",
+    "Hold",
+    "HoldCause",
     "ImportKind",
     "ImportRow",
     "ImportRun",
@@ -32,4 +37,5 @@ __all__ = [
     "Measurement",
     "Outcome",
     "Placement",
+    "Retention",
 ]

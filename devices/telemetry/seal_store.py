@@ -22,10 +22,10 @@ SET leaves = excluded.leaves, renewed_at = excluded.renewed_at
 """
 # One statement, which sees one state: a segment and its seal are renewed together.
 _BETWEEN: Final = """
-SELECT NULL::timestamptz, day, leaves FROM segment_seal
+SELECT NULL::timestamptz, day, tenant_id, leaves FROM segment_seal
 WHERE device_id = %(device)s AND day BETWEEN %(first)s AND %(last)s
 UNION ALL
-SELECT starts_at, NULL::date, body FROM telemetry_segment
+SELECT starts_at, NULL::date, tenant_id, body FROM telemetry_segment
 WHERE device_id = %(device)s AND starts_at >= %(start)s AND starts_at < %(end)s
 """
 
@@ -58,10 +58,13 @@ def keep(connection: BaseDatabaseWrapper, seals: Sequence[Seal]) -> None:
 
 
 class Sealed(NamedTuple):
-    """Of a device: the leaves of its days (UTC), and the bodies of its segments by their start."""
+    """Of a device: the leaves of its days (UTC), the bodies of its segments by their start, and its
+    tenants.
+    """
 
     leaves: dict[date, bytes]
     bodies: dict[datetime, bytes]
+    tenant_ids: set[int]
 
 
 def between(connection: BaseDatabaseWrapper, device_id: int, first: date, last: date) -> Sealed:
@@ -75,10 +78,11 @@ def between(connection: BaseDatabaseWrapper, device_id: int, first: date, last: 
         "start": datetime.combine(first, time(), UTC),
         "end": datetime.combine(last + timedelta(days=1), time(), UTC),
     }
-    found = Sealed({}, {})
+    found = Sealed({}, {}, set())
     with connection.cursor() as cursor:
         cursor.execute(_BETWEEN, parameters)
-        for starts_at, day, data in cursor.fetchall():
+        for starts_at, day, tenant_id, data in cursor.fetchall():
+            found.tenant_ids.add(tenant_id)
             if starts_at is None:
                 found.leaves[day] = bytes(data)
             else:

@@ -285,13 +285,6 @@ def quarantine(
     return [Quarantined(*row) for row in rows]
 
 
-def expire_quarantine(connection: BaseDatabaseWrapper, before: datetime) -> int:
-    """Delete the scope's quarantined messages that arrived before an instant; returns how many."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM telemetry_quarantine WHERE received_at < %s", [before])
-        return int(cursor.rowcount)
-
-
 def balance(
     connection: BaseDatabaseWrapper, device_ids: Sequence[int] | None = None
 ) -> list[DeviceTotals]:

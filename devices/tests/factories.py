@@ -15,18 +15,29 @@ from typing import Any
 import numpy as np
 from django.db import connection, connections
 
-from devices.domain import derived_operations, energy, flow, operations, rollups, seals
+from devices.domain import (
+    derived_operations,
+    energy,
+    flow,
+    holds,
+    operations,
+    retention,
+    rollups,
+    seals,
+)
 from devices.domain.claims_code import Code
 from devices.domain.operations import ChannelSpec, Registered
 from devices.models import (
     Allocation,
     Channel,
     ClaimCode,
+    DataClass,
     Device,
     DeviceState,
     DeviceType,
     Facility,
     FacilityAccess,
+    Hold,
     ImportKind,
     ImportRow,
     ImportRun,
@@ -169,6 +180,12 @@ class Park:
     imported: ImportRun
 
     @property
+    def hold_id(self) -> int:
+        """The legal hold of the first branch."""
+        with open_scope(self.scope):
+            return Hold.objects.get(facility=self.branches[0].facility).pk
+
+    @property
     def scope(self) -> Scope:
         """All of the tenant."""
         return Scope((self.tenant.pk,))
@@ -195,8 +212,12 @@ def park() -> Park:
         kind = device_type(of)
         branches = branch(of, kind), branch(of, kind)
         imported = import_run(of)
+        retention.set_rules(
+            tenant_id=of.pk, wanted={DataClass.LOGS: retention.Own(3653)}, actor_id=None
+        )
     for made in branches:
         telemetry(made.device)
+    removal(of)
     with open_scope(Scope((of.pk,))):
         derived([made.device for made in branches])
     return Park(of, manager, branches, consent, imported)
@@ -214,6 +235,13 @@ def branch(of: Tenant, kind: DeviceType) -> Branch:
         channel_id=channel.pk, load_id=load.pk, starts_at=START, actor_id=None
     )
     withdrawn_code(made)
+    holds.hold(
+        tenant_id=of.pk,
+        held=holds.Held(START, START + timedelta(days=1), facility_id=at.pk),
+        reason="What a bill rests on",
+        now=START,
+        actor_id=None,
+    )
     consumer = member(of, Role.CONSUMER)
     access = operations.grant_facility(membership_id=consumer.pk, facility_id=at.pk, actor_id=None)
     return Branch(at, made, channel, load, allocation, access)
@@ -315,6 +343,17 @@ def telemetry(of: Device) -> None:
             "UPDATE device_cursor SET committed = 4, produced = 4, last_received_at = %s,"
             " last_sample_at = %s WHERE device_id = %s",
             [START, START.replace(second=2), of.pk],
+        )
+
+
+def removal(of: Tenant) -> None:
+    """What is written when readings have been removed; the doors alone may, as the owner."""
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO retention_removal (tenant_id, data_class, starts_at, ends_at,"
+            " first_device, last_device, removed_at, days, rule_tenant, kept)"
+            " VALUES (%s, 'readings', '2020-01-02Z', '2020-01-09Z', 1, 1, %s, 365, %s, '[]')",
+            [of.pk, START, of.pk],
         )
 
 

@@ -16,7 +16,7 @@ from devices.domain.operations import Registered
 from devices.ingest.ledger import check
 from devices.models import Device
 from devices.protocol.data import Block, encode_data
-from devices.tasks import QUARANTINE_RETENTION, audit_ledger, expire_quarantine
+from devices.tasks import audit_ledger, remove_over
 from devices.telemetry import history, reads, rollup_schema, schema, segment_schema, status
 from devices.tests import factories
 from tenants.scope import NoScope, Scope, open_scope
@@ -398,17 +398,18 @@ def test_quarantine_is_listed_for_the_scope_and_for_a_device() -> None:
 def test_quarantine_expires_after_its_retention() -> None:
     device = _device().device
     now = datetime.now(UTC)
-    for age in (QUARANTINE_RETENTION + SECOND, QUARANTINE_RETENTION - timedelta(minutes=5)):
+    kept = timedelta(days=90)  # whole days
+    for age in (kept + timedelta(days=1), kept - timedelta(minutes=5)):
         _execute(
             "ingest",
             "INSERT INTO telemetry_quarantine (received_at, tenant_id, device_id, reason, message)"
             " VALUES (%s, %s, %s, 'limit', '')",
             [now - age, device.tenant_id, device.pk],
         )
-    expire_quarantine()
+    remove_over()
     with open_scope(_scope(device)):
         left = status.quarantine(connection, limit=10)
-    assert [now - row.received_at < QUARANTINE_RETENTION for row in left] == [True]
+    assert [now - row.received_at < kept for row in left] == [True]
 
 
 # --- Ledger -----------------------------------------------------------------------------------

@@ -172,6 +172,20 @@ ADMINISTRATION: Final = Group(
             words=_("who changed what when log trail"),
         ),
         Entry(
+            _("Retention"),
+            "retention",
+            "clock",
+            Permission.RETENTION_CHANGE,
+            words=_("keep delete remove data how long storage privacy"),
+        ),
+        Entry(
+            _("Legal holds"),
+            "holds",
+            "lock",
+            Permission.HOLDS_CHANGE,
+            words=_("keep dispute evidence court preserve"),
+        ),
+        Entry(
             _("Branding"),
             "branding",
             "palette",

@@ -68,12 +68,17 @@ NOT_NARROWED = {
     "tenants_devicegrant": "none",
     "tenants_branding": "none",
     "devices_importrun": "none",
+    "devices_retention": "none",
+    "retention_removal": "none",
     "devices_importrow": "none",
 }
 # Rows without a tenant are seen by everybody.
 SHARED = {"devices_devicetype", "devices_devicetypechannel"}
 DOORS = {
     "door_drop_empty_chunks",
+    "door_drop_over",
+    "door_remove_over",
+    "door_retention_of",
     "door_brand_files",
     "door_brand_of",
     "door_company_login_of_domain",

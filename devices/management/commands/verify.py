@@ -56,10 +56,25 @@ class Command(BaseCommand):
 
     def _print(self, found: Verified, problems: list[str], *, as_json: bool) -> None:
         told = {"root": found.root, "days": found.days, "segments": found.segments}
+        removed = [
+            {
+                "segments": one.segments,
+                "removed_at": one.removed_at.isoformat(),
+                "days": one.days,
+                "rule_of_tenant": one.rule_tenant,
+            }
+            for one in found.removed
+        ]
         if as_json:
-            self.stdout.write(json.dumps({"ok": not problems, **told, "differences": problems}))
+            answer = {"ok": not problems, **told, "removed": removed, "differences": problems}
+            self.stdout.write(json.dumps(answer))
             return
         self.stdout.write(f"{found.segments} segments of {found.days} days of devices")
+        for one in found.removed:
+            self.stdout.write(
+                f"{one.segments} removed by retention at {one.removed_at:%Y-%m-%dT%H:%MZ}"
+                f" under the rule of {one.days} days of tenant {one.rule_tenant}"
+            )
         self.stdout.write(f"root {found.root}")
 
 

@@ -8,6 +8,7 @@ from portal.enterprise.administration import (
     application_views,
     audit_views,
     impersonation_views,
+    retention_views,
     tenant_views,
 )
 
@@ -35,6 +36,10 @@ urlpatterns = [
     path("impersonation/", impersonation_views.candidates, name="impersonation"),
     path("impersonation/<int:pk>/", impersonation_views.begin, name="impersonation-begin"),
     path("impersonation/end/", impersonation_views.end, name="impersonation-end"),
+    path("retention/", retention_views.retention, name="retention"),
+    path("holds/", retention_views.holds, name="holds"),
+    path("holds/new/", retention_views.hold, name="hold-new"),
+    path("holds/<int:pk>/release/", retention_views.release, name="hold-release"),
     path("tenants/", tenant_views.tenants, name="tenants"),
     path("tenants/<int:pk>/", tenant_views.tenant, name="tenant"),
     path("tenants/<int:pk>/branch/", tenant_views.branch, name="tenant-branch"),

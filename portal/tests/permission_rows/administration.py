@@ -25,6 +25,12 @@ AREA = Area(
         Row("impersonation-begin", "GET", "operator support", 200, 404, 403,   403,     302, "consumer", but=_SUPPORT),
         Row("impersonation-begin", "POST", "operator support", 422, 404, 403,  403,     302, "consumer", but=_SUPPORT),
         anybody("impersonation-end", "POST", 302),
+        Row("retention",    "GET",  "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("retention",    "POST", "operator admin", 302, 302, 403,   403,     302, but=_NARROWED),
+        Row("holds",        "GET",  "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("hold-new",     "GET",  "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
+        Row("hold-new",     "POST", "operator admin", 422, 422, 403,   403,     302, but=_NARROWED),
+        Row("hold-release", "POST", "operator admin", 302, 404, 403,   403,     302, "hold", but=_NARROWED),
         Row("applications",       "GET",  "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
         Row("application-new",    "GET",  "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
         Row("application-new",    "POST", "operator admin", 200, 200, 403,   403,     302, but=_NARROWED),
@@ -50,6 +56,7 @@ AREA = Area(
     subjects={
         "consumer": lambda world: world.park.branches[0].access.membership_id,
         "tenant": lambda world: world.park.tenant.pk,
+        "hold": lambda world: world.park.hold_id,
         "application": lambda world: world.park.consent.application_id,
         "application_consent": lambda world: (
             world.park.consent.application_id,
