@@ -76,12 +76,12 @@ def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved
     for frame, data in zip(frames, bodies, strict=True):
         arrivals[frame.device_id].append(Arrival(known_second(frame.received_at), data.blocks))
     fresh = {device_id: gathered(messages) for device_id, messages in arrivals.items()}
-    fresh = removed.without_late(fresh, tenants)
-    segments, replaced = _segments(fresh, tenants)
+    kept = removed.without_late(fresh, tenants)
+    segments, replaced = _segments(kept, tenants)
     if segments:
         store.keep(connection, segments)
         seals.renew(connection, segments, replaced)
-        store.keep_latest(connection, tenants, _newest(fresh))
+        store.keep_latest(connection, tenants, _newest(kept))
     moved = [_counted(device_id, list(some)) for device_id, some in groupby(frames, _device)]
     store.delete(connection, moved)
     crowded = is_full or any(one.frames >= MAX_FRAMES for one in moved)

@@ -156,12 +156,14 @@ def removals(
     with connection.cursor() as cursor:
         cursor.execute(_REMOVALS, parameters)
         return [
-            Removal(
-                tenant_id,
-                milliseconds(starts_at),
-                milliseconds(ends_at),
-                *others,
-                tuple((device, start, end) for device, start, end in json.loads(kept)),
+            Removal._make(
+                [
+                    tenant_id,
+                    milliseconds(starts_at),
+                    milliseconds(ends_at),
+                    *others,
+                    tuple((device, start, end) for device, start, end in json.loads(kept)),
+                ]
             )
             for tenant_id, starts_at, ends_at, *others, kept in cursor.fetchall()
         ]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -19,7 +20,7 @@ from devices.models import DataClass, Device, Facility, Hold, HoldCause
 from devices.telemetry import redo_store
 from devices.telemetry.retention_schema import LOCK
 from devices.tests import factories
-from tenants.models import AuditEntry, Tenant
+from tenants.models import AuditEntry, Tenant, TenantKind
 from tenants.scope import Scope, open_scope
 
 # Frames and chunks are written by other connections than they are read by: the tests commit.
@@ -35,7 +36,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OLD = _EPOCH + (NOW - 400 * DAY - _EPOCH) // WEEK * WEEK
 NEXT = OLD + WEEK
 
-Row = tuple[object, ...]
+Row = tuple[Any, ...]
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,7 @@ def _hours(device: Device) -> list[datetime]:
     rows = _owner(
         "SELECT starts_at FROM telemetry_segment WHERE device_id = %s ORDER BY 1", device.pk
     )
-    return [starts_at for (starts_at,) in rows if isinstance(starts_at, datetime)]
+    return [starts_at for (starts_at,) in rows]
 
 
 def _quarters(device: Device) -> list[Row]:
@@ -125,8 +126,7 @@ def _problems(device: Device) -> list[tuple[datetime, str]]:
 
 def _chunks(table: str, before: datetime) -> int:
     ((count,),) = _owner("SELECT count(*) FROM show_chunks(%s, older_than => %s)", table, before)
-    assert isinstance(count, int)
-    return count
+    return int(count)
 
 
 # --- Rules ------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_without_a_rule_everything_but_the_quarantine_is_kept_for_ever() -> None
 
 
 def test_the_nearest_rule_counts() -> None:
-    above = factories.tenant(kind="reseller")
+    above = factories.tenant(kind=TenantKind.RESELLER)
     below = factories.tenant(parent=above)
 
     def rule(of: Tenant, own: Own | None) -> None:
@@ -269,7 +269,7 @@ def test_steps_are_bounded_and_end_with_the_same(monkeypatch: pytest.MonkeyPatch
         _measure(device, OLD + HOUR, OLD + DAY)
     _keep(devices[0], 365)
     monkeypatch.setattr(retention, "AT_ONCE", 1)
-    steps = []
+    steps: list[int | None] = []
     while not steps or steps[-1]:
         with open_scope(_of(of)):
             steps.append(retention.remove_over(tenant_id=of.pk, data_class=DataClass.READINGS))

@@ -84,7 +84,7 @@ def _choice(rule: RuleFacts) -> forms.ChoiceField:
         choices=list(choices.items()),
         initial=own if rule.own else INHERIT,
         required=False,
-        help_text=HELP[rule.data_class],
+        help_text=str(HELP[rule.data_class]),
     )
 
 
