@@ -93,7 +93,7 @@ def _release(made: Hold) -> bool:
     return holds.release(hold_id=made.pk, now=NOW, actor_id=None)
 
 
-def _owner(query: str, *parameters: object) -> list[Row]:
+def _owner(query: str, *parameters: Any) -> list[Row]:
     with connections["owner"].cursor() as cursor:
         cursor.execute(query, list(parameters))
         return list(cursor.fetchall()) if cursor.description else []
