@@ -36,6 +36,34 @@ def facility_history(
     )
 
 
+def facility_series(
+    *,
+    facility_id: int,
+    channels: Sequence[int],
+    start: datetime,
+    end: datetime,
+    resolution: Resolution = Resolution.AUTO,
+    points: int | None = None,
+    as_of: datetime | None = None,
+) -> SeriesResult:
+    """The history of channels (ids) of a facility in [start, end), as known at `as_of`.
+
+    Raises ChannelNotFound also for channels of another facility, and SeriesRefusedError.
+    """
+    if len(set(channels)) > MOST_CHANNELS:
+        raise SeriesRefusedError("channels", f"Ask for at most {MOST_CHANNELS} channels at once.")
+    found = read_series(
+        channels=list(dict.fromkeys(channels)),
+        start=start,
+        end=end,
+        resolution=resolution,
+        points=points,
+        as_of=as_of,
+    )
+    _refuse_others(found, lambda one: one.facility_id == facility_id)
+    return found
+
+
 def device_history(
     *,
     device_id: int,
@@ -73,7 +101,11 @@ def _history(
         resolution=resolution,
         points=points,
     )
+    _refuse_others(found, belongs)
+    return found
+
+
+def _refuse_others(found: SeriesResult, belongs: Callable[[ChannelFacts], bool]) -> None:
     for one in found.channels:
         if not belongs(one.channel):
             raise ChannelNotFound(f"channel {one.channel.device_id}.{one.channel.number}")
-    return found

@@ -143,6 +143,21 @@ class SeriesQuery(Query):
     )
 
 
+class FacilitySeriesQuery(SeriesQuery):
+    """What of the history of a facility's channels is wanted."""
+
+    channels = serializers.RegexField(
+        r"^[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*$",
+        max_length=10_000,
+        help_text="Ids of channels of the facility, separated by commas.",
+        error_messages={"invalid": "Give the ids of channels, separated by commas."},
+    )
+
+    def validate_channels(self, value: str) -> list[int]:
+        """The ids, in the order asked for."""
+        return [int(one) for one in value.split(",")]
+
+
 class FacilitySerializer(serializers.Serializer[Any]):
     """A place with electricity, perhaps an area of a larger one."""
 
@@ -284,6 +299,13 @@ class SeriesSerializer(serializers.Serializer[Any]):
     as_of = serializers.DateTimeField(allow_null=True)
     raw = RawColumnsSerializer(allow_null=True)
     periods = PeriodColumnsSerializer(allow_null=True)
+
+
+class FacilitySeriesSerializer(serializers.Serializer[Any]):
+    """The history of some channels of a facility, in the order asked for."""
+
+    facility = serializers.IntegerField()
+    series = SeriesSerializer(many=True)
 
 
 class TenantSerializer(serializers.Serializer[Any]):

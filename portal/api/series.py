@@ -16,16 +16,20 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from devices.domain.history import facility_series
 from devices.domain.series import ChannelSeries, SeriesResult, read_channel
-from devices.domain.series_bounds import EARLIEST
+from devices.domain.series_bounds import EARLIEST, MOST_ROWS, SeriesRefusedError
 from devices.telemetry.periods import Resolution
 from devices.telemetry.series import Curve, Periods
 from portal.api import serializers as shapes
 from portal.api.schema import problems
-from portal.api.views import DEVICE_READINGS, ApiView
+from portal.api.views import DEVICE_READINGS, FACILITY_READINGS, ApiView
+from portal.charts.history import MEDIA_TYPE, packed
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_PERIOD: Final = timedelta(days=1)
+# Rows of one answer in bytes: half a million take about 25 MB with all columns.
+MOST_PACKED_ROWS: Final = 500_000
 _INSTANT: Final = "_ms"
 
 
@@ -76,9 +80,7 @@ class ChannelHistory(ApiView):
         At most 50 000 rows, and for readings eight weeks.
         """
         wanted = self.parameters(shapes.SeriesQuery, request)
-        end = wanted.get("end") or datetime.now(UTC)
-        # One out of bounds is refused below; the calendar has no day before its first.
-        start = wanted.get("start") or (end - DEFAULT_PERIOD if end > EARLIEST else end)
+        start, end = _period(wanted)
         found = read_channel(
             channel_id=pk,
             start=start,
@@ -88,6 +90,85 @@ class ChannelHistory(ApiView):
             as_of=wanted.get("as_of"),
         )
         return Response(_body(found, found.channels[0]))
+
+
+class ColumnsRenderer(BaseRenderer):
+    """Columns of bytes (portal/charts/history.py), for many numbers at once."""
+
+    media_type = MEDIA_TYPE
+    format = "columns"
+    charset = None
+    render_style = "binary"
+
+    def render(
+        self,
+        data: SeriesResult | Mapping[str, Any],
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """The columns of an answer; a problem stays the JSON that its media type says."""
+        if isinstance(data, SeriesResult):
+            return packed(data)
+        rendered: bytes = JSONRenderer().render(data)
+        return rendered
+
+
+class FacilityHistory(ApiView):
+    """What channels of a facility have measured over time."""
+
+    access = {"GET": FACILITY_READINGS}
+    renderer_classes = [JSONRenderer, ColumnsRenderer]
+
+    @extend_schema(
+        operation_id="facility_series",
+        tags=["Readings"],
+        parameters=[shapes.FacilitySeriesQuery],
+        responses={
+            (200, "application/json"): shapes.FacilitySeriesSerializer,
+            (200, MEDIA_TYPE): OpenApiTypes.BINARY,
+            **problems(400, 401, 403, 404, 429),
+        },
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """Readings, or periods of the facility's calendar, in [start, end), of up to 512 channels.
+
+        At most 50 000 rows in all as JSON, 500 000 as columns of bytes, and for readings eight
+        weeks of a channel.
+        """
+        wanted = self.parameters(shapes.FacilitySeriesQuery, request)
+        start, end = _period(wanted)
+        found = facility_series(
+            facility_id=pk,
+            channels=wanted["channels"],
+            start=start,
+            end=end,
+            resolution=Resolution(wanted["resolution"]),
+            points=wanted.get("points"),
+            as_of=wanted.get("as_of"),
+        )
+        is_packed = request.accepted_renderer.media_type == MEDIA_TYPE
+        _refuse_many(found, MOST_PACKED_ROWS if is_packed else MOST_ROWS)
+        if is_packed:
+            return Response(found)
+        return Response({"facility": pk, "series": [_body(found, one) for one in found.channels]})
+
+
+def _period(wanted: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    end = wanted.get("end") or datetime.now(UTC)
+    # One out of bounds is refused by whoever reads; the calendar has no day before its first.
+    start = wanted.get("start") or (end - DEFAULT_PERIOD if end > EARLIEST else end)
+    return start, end
+
+
+def _refuse_many(found: SeriesResult, most: int) -> None:
+    rows = sum(map(len, found.channels))
+    if rows > most:
+        raise SeriesRefusedError(
+            "channels",
+            f"The answer would have {rows} rows, and at most {most} are sent at once: ask for"
+            f" fewer channels, for a shorter period, for a coarser resolution or, for up to"
+            f" {MOST_PACKED_ROWS} rows, for {MEDIA_TYPE}.",
+        )
 
 
 def _body(result: SeriesResult, found: ChannelSeries) -> dict[str, object]:

@@ -18,6 +18,7 @@ resources = [
     path("facilities/", views.FacilityList.as_view(), name="facility-list"),
     path("facilities/<int:pk>/", views.FacilityDetail.as_view(), name="facility"),
     path("facilities/<int:pk>/latest/", views.FacilityLatest.as_view(), name="facility-latest"),
+    path("facilities/<int:pk>/series/", series.FacilityHistory.as_view(), name="facility-series"),
     path("devices/", views.DeviceList.as_view(), name="device-list"),
     path("devices/<int:pk>/", views.DeviceDetail.as_view(), name="device"),
     path("devices/<int:pk>/latest/", views.DeviceLatest.as_view(), name="device-latest"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,7 +22,9 @@ from devices.models import Channel
 from devices.protocol.data import Block, encode_data
 from devices.tests import factories
 from devices.tests.factories import START, Park
+from portal.api import series
 from portal.benchmarks import tokens
+from portal.charts.history import MEDIA_TYPE
 from tenants.scope import open_scope
 
 pytestmark = pytest.mark.django_db
@@ -257,3 +260,82 @@ def test_both_scopes_are_needed(parks: tuple[Park, Park]) -> None:
     refused = _ask(Client(headers={"Authorization": f"Bearer {token}"}), _channel(ours), **HOUR)
     assert refused.status_code == 403
     assert refused.json()["code"] == "insufficient_scope"
+
+
+# --- Channels of a facility together ----------------------------------------------------------
+
+
+def _ask_facility(client: Client, of: Park, accept: str = "*/*", **query: str) -> Any:
+    address = reverse("api:facility-series", args=[of.branches[0].facility.pk])
+    return client.get(address, query, headers={"Accept": accept})
+
+
+def test_channels_of_a_facility_come_together(client: Client, parks: tuple[Park, Park]) -> None:
+    first = _channel(parks[0])
+    response = _ask_facility(client, parks[0], channels=f"{first.pk},{first.pk}", **HOUR)
+    assert response.status_code == 200
+    assert response.json() == {
+        "facility": parks[0].branches[0].facility.pk,
+        "series": [_ask(client, first, **HOUR).json()],
+    }
+
+
+def test_channels_of_a_facility_come_as_columns_of_bytes(
+    client: Client, parks: tuple[Park, Park]
+) -> None:
+    channel = _channel(parks[0])
+    response = _ask_facility(client, parks[0], MEDIA_TYPE, channels=str(channel.pk), **HOUR)
+    assert (response.status_code, response["Content-Type"]) == (200, MEDIA_TYPE)
+    length = int.from_bytes(response.content[:4], "little")
+    (found,) = json.loads(response.content[4 : 4 + length])["channels"]
+    kind, place, count = found["columns"]["value"]
+    values = np.frombuffer(response.content, f"<{kind}", count, 4 + length + place)
+    assert (found["device"], values.tolist()) == (channel.device_id, [1000, 1010, 500, -20, 510])
+    again = client.get(
+        reverse("api:facility-series", args=[parks[0].branches[0].facility.pk]),
+        {"channels": str(channel.pk), **HOUR},
+        headers={"Accept": MEDIA_TYPE, "If-None-Match": response["ETag"]},
+    )
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize("branch", [0, 1])
+def test_channels_of_another_facility_do_not_exist(
+    client: Client, parks: tuple[Park, Park], branch: int
+) -> None:
+    other = _channel(parks[1 - branch], branch)
+    response = _ask_facility(client, parks[0], channels=f"{_channel(parks[0]).pk},{other.pk}")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("channels", ["", "x", "1,", "1;2", "0", "-1", "9" * 19])
+def test_what_names_no_channels_is_told(
+    client: Client, parks: tuple[Park, Park], channels: str
+) -> None:
+    response = _ask_facility(client, parks[0], MEDIA_TYPE, channels=channels)
+    assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json")
+    assert [one["parameter"] for one in response.json()["errors"]] == ["channels"]
+
+
+def test_an_answer_of_a_facility_is_bounded(
+    client: Client, parks: tuple[Park, Park], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "MOST_ROWS", 4)
+    channel = str(_channel(parks[0]).pk)
+    response = _ask_facility(client, parks[0], channels=channel, **HOUR)
+    (told,) = response.json()["errors"]
+    assert (response.status_code, told["parameter"]) == (400, "channels")
+    assert "would have 5 rows, and at most 4" in told["detail"]
+    assert _ask_facility(client, parks[0], MEDIA_TYPE, channels=channel, **HOUR).status_code == 200
+    many = ",".join(map(str, range(1, 514)))
+    response = _ask_facility(client, parks[0], channels=many, **HOUR)
+    assert "at most 512 channels" in response.json()["errors"][0]["detail"]
+
+
+def test_channels_of_a_facility_take_a_fixed_number_of_queries(
+    client: Client, parks: tuple[Park, Park], django_assert_max_num_queries: Any
+) -> None:
+    _ask_facility(client, parks[0], channels=str(_channel(parks[0]).pk), **HOUR)
+    with django_assert_max_num_queries(12) as one:
+        _ask_facility(client, parks[0], channels=str(_channel(parks[0]).pk), **HOUR)
+    assert any("telemetry_frame" in query["sql"] for query in one.captured_queries)

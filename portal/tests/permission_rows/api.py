@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from portal.tests.permission_rows.notation import EVERY, STAFF, Area, anybody, api
+
+if TYPE_CHECKING:
+    from portal.tests.permission_rows.world import World
+
+
+def _series(world: World) -> dict[str, object]:
+    """A question about the channel of the first facility."""
+    return {"channels": world.park.branches[0].channel.pk}
+
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # fmt: off
@@ -17,6 +28,7 @@ AREA = Area(
         api("api:facility-list",   EVERY, "facilities:read",                 200),
         api("api:facility",        EVERY, "facilities:read",                 404, "facility"),
         api("api:facility-latest", EVERY, "facilities:read readings:read",   404, "facility"),
+        api("api:facility-series", EVERY, "facilities:read readings:read",   404, "facility", _series),
         api("api:device-list",     STAFF, "devices:read",                    200),
         api("api:device",          STAFF, "devices:read",                    404, "device"),
         api("api:device-latest",   STAFF, "devices:read readings:read",      404, "device"),

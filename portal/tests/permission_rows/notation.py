@@ -62,9 +62,16 @@ def member(route: str, method: str, status: int, *, nobody: int = 302, readers: 
     return Row(route, method, EVERY, status, status, status, status, nobody, readers=readers)
 
 
-def api(route: str, roles: str, scopes: str, far: int, subject: str = "") -> Row:
+def api(
+    route: str,
+    roles: str,
+    scopes: str,
+    far: int,
+    subject: str = "",
+    form: Callable[[World], Mapping[str, object]] | None = None,
+) -> Row:
     """A route of the REST API that reads: `far` is 200 for a list, which then is the reader's."""
-    return Row(route, "GET", roles, 200, far, 403, 403, 401, subject, scopes=scopes)
+    return Row(route, "GET", roles, 200, far, 403, 403, 401, subject, scopes=scopes, form=form)
 
 
 @dataclass(frozen=True)
