@@ -15,6 +15,7 @@ from devices.domain import (
     derived_rollups,
     energy,
     flow,
+    history_imports,
     imports_operations,
     ledger,
     links,
@@ -100,12 +101,34 @@ def run_import(*, tenant_id: int, run_id: int, **_: Any) -> None:
             more = imports_operations.advance(run_id=run_id, now=datetime.now(UTC)).more
 
 
+@shared_task(base=KeywordTask, name="devices.import_history")
+def import_history(*, tenant_id: int, run_id: int, **_: Any) -> None:
+    """Store the parts of an import of history, each in a transaction of its own.
+
+    Can be killed and started again at any moment; two at once do no harm. What waits for frames to
+    become segments is taken up later by `resume_imports`.
+    """
+    scope = Scope((tenant_id,))
+    with long_scope(scope):
+        prepared = history_imports.open_run(run_id)
+    part: int | None = 0
+    while prepared is not None and part is not None:
+        with long_scope(scope):
+            part = history_imports.advance(
+                run_id=run_id, prepared=prepared, now=datetime.now(UTC), after=part
+            ).part_id
+
+
 @shared_task(base=KeywordTask, name="devices.resume_imports")
 def resume_imports(**_: Any) -> None:
-    """Take up imports whose worker was killed."""
+    """Take up imports whose worker was killed, or that had to wait."""
     for tenant_ids in tenant_batches():
         with open_scope(Scope(tenant_ids)):
             stalled = imports_operations.stalled(now=datetime.now(UTC))
+            histories = history_imports.stalled(now=datetime.now(UTC))
+        for tenant_id, run_id in histories:
+            logger.warning("history_import_resumed run=%d", run_id)
+            import_history.delay(tenant_id=tenant_id, run_id=run_id)
         for tenant_id, run_id in stalled:
             logger.warning("import_resumed run=%d", run_id)
             run_import.delay(tenant_id=tenant_id, run_id=run_id)
@@ -119,6 +142,7 @@ def forget_sealed(**_: Any) -> None:
         with open_scope(Scope(tenant_ids)):
             codes = claims_operations.forget_sealed(now=now)
             others = imports_operations.forget_sealed(now=now)
+            others += history_imports.forget_abandoned(now=now)
         if codes or others:
             logger.info("seals_removed codes=%d others=%d", codes, others)
 

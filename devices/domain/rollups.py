@@ -18,7 +18,7 @@ import numpy as np
 from django.db import connection, transaction
 
 from devices.domain import derived_due, removed
-from devices.models import Channel, Placement
+from devices.models import FROM_FILES, Channel, Placement
 from devices.protocol.data import Block, decode_data, decode_many
 from devices.quantities import QUANTITIES
 from devices.telemetry import redo_store, segment_store
@@ -260,15 +260,15 @@ def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:
         .order_by("device_id", "number")
         .values_list(
             "device_id", "number", "quantity", "unit", "resolution", "minimum", "maximum",
-            "device__device_type__step_ms",
+            "device__device_type__step_ms", "device__device_type__capabilities",
         )
     )  # fmt: skip
     most: dict[int, float] = {}
-    for device_id, _, quantity, _, _, minimum, maximum, _ in rows:
+    for device_id, _, quantity, _, _, minimum, maximum, _, _ in rows:
         if quantity == "active_power":
             most[device_id] = max(most.get(device_id, 0.0), float(max(-minimum, maximum)))
     found: dict[int, list[Series]] = defaultdict(list)
-    for device_id, number, quantity, unit, resolution, _, maximum, step_ms in rows:
+    for device_id, number, quantity, unit, resolution, _, maximum, step_ms, able in rows:
         found[device_id].append(
             Series(
                 device_id=device_id,
@@ -278,6 +278,7 @@ def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:
                 step_ms=step_ms,
                 maximum=Decimal(maximum),
                 most_w=most.get(device_id),
+                exact=FROM_FILES in able,
             )
         )
     return found

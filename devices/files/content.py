@@ -104,6 +104,28 @@ class Reads:
         return int(sum(self.quantity.tolist())) * self.resolution
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Instants:
+    """Readings of one stream, (n,) each, ascending: what was measured at an instant (ms since the
+    Unix epoch), `raw` × `resolution` in the stream's unit, exactly.
+    """
+
+    times: Int64s
+    raw: Int64s
+    resolution: Decimal
+    quality: Codes
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def total(self) -> Decimal:
+        """The exact sum of the values, which means something for few quantities alone."""
+        return int(sum(self.raw.tolist())) * self.resolution
+
+
+Content = Intervals | Reads | Instants
+
+
 @dataclass(frozen=True, slots=True)
 class ClockRule:
     """When the clocks change, as ESPI says it: at `hour` o'clock plus `second` of the day that is
@@ -140,7 +162,7 @@ class MeterFile:
     """
 
     format: Format
-    streams: Mapping[Stream, Intervals | Reads]
+    streams: Mapping[Stream, Content]
     problems: tuple[Problem, ...]
     more_problems: int
     ignored: Mapping[str, int]

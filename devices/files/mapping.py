@@ -52,7 +52,8 @@ class ValueColumn:
 class ColumnMapping:
     """How a table is read.
 
-    `time` is the column of times, which stand at the `start` or the `end` of their interval.
+    `time` is the column of times, which stand at the `start` or the `end` of their interval, or
+    are the `instant` at which a value was measured (readings, not intervals).
     `time_form` is `auto` (2024-01-31 15:45, also with seconds, T, Z or an offset; 31.01.2024
     15:45), `unix` (s), `unix_ms`, or a pattern of strptime; times without an offset are those of
     `zone`. `interval_minutes` None: the most frequent distance. `qualities` says what the words in
@@ -65,7 +66,7 @@ class ColumnMapping:
     values: tuple[ValueColumn, ...] = ()
     time_form: str = "auto"
     zone: str = "UTC"
-    stamp: Literal["start", "end"] = "start"
+    stamp: Literal["start", "end", "instant"] = "start"
     interval_minutes: int | None = None
     qualities: Mapping[str, Quality] = field(default_factory=lambda: dict(QUALITY_LETTERS))
     meter: str = ""
@@ -83,7 +84,7 @@ class ColumnMapping:
                 f"“{self.zone}” is no time zone. Write one such as Europe/Vienna or UTC."
             ) from error
         for value, known, name in (
-            (self.stamp, ("start", "end"), "stamp"),
+            (self.stamp, ("start", "end", "instant"), "stamp"),
             (self.decimal_mark, ("", ".", ","), "decimal_mark"),
             *((one.direction, ("import", "export", "none"), "direction") for one in self.values),
             (self.direction, ("import", "export", "none"), "direction"),

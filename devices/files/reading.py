@@ -10,7 +10,7 @@ from typing import Final
 
 from devices.files import green_button, nem12, nem13, table
 from devices.files import problems as kinds
-from devices.files.content import Format, Intervals, LocalTime, MeterFile, Reads, Stream
+from devices.files.content import Content, Format, LocalTime, MeterFile, Stream
 from devices.files.mapping import ColumnMapping
 from devices.files.opening import text_of, unpacked
 from devices.files.problems import NotAMeterFileError, Problems, shown
@@ -37,7 +37,7 @@ def _read(data: bytes, mapping: ColumnMapping | None, problems: Problems) -> Met
     if not content.strip():
         raise NotAMeterFileError("no_content", "The file is empty. Ask for it again.")
     local_time: LocalTime | None = None
-    streams: Mapping[Stream, Intervals | Reads]
+    streams: Mapping[Stream, Content]
     ignored: Counter[str]
     if _is_xml(content):
         known: Format = "green_button"

@@ -14,7 +14,7 @@ import numpy as np
 from devices.files import exact
 from devices.files import problems as kinds
 from devices.files.assembly import Reading, intervals
-from devices.files.content import Intervals, Quality, Stream
+from devices.files.content import Content, Instants, Intervals, Quality, Stream
 from devices.files.mapping import ColumnMapping, ValueColumn
 from devices.files.opening import check_count
 from devices.files.problems import NotAMeterFileError, Problems, shown
@@ -27,7 +27,7 @@ MAX_ROWS: Final = 1_000_000
 SEPARATORS: Final = (";", ",", "\t")
 _MINUTE_MS: Final = 60_000
 _LONGEST_MS: Final = 720 * _MINUTE_MS
-_IN_BRACKETS: Final = re.compile(r"[(\[]\s*([A-Za-z]+)\s*[)\]]")
+_IN_BRACKETS: Final = re.compile(r"[(\[]\s*([A-Za-z]+|1|%|°C|W/m²)\s*[)\]]")
 _THOUSANDS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:[,.][0-9]{3})+")
 
 
@@ -49,7 +49,7 @@ class Column(NamedTuple):
 
 def read(
     text: str, mapping: ColumnMapping | None, problems: Problems
-) -> tuple[dict[Stream, Intervals], Counter[str]]:
+) -> tuple[dict[Stream, Content], Counter[str]]:
     """The streams of a table and what was ignored. Raises NotAMeterFileError."""
     separator = _separator(text)
     header, rows = _rows(text, separator)
@@ -69,9 +69,10 @@ def read(
     times = instants(stamps, mapping.time_form, mapping.zone, problems)
     timed = [(row, time) for row, time in zip(whole, times, strict=True) if time is not None]
     check_count(len(timed) * len(columns))
-    length_ms = _length(mapping, [time for _, time in timed], problems)
+    instants_only = mapping.stamp == "instant"
+    length_ms = 0 if instants_only else _length(mapping, [time for _, time in timed], problems)
     ignored: Counter[str] = Counter()
-    streams: dict[Stream, Intervals] = {}
+    streams: dict[Stream, Content] = {}
     if length_ms is None:
         return streams, ignored
     shift = length_ms if mapping.stamp == "end" else 0
@@ -88,8 +89,17 @@ def read(
             found, repeated = intervals(readings, column.unit.power, what, problems)
             ignored["repeated readings"] += repeated
             if found is not None:
-                streams[_stream(mapping, column)] = found
+                stream = _stream(mapping, column)
+                content = _measured(found) if instants_only else found
+                if len(content):
+                    streams[stream] = content
     return streams, ignored
+
+
+def _measured(found: Intervals) -> Instants:
+    """The readings among intervals without a length; where nothing was measured there is none."""
+    known = found.quality != Quality.NULL
+    return Instants(found.start_ms[known], found.raw[known], found.resolution, found.quality[known])
 
 
 def _separator(text: str) -> str:

@@ -18,10 +18,16 @@ _BASES: Final = {
     "a": "A",
     "hz": "Hz",
     "pf": "1",
+    "1": "1",
+    "%": "%",
+    "°c": "°C",
+    "w/m²": "W/m²",
+    "ah": "Ah",
 }
 _PREFIXES: Final = (("", 0), ("k", 3), ("m", 6), ("g", 9))
 # Letter case says nothing in these files, so “mv” could be thousandths or millions of volts.
 _MEGA: Final = frozenset({"wh", "varh", "vah", "w", "var", "va"})
+_PLAIN: Final = frozenset({"hz", "pf", "1", "%", "°c", "w/m²", "ah"})
 _QUANTITIES: Final = MappingProxyType(
     {
         ("Wh", "import"): "energy_import",
@@ -49,7 +55,7 @@ def _all() -> dict[str, Unit]:
     units = {}
     for base, canonical in _BASES.items():
         for prefix, power in _PREFIXES:
-            if power <= (0 if base in ("hz", "pf") else 9 if base in _MEGA else 3):
+            if power <= (0 if base in _PLAIN else 9 if base in _MEGA else 3):
                 units[prefix + base] = Unit(canonical, power)
     return units
 

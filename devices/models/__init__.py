@@ -2,15 +2,22 @@
 
 from devices.models.claim import ClaimCode
 from devices.models.device import Channel, Device, DeviceState, Placement
-from devices.models.device_type import DeviceType, DeviceTypeChannel, Measurement
+from devices.models.device_type import FROM_FILES, DeviceType, DeviceTypeChannel, Measurement
 from devices.models.facility import Facility, FacilityAccess, FacilityKind
 from devices.models.formula import FormulaVersion
+from devices.models.history_import import (
+    HistoryImport,
+    HistoryImportPart,
+    HistoryState,
+    KeptFile,
+)
 from devices.models.import_run import ImportKind, ImportRow, ImportRun, ImportState, Outcome
 from devices.models.load import Allocation, Load, LoadCategory
 from devices.models.now import DevicePower, FacilityNow
 from devices.models.retention import LEAST_DAYS, DataClass, Hold, HoldCause, Retention
 
 __all__ = [
+    "FROM_FILES",
     "LEAST_DAYS",
     "Allocation",
     "Channel",
@@ -26,12 +33,16 @@ __all__ = [
     "FacilityKind",
     "FacilityNow",
     "FormulaVersion",
+    "HistoryImport",
+    "HistoryImportPart",
+    "HistoryState",
     "Hold",
     "HoldCause",
     "ImportKind",
     "ImportRow",
     "ImportRun",
     "ImportState",
+    "KeptFile",
     "Load",
     "LoadCategory",
     "Measurement",

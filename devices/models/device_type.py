@@ -19,6 +19,10 @@ MAX_SAMPLES = 3600
 MAX_STEP_MS = 86_400_000
 MAX_CHANNEL_NUMBER = 255
 
+# The capability of types whose devices never connect: their readings come from meter data files,
+# and each stands for one step and no longer.
+FROM_FILES = "meter_files"
+
 SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 

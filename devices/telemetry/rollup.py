@@ -8,7 +8,7 @@ The rules, for each channel (a series):
   of the type, which also stands for one without.
 - A sample holds until the next one when that comes within twice the longest of: the step of the
   sample, that of the type, and the usual distance that follows. Otherwise there is a gap, and the
-  sample stands for its own step alone.
+  sample stands for its own step alone. That of an *exact* series always does.
 - `coverage` is the part of the quarter in which a sample held; `mean` is weighted by that time.
 - `n`, `minimum`, `maximum`, `first`, `last` tell of the samples inside the quarter alone. A quarter
   into which only an earlier sample holds has n = 0, and these are NaN.
@@ -152,6 +152,7 @@ def held_until(samples: Samples, series: Sequence[Series]) -> Int64s:
     """Until when each sample holds, (n,) in ms; samples by series and time, each time once."""
     of = samples.series
     shortest = np.array([each.step_ms for each in series], np.int64)[of]
+    exact = np.array([each.exact for each in series], np.bool_)[of]
     if len(of) < 2:
         return samples.times + shortest
     longest = np.array([longest_step_ms(each.step_ms) for each in series], np.int64)[of]
@@ -159,7 +160,9 @@ def held_until(samples: Samples, series: Sequence[Series]) -> Int64s:
     distance = np.diff(samples.times)
     usual = np.where(follows & (distance <= longest[:-1]), distance, 0)
     steps = np.maximum(shortest, np.concatenate([[0], usual]))
+    steps = np.where(exact, shortest, steps)
     limit = 2 * np.maximum(steps[:-1], np.concatenate([usual[1:], [0]]))
+    limit = np.where(exact[:-1], steps[:-1], limit)
     lengths = np.where(
         follows,
         np.where(distance <= limit, distance, np.minimum(steps[:-1], distance)),

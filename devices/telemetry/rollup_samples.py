@@ -30,6 +30,8 @@ class Series:
 
     `step_ms` is that of the device's type. For registers: `maximum` in the channel's unit is the
     end of the range, `most_w` the highest power that the device can measure (None: unknown).
+    `exact`: each reading stands for one step and no longer, because a source said so (intervals of
+    a meter data file); where the next one is missing, nothing is filled in.
     """
 
     device_id: int
@@ -39,6 +41,7 @@ class Series:
     step_ms: int
     maximum: Decimal = Decimal(0)
     most_w: float | None = None
+    exact: bool = False
 
     @property
     def modulus(self) -> int:

@@ -95,12 +95,13 @@ WHERE d.id = %s
 ORDER BY 1, 2
 ON CONFLICT (facility_id, starts_at) DO UPDATE SET tenant_id = excluded.tenant_id
 """
+# By the places of the rows, which are locked: an import marks a year at once, and a plan made
+# before that would go through all marks for each one taken.
 TAKE: Final = """
-DELETE FROM rollup_dirty d USING (
-  SELECT facility_id, starts_at FROM rollup_dirty
+DELETE FROM rollup_dirty d WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM rollup_dirty
   ORDER BY starts_at DESC, facility_id LIMIT %s FOR UPDATE SKIP LOCKED
-) taken
-WHERE d.facility_id = taken.facility_id AND d.starts_at = taken.starts_at
+))
 RETURNING d.facility_id, d.starts_at, d.tenant_id
 """
 SUM: Final = """

@@ -184,14 +184,10 @@ def cursors(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> dict[
 
 
 def has_reported(connection: BaseDatabaseWrapper, device_id: int) -> bool:
-    """Whether the device has ever produced a message: what it is, is final from then on."""
-    rows = _rows(
-        connection,
-        "SELECT EXISTS (SELECT FROM device_cursor"
-        " WHERE device_id = %s AND produced + committed > 0)",
-        [device_id],
-    )
-    return bool(rows[0][0])
+    """Whether the device has ever produced a message, or history was imported for it: what it is,
+    is final from then on.
+    """
+    return bool(reported(connection, [device_id]))
 
 
 def link_counts(connection: BaseDatabaseWrapper) -> list[LinkCount]:
@@ -236,12 +232,13 @@ def take_turn(connection: BaseDatabaseWrapper, work: str) -> bool:
 
 
 def reported(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> frozenset[int]:
-    """Those of some devices that have ever produced a message."""
+    """Those of some devices that have ever produced a message, or whose history was imported."""
     rows = _rows(
         connection,
         "SELECT device_id FROM device_cursor"
-        " WHERE device_id = ANY(%s) AND produced + committed > 0",
-        [list(device_ids)],
+        " WHERE device_id = ANY(%s) AND produced + committed > 0"
+        " UNION SELECT device_id FROM telemetry_latest WHERE device_id = ANY(%s)",
+        [list(device_ids), list(device_ids)],
     )
     return frozenset(row[0] for row in rows)
 

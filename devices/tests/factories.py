@@ -19,6 +19,7 @@ from devices.domain import (
     derived_operations,
     energy,
     flow,
+    history_imports,
     holds,
     operations,
     retention,
@@ -37,6 +38,8 @@ from devices.models import (
     DeviceType,
     Facility,
     FacilityAccess,
+    HistoryImport,
+    HistoryImportPart,
     Hold,
     ImportKind,
     ImportRow,
@@ -215,6 +218,7 @@ def park() -> Park:
         retention.set_rules(
             tenant_id=of.pk, wanted={DataClass.LOGS: retention.Own(3653)}, actor_id=None
         )
+        history_import(branches[0])
     for made in branches:
         telemetry(made.device)
     removal(of)
@@ -270,6 +274,26 @@ def import_run(of: Tenant) -> ImportRun:
         columns=["name"],
     )
     ImportRow.objects.create(tenant_id=of.pk, run=run, line=2, outcome=Outcome.CREATE)
+    return run
+
+
+def history_import(at: Branch) -> HistoryImport:
+    """An import of history with its file and one part."""
+    content = f"file {number()}".encode()
+    run = history_imports.upload(
+        tenant_id=at.facility.tenant_id,
+        file_name=f"history-{number()}.csv",
+        content=content,
+        language="en",
+        actor_id=None,
+    )
+    HistoryImportPart.objects.create(
+        tenant_id=at.facility.tenant_id,
+        run=run,
+        device=at.device,
+        starts_at=START - timedelta(days=1),
+        ends_at=START,
+    )
     return run
 
 

@@ -357,7 +357,8 @@ def test_every_table_that_keeps_to_the_tenant_of_a_device_is_handed_over() -> No
         found = {row[0] for row in cursor.fetchall()}
     taken_along = {"devices_channel", "devices_claimcode", "device_cursor", "device_link"}
     forgotten = {"rollup_progress", "rollup_redo", "devices_devicepower"}
-    of_devices_that_reported = {"telemetry_latest"}  # those are no longer to be claimed
+    # Those are no longer to be claimed.
+    of_devices_that_reported = {"telemetry_latest", "devices_historyimportpart"}
     let_go = {"devices_device"}  # what lay behind it, or what it lay behind
     assert found == taken_along | forgotten | of_devices_that_reported | let_go
 

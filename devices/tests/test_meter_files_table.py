@@ -268,7 +268,7 @@ def test_encodings_of_spreadsheets(encoding: str) -> None:
         ({"time": 1}, "“time” must be a text."),
         ({"zone": "Vienna"}, "“Vienna” is no time zone."),
         ({"zone": "../x"}, "“../x” is no time zone."),
-        ({"stamp": "middle"}, "“middle” is no stamp. Write one of “start”, “end”."),
+        ({"stamp": "middle"}, "“middle” is no stamp. Write one of “start”, “end”, “instant”."),
         ({"time_form": "%H:%M"}, "“%H:%M” is no form of a time"),
         ({"time_form": "%d.%m.%Y %H:%Q"}, "is no form of a time"),
         ({"values": {}}, "“values” must be a list"),

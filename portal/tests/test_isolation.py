@@ -71,6 +71,9 @@ NOT_NARROWED = {
     "devices_retention": "none",
     "retention_removal": "none",
     "devices_importrow": "none",
+    "devices_keptfile": "none",
+    "devices_historyimport": "none",
+    "devices_historyimportpart": "none",
 }
 # Rows without a tenant are seen by everybody.
 SHARED = {"devices_devicetype", "devices_devicetypechannel"}

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from devices.files.content import Intervals, MeterFile, Quality, Reads, Stream
+from devices.files.content import Content, MeterFile, Stream
+from devices.files.figures import figures_of
 from devices.files.mapping import ColumnMapping, MappingError, mapping_from
 from devices.files.opening import MAX_BYTES
 from devices.files.problems import NotAMeterFileError, Severity
@@ -106,28 +106,18 @@ def _document(found: MeterFile) -> dict[str, Any]:
     }
 
 
-def _row(stream: Stream, content: Intervals | Reads) -> dict[str, Any]:
+def _row(stream: Stream, content: Content) -> dict[str, Any]:
     """What a stream amounts to; the total is text, so that it stays exact."""
-    if isinstance(content, Intervals):
-        starts, ends = content.start_ms, content.start_ms + content.length_ms
-        qualities = content.quality
-        minutes = [length / 60_000 for length in np.unique(content.length_ms).tolist()]
-    else:
-        starts, ends = content.previous_ms, content.current_ms
-        qualities, minutes = content.current_quality, []
-    codes, counts = np.unique(qualities, return_counts=True)
+    found = figures_of(content)
     return {
-        "readings": len(content),
-        "from": _utc(int(starts.min())),
-        "to": _utc(int(ends.max())),
-        "minutes": minutes,
-        "total": f"{content.total():f}",
+        "readings": found.readings,
+        "from": _utc(found.from_ms),
+        "to": _utc(found.to_ms),
+        "minutes": list(found.minutes),
+        "total": found.total,
         "unit": stream.unit,
         "direction": stream.direction,
-        "quality": {
-            Quality(code).name.lower(): count
-            for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
-        },
+        "quality": found.quality,
     }
 
 
