@@ -1,6 +1,7 @@
 """The park: facilities, device types, devices, channels, loads; claims and imports of them."""
 
 from devices.models.claim import ClaimCode
+from devices.models.correction import Correction, CorrectionWithdrawal
 from devices.models.device import Channel, Device, DeviceState, Placement
 from devices.models.device_type import FROM_FILES, DeviceType, DeviceTypeChannel, Measurement
 from devices.models.facility import Facility, FacilityAccess, FacilityKind
@@ -23,6 +24,8 @@ __all__ = [
     "Channel",
     "ClaimCode",
     "DataClass",
+    "Correction",
+    "CorrectionWithdrawal",
     "Device",
     "DevicePower",
     "DeviceState",

@@ -1,0 +1,132 @@
+"""Readings under the corrections that stand: what counts, now or as of an instant.
+
+Every function takes an open Django connection and sees what the wall lets it see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from devices.telemetry.correction_store import Layers, layers_of, with_readings
+from devices.telemetry.corrections import (
+    Corrected,
+    Layer,
+    Window,
+    corrected,
+    joined,
+    reached,
+    source_windows,
+    standing,
+)
+from devices.telemetry.reads import read_readings
+from devices.telemetry.rollup_samples import Samples, Series
+from devices.telemetry.segment import Readings, concatenated
+from devices.telemetry.segment_store import milliseconds, moment
+
+Found = dict[int, dict[int, Corrected]]  # device: channel number
+
+
+def read_corrected(
+    connection: BaseDatabaseWrapper,
+    device_ids: Sequence[int],
+    start: datetime,
+    end: datetime,
+    *,
+    channels: Collection[int] | None = None,
+    as_of: datetime | None = None,
+    added: Mapping[tuple[int, int], Sequence[Layer]] | None = None,
+) -> Found:
+    """The readings in [start, end) that count at `as_of` (whole seconds; None: now), by device and
+    channel, of all channels or of those with the given numbers.
+
+    One statement more than `read_readings`; where a shift brings readings from elsewhere, its two
+    statements again for each such period. `added` are layers that stand on top of those that are
+    kept. Devices and channels without a reading are left out.
+    """
+    known = None if as_of is None else int(as_of.timestamp())
+    kept = layers_of(connection, device_ids, start, end, channels=channels)
+    layers = _standing(kept, known, added or {})
+    found = read_readings(connection, device_ids, start, end, channels=channels)
+    counting: Found = {
+        device_id: {number: Corrected(one.counting(known)) for number, one in numbers.items()}
+        for device_id, numbers in found.items()
+    }
+    if layers:
+        window = _milliseconds(start), _milliseconds(end)
+        windows = {key: source_windows([window], some) for key, some in layers.items()}
+        readings = _sources(connection, windows, window, found, known)
+        for (device_id, number), some in with_readings(connection, layers, windows).items():
+            before = readings.get((device_id, number), _NOTHING)
+            after = corrected(before, some).between(*window)
+            if len(after.readings):
+                counting.setdefault(device_id, {})[number] = after
+            else:
+                counting.get(device_id, {}).pop(number, None)
+    return {
+        device_id: {number: numbers[number] for number in sorted(numbers)}
+        for device_id, numbers in counting.items()
+        if numbers
+    }
+
+
+_NOTHING = Readings(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def _standing(
+    kept: Layers, known: int | None, added: Mapping[tuple[int, int], Sequence[Layer]]
+) -> Layers:
+    """The layers that count, of the channels that have any."""
+    found = {
+        key: [*standing(kept.get(key, ()), known), *added.get(key, ())]
+        for key in {*kept, *added}
+    }
+    return {key: some for key, some in found.items() if some}
+
+
+def _sources(
+    connection: BaseDatabaseWrapper,
+    windows: Mapping[tuple[int, int], Sequence[Window]],
+    window: Window,
+    found: Mapping[int, Mapping[int, Readings]],
+    known: int | None,
+) -> dict[tuple[int, int], Readings]:
+    """What was measured in the windows of some channels; `found` has it for `window`."""
+    parts: dict[tuple[int, int], list[tuple[int, Readings]]] = {}
+    for device_id, number in windows:
+        if number in found.get(device_id, {}):
+            here = found[device_id][number].counting(known)
+            parts.setdefault((device_id, number), []).append((window[0], here))
+    elsewhere: dict[int, list[Window]] = {}
+    for (device_id, _), some in windows.items():
+        elsewhere.setdefault(device_id, []).extend(_outside(some, window))
+    for device_id, some in elsewhere.items():
+        numbers = {number for one, number in windows if one == device_id}
+        for begin, end in joined(some):
+            more = read_readings(
+                connection, [device_id], moment(begin), moment(end), channels=numbers
+            )
+            for number, readings in more.get(device_id, {}).items():
+                part = begin, readings.counting(known)
+                parts.setdefault((device_id, number), []).append(part)
+    return {
+        key: concatenated([part for _, part in sorted(some, key=lambda one: one[0])])
+        for key, some in parts.items()
+    }
+
+
+def _outside(windows: Iterable[Window], window: Window) -> list[Window]:
+    return joined(
+        part
+        for start, end in windows
+        for part in ((start, min(end, window[0])), (max(start, window[1]), end))
+    )
+
+
+def _milliseconds(at: datetime) -> int:
+    # Rounded up, as for readings: a bound between two milliseconds keeps its meaning.
+    return milliseconds(at) + (at.microsecond % 1000 > 0)
