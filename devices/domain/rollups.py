@@ -24,6 +24,7 @@ from devices.quantities import QUANTITIES
 from devices.telemetry import redo_store, segment_store
 from devices.telemetry import rollup_store as store
 from devices.telemetry.rollup import QUARTER_MS, Quarters, no_quarters, roll
+from devices.telemetry.rollup_corrections import Shifts, corrections_of, shifts_of
 from devices.telemetry.rollup_samples import Kind, Series, reach_ms, samples_of
 from devices.telemetry.segment import HOUR_MS
 from devices.telemetry.segment_codec import decode
@@ -72,12 +73,15 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
     for frame in frames:
         fresh[frame.device_id].append(frame)
     series = series_of(list(fresh))
+    shifts = shifts_of(connection, list(fresh))
     tenants = {claim.device_id: claim.tenant_id for claim in claims}
     touched: list[tuple[int, int]] = []
     quarters = 0
     for group in _groups(fresh):
         dirty: Mapping[int, Sequence[int]] = {
             device_id: _dirty(fresh[device_id], series[device_id])
+        dirty = {
+            device_id: _dirty(fresh[device_id], series[device_id], shifts)
             for device_id in group
             if series.get(device_id)
         }
@@ -152,14 +156,15 @@ def _groups(fresh: Mapping[int, Sequence[store.NewFrame]]) -> Iterator[list[int]
         yield group
 
 
-def _dirty(frames: Sequence[store.NewFrame], series: Sequence[Series]) -> list[int]:
+def _dirty(frames: Sequence[store.NewFrame], series: Sequence[Series], shifts: Shifts) -> list[int]:
     """The starts (ms) of the quarters that the frames may matter to, in order."""
     reach = reach_ms(series[0].step_ms)
     starts: set[int] = set()
     for frame in frames:
         for start_ms, end_ms in _stretches(frame):
-            first = (start_ms - reach) // QUARTER_MS
-            starts.update(range(first, (end_ms + reach) // QUARTER_MS + 1))
+            for begin, end in shifts.reached(frame.device_id, start_ms, end_ms + 1):
+                first = (begin - reach) // QUARTER_MS
+                starts.update(range(first, (end - 1 + reach) // QUARTER_MS + 1))
     return [start * QUARTER_MS for start in sorted(starts)]
 
 
@@ -188,14 +193,16 @@ def compute(
         for device_id, starts in dirty.items()
         for span in _spans(device_id, starts, reach_ms(series[device_id][0].step_ms))
     ]
-    rows = store.frames_in(connection, spans)
+    corrections = corrections_of(connection, spans)
+    rows = store.frames_in(connection, corrections.spans)
     bodies = decode_many([bytes(body) for _, _, body in rows])
-    for device_id, block in _moved(spans):
+    for device_id, block in _moved(corrections.spans):
         blocks[device_id].append((_BEFORE_ALL, block))
     for (device_id, sequence, _), data in zip(rows, bodies, strict=True):
         blocks[device_id] += [(sequence, block) for block in data.blocks]
     index = {(one.device_id, one.number): place for place, one in enumerate(flat)}
-    rolled = roll(samples_of(list(blocks.items()), index), flat)
+    samples = corrections.applied(samples_of(list(blocks.items()), index), index)
+    rolled = roll(samples, flat)
     return _wanted(rolled, dirty, flat), flat
 
 

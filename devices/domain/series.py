@@ -31,11 +31,11 @@ from devices.domain.series_bounds import (
 )
 from devices.domain.series_derived import derived_curves, derived_quarters
 from devices.models import Channel
+from devices.telemetry.corrected_reads import read_corrected
+from devices.telemetry.corrections import Corrected
 from devices.telemetry.periods import Reason, Resolution, chosen, edges
-from devices.telemetry.reads import read_readings
 from devices.telemetry.rollup import Quarters, no_quarters, roll
 from devices.telemetry.rollup_samples import Kind, Samples, Series, reach_ms
-from devices.telemetry.segment import Readings
 from devices.telemetry.segment_store import moment
 from devices.telemetry.series import Curve, Periods, curve_of, put_together, thinned
 from devices.telemetry.series_reads import channel_quarters
@@ -195,21 +195,20 @@ def _facts(channels: Sequence[int] | Sequence[tuple[int, int]]) -> list[ChannelF
 
 def _readings(
     facts: Sequence[ChannelFacts], start: datetime, end: datetime, as_of: datetime | None
-) -> Iterator[tuple[ChannelFacts, Readings]]:
+) -> Iterator[tuple[ChannelFacts, Corrected]]:
     """The readings in [start, end) that counted at `as_of`, of the channels that have any."""
-    known = None if as_of is None else int(as_of.timestamp())
     numbers: dict[int, set[int]] = {}
     for one in facts:
         numbers.setdefault(one.device_id, set()).add(one.number)
     if not facts:
         return
-    found = read_readings(
-        connection, sorted(numbers), start, end, channels_of=numbers, arrivals=known is not None
+    found = read_corrected(
+        connection, sorted(numbers), start, end, channels_of=numbers, as_of=as_of
     )
     for one in facts:
-        readings = found.get(one.device_id, {}).get(one.number)
-        if readings is not None:
-            yield one, readings.counting(known)
+        corrected = found.get(one.device_id, {}).get(one.number)
+        if corrected is not None:
+            yield one, corrected
 
 
 def _curves(
@@ -219,9 +218,9 @@ def _curves(
     nothing = Curve(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
     curves = {}
     measured = [one for one in facts if not one.derived]
-    for one, readings in _readings(measured, bounds.start, bounds.end, bounds.as_of):
+    for one, found in _readings(measured, bounds.start, bounds.end, bounds.as_of):
         series = Series(one.device_id, one.number, one.resolution, Kind.NONE, one.step_ms)
-        curves[one.channel_id] = curve_of(readings, series)
+        curves[one.channel_id] = curve_of(found.readings, series)
     if len(measured) < len(facts):
         curves |= derived_curves([one for one in facts if one.derived], bounds)
     if points is not None:
@@ -275,8 +274,8 @@ def _computed(
     reach = timedelta(milliseconds=max(reach_ms(one.step_ms) for one in facts))
     start, end = moment(bounds.start_ms) - reach, moment(bounds.end_ms) + reach
     rolled = {
-        one.channel_id: _rolled(readings, wanted[one.device_id, one.number], bounds)
-        for one, readings in _readings(measured, start, end, bounds.as_of)
+        one.channel_id: _rolled(found, wanted[one.device_id, one.number], bounds)
+        for one, found in _readings(measured, start, end, bounds.as_of)
     }
     if len(measured) < len(facts):
         rolled |= derived_quarters([one for one in facts if one.derived], bounds)
@@ -284,9 +283,10 @@ def _computed(
         yield one, rolled.get(one.channel_id, no_quarters())
 
 
-def _rolled(readings: Readings, series: Series, bounds: Bounds) -> Quarters:
+def _rolled(found: Corrected, series: Series, bounds: Bounds) -> Quarters:
+    readings = found.readings
     if not len(readings):
         return no_quarters()
     nothing = np.zeros(len(readings), np.int64)
-    rolled = roll(Samples(nothing, readings.times, nothing, readings.raw), [series])
+    rolled = roll(Samples(nothing, readings.times, nothing, readings.raw, found.lift), [series])
     return rolled.only((rolled.starts >= bounds.start_ms) & (rolled.starts < bounds.end_ms))

@@ -6,12 +6,15 @@ Every function takes an open Django connection and sees what the wall lets it se
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
+from numpy.typing import NDArray
 
+from devices.protocol.data import Int64s
 from devices.telemetry.correction_store import Layers, layers_of, with_readings
 from devices.telemetry.corrections import (
     Corrected,
@@ -19,16 +22,50 @@ from devices.telemetry.corrections import (
     Window,
     corrected,
     joined,
-    reached,
     source_windows,
     standing,
 )
 from devices.telemetry.reads import read_readings
-from devices.telemetry.rollup_samples import Samples, Series
 from devices.telemetry.segment import Readings, concatenated
 from devices.telemetry.segment_store import milliseconds, moment
 
+Floats = NDArray[np.float64]
 Found = dict[int, dict[int, Corrected]]  # device: channel number
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """The readings of a channel that count: `times` (n,) ms since the Unix epoch, rising; `values`
+    (n,) in the channel's unit. Samples that the device reported as missing are not in it.
+    """
+
+    times: Int64s
+    values: Floats
+
+
+def read_columns(
+    connection: BaseDatabaseWrapper,
+    device_id: int,
+    channels: Mapping[int, Decimal],
+    start: datetime,
+    end: datetime,
+    *,
+    as_of: datetime | None = None,
+) -> dict[int, Column]:
+    """The readings of a device in [start, end) that count, one column for each channel asked for.
+
+    `channels` maps the channel's number to its resolution: value = stored integer x resolution.
+    `as_of` asks what counted at that instant (whole seconds), by what was known then. Channels
+    without a reading have empty columns.
+    """
+    found = read_corrected(connection, [device_id], start, end, channels=channels, as_of=as_of)
+    readings = found.get(device_id, {})
+    return {
+        number: _column(readings[number].readings, resolution)
+        if number in readings
+        else Column(np.empty(0, np.int64), np.empty(0))
+        for number, resolution in channels.items()
+    }
 
 
 def read_corrected(
@@ -82,8 +119,7 @@ def _standing(
 ) -> Layers:
     """The layers that count, of the channels that have any."""
     found = {
-        key: [*standing(kept.get(key, ()), known), *added.get(key, ())]
-        for key in {*kept, *added}
+        key: [*standing(kept.get(key, ()), known), *added.get(key, ())] for key in {*kept, *added}
     }
     return {key: some for key, some in found.items() if some}
 
@@ -130,3 +166,9 @@ def _outside(windows: Iterable[Window], window: Window) -> list[Window]:
 def _milliseconds(at: datetime) -> int:
     # Rounded up, as for readings: a bound between two milliseconds keeps its meaning.
     return milliseconds(at) + (at.microsecond % 1000 > 0)
+
+
+def _column(readings: Readings, resolution: Decimal) -> Column:
+    # As a fraction: 2301 / 10 is the double nearest to 230.1, while 2301 * 0.1 is not.
+    numerator, denominator = resolution.as_integer_ratio()
+    return Column(readings.times, readings.raw.astype(np.float64) * numerator / denominator)

@@ -73,8 +73,10 @@ CREATE: Final = [
     ),
 ]
 DROP: Final = [
-    "ALTER TABLE devices_correctionwithdrawal DROP CONSTRAINT"
-    " devices_correctionwithdrawal_same_device",
+    (
+        "ALTER TABLE devices_correctionwithdrawal DROP CONSTRAINT"
+        " devices_correctionwithdrawal_same_device"
+    ),
     "ALTER TABLE devices_correction DROP CONSTRAINT devices_correction_whole",
     *(
         f"DROP TRIGGER {table}_{name} ON {table}"

@@ -79,7 +79,9 @@ def with_readings(
         for layer in some
         if layer.kind is CorrectionKind.REPLACE
         and layer.given is None
-        and any(start < layer.end_ms and end > layer.start_ms for start, end in windows.get(key, ()))
+        and any(
+            start < layer.end_ms and end > layer.start_ms for start, end in windows.get(key, ())
+        )
     }
     given: dict[int, Readings] = {}
     if missing:

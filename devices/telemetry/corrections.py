@@ -198,9 +198,7 @@ def _applied(found: Corrected, layer: Layer) -> Corrected:
     )
     staying = _concatenated([before, after])
     start, end = np.searchsorted(staying.readings.times, layer.target).tolist()
-    return _concatenated(
-        [_part(staying, slice(0, start)), moved, _part(staying, slice(end, None))]
-    )
+    return _concatenated([_part(staying, slice(0, start)), moved, _part(staying, slice(end, None))])
 
 
 def _part(found: Corrected, rows: slice | Bools) -> Corrected:

@@ -1,4 +1,4 @@
-"""The one way to readings.
+"""The one way to what was measured; with the corrections that stand, `corrected_reads` has it.
 
 Every function takes an open Django connection with a scope (or the owner's, for checks), and sees
 what the wall lets it see: a device outside the scope has no frames.
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -65,16 +64,6 @@ class SequenceRange:
 
     frames: tuple[Frame, ...]
     committed: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Column:
-    """The readings of a channel that count: `times` (n,) ms since the Unix epoch, rising; `values`
-    (n,) in the channel's unit. Samples that the device reported as missing are not in it.
-    """
-
-    times: Int64s
-    values: Floats
 
 
 def read_frames(
@@ -191,41 +180,7 @@ def read_readings(
     return found
 
 
-def read_columns(
-    connection: BaseDatabaseWrapper,
-    device_id: int,
-    channels: Mapping[int, Decimal],
-    start: datetime,
-    end: datetime,
-    *,
-    as_of: datetime | None = None,
-) -> dict[int, Column]:
-    """The readings of a device in [start, end) that count, one column for each channel asked for.
-
-    `channels` maps the channel's number to its resolution: value = stored integer x resolution.
-    `as_of` asks what counted at that instant (whole seconds), by what had arrived then. Channels
-    that reported nothing have empty columns.
-    """
-    known = None if as_of is None else int(as_of.timestamp())
-    found = read_readings(
-        connection, [device_id], start, end, channels=channels, arrivals=known is not None
-    )
-    readings = found.get(device_id, {})
-    return {
-        number: _column(readings[number].counting(known), resolution)
-        if number in readings
-        else Column(np.empty(0, np.int64), np.empty(0))
-        for number, resolution in channels.items()
-    }
-
-
 def _milliseconds(moment: datetime) -> int:
     # Rounded up, so that a bound between two milliseconds keeps its meaning for whole ones.
     microseconds = (moment - _EPOCH) // (_EPOCH.resolution)
     return -(-microseconds // 1000)
-
-
-def _column(readings: Readings, resolution: Decimal) -> Column:
-    # As a fraction: 2301 / 10 is the double nearest to 230.1, while 2301 * 0.1 is not.
-    numerator, denominator = resolution.as_integer_ratio()
-    return Column(readings.times, readings.raw.astype(np.float64) * numerator / denominator)

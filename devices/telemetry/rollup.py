@@ -144,8 +144,7 @@ def _ordered(samples: Samples) -> Samples:
     order = np.lexsort((samples.sequences, samples.times, samples.series))
     of, times = samples.series[order], samples.times[order]
     final = np.concatenate([(np.diff(of) != 0) | (np.diff(times) != 0), [True]])
-    order = order[final]
-    return Samples(*(getattr(samples, name)[order] for name in samples.__slots__))
+    return samples.chosen(order[final])
 
 
 def held_until(samples: Samples, series: Sequence[Series]) -> Int64s:
@@ -222,7 +221,12 @@ def _counted(
     if not len(pairs):
         return counted
     of, lasted = here[pairs], distance[pairs]
-    steps = _steps(samples.raw[pairs], samples.raw[pairs + 1], lasted, of, series)
+    # A register shows what it counted in whole integers: one more than the power alone explains.
+    most = np.array([_most_per_ms(each) for each in series])[of] * lasted + 1
+    if samples.lift is not None:
+        most *= samples.lift[pairs + 1]
+    modulus = np.array([each.modulus for each in series], float)[of]
+    steps = _steps(samples.raw[pairs], samples.raw[pairs + 1], most, modulus)
     at, starts, lengths, _ = _split(samples.times[pairs], samples.times[pairs + 1])
     shares = steps[at] * (lengths / lasted[at])
     # Both samples of a pair lie in quarters of their own, and a longer step holds all between.
@@ -232,17 +236,12 @@ def _counted(
     return counted
 
 
-def _steps(
-    before: Int64s, after: Int64s, lasted: Int64s, of: Int64s, series: Sequence[Series]
-) -> Floats:
+def _steps(before: Int64s, after: Int64s, most: Floats, modulus: Floats) -> Floats:
     """How far registers went from one sample to the next, in integers; 0 where unknown."""
-    modulus = np.array([each.modulus for each in series], float)[of]
-    most = np.array([_most_per_ms(each) for each in series])[of]
     steps = (after - before).astype(np.float64)
     rolled = (steps < 0) & (before > _NEAR_END * modulus) & (after < _NEAR_START * modulus)
     steps = np.where(rolled, steps + modulus, steps)
-    # A register shows what it counted in whole integers: one more than the power alone explains.
-    return np.where((steps < 0) | (steps > most * lasted + 1), 0.0, steps)
+    return np.where((steps < 0) | (steps > most), 0.0, steps)
 
 
 def _most_per_ms(series: Series) -> float:

@@ -9,8 +9,9 @@ from enum import IntEnum
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from devices.protocol.data import Block, Int64s
+from devices.protocol.data import Block, Bools, Int64s
 
 # Devices may be told to sample less often than their type does; up to this step no gap is seen.
 LONGEST_STEP_MS: Final = 60_000
@@ -55,13 +56,21 @@ class Series:
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """Samples of many series, (n,) each: `series` is an index, `times` in ms since the Unix epoch,
-    `raw` are the integers as stored.
+    `raw` are the integers as stored or corrected. `lift`: how many times more than the device can
+    measure a sample may tell, because it was scaled up; None: none was.
     """
 
     series: Int64s
     times: Int64s
     sequences: Int64s
     raw: Int64s
+    lift: NDArray[np.float64] | None = None
+
+    def chosen(self, which: Int64s | Bools) -> Samples:
+        """Those of some rows, or that a mask (n,) chooses."""
+        lift = None if self.lift is None else self.lift[which]
+        columns = (self.series, self.times, self.sequences, self.raw)
+        return Samples(*(column[which] for column in columns), lift)
 
 
 def longest_step_ms(step_ms: int) -> int:

@@ -14,7 +14,7 @@ from devices import tasks
 from devices.domain import rollups, segments
 from devices.domain.operations import Registered
 from devices.models import Device
-from devices.telemetry import latest, reads, segment_store
+from devices.telemetry import corrected_reads, latest, reads, segment_store
 from devices.telemetry.segment import HOUR_MS, Readings
 from devices.telemetry.segment_codec import decode
 from devices.tests import factories
@@ -404,7 +404,7 @@ def test_as_of_reads_what_had_arrived() -> None:
     def read(as_of: datetime | None) -> list[float]:
         window = (START, START + HOUR)
         with open_scope(_scope(device)):
-            found = reads.read_columns(
+            found = corrected_reads.read_columns(
                 connection, device.pk, {0: Decimal("0.1")}, *window, as_of=as_of
             )
         return [float(value) for value in found[0].values]

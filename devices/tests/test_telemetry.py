@@ -18,6 +18,16 @@ from devices.models import Device
 from devices.protocol.data import Block, encode_data
 from devices.tasks import audit_ledger, remove_over
 from devices.telemetry import history, reads, rollup_schema, schema, segment_schema, status
+from devices.tasks import QUARANTINE_RETENTION, audit_ledger, expire_quarantine
+from devices.telemetry import (
+    corrected_reads,
+    history,
+    reads,
+    rollup_schema,
+    schema,
+    segment_schema,
+    status,
+)
 from devices.tests import factories
 from tenants.scope import NoScope, Scope, open_scope
 
@@ -258,7 +268,7 @@ def test_columns_are_scaled_by_the_resolution_without_a_rounding_error() -> None
     device = _device().device
     _store(device, 1, START, [[2301, -2301, 0], [23005, 23010, 22995]])
     with open_scope(_scope(device)):
-        found = reads.read_columns(
+        found = corrected_reads.read_columns(
             connection,
             device.pk,
             {0: Decimal("0.1"), 1: Decimal("0.01")},
@@ -276,7 +286,7 @@ def test_columns_hold_the_samples_of_the_half_open_period_only() -> None:
     device = _device().device
     _store(device, 1, START, [[1, 2, 3, 4]])
     with open_scope(_scope(device)):
-        found = reads.read_columns(
+        found = corrected_reads.read_columns(
             connection,
             device.pk,
             {0: Decimal(1)},
@@ -291,10 +301,10 @@ def test_columns_bounds_between_two_milliseconds_keep_their_meaning() -> None:
     _store(device, 1, START, [[1]])
     half = timedelta(microseconds=500)
     with open_scope(_scope(device)):
-        after = reads.read_columns(
+        after = corrected_reads.read_columns(
             connection, device.pk, {0: Decimal(1)}, START + half, START + SECOND
         )
-        before = reads.read_columns(
+        before = corrected_reads.read_columns(
             connection, device.pk, {0: Decimal(1)}, START - SECOND, START + half
         )
     assert (len(after[0].times), before[0].values.tolist()) == (0, [1.0])
@@ -307,7 +317,7 @@ def test_missing_samples_are_left_out() -> None:
     body = encode_data(1, [Block(times, (0,), np.array([[10, 0, 30]]), present)])
     _store(device, 1, START, [[10, 0, 30]], body=body)
     with open_scope(_scope(device)):
-        found = reads.read_columns(
+        found = corrected_reads.read_columns(
             connection, device.pk, {0: Decimal(1)}, START, START + 60 * SECOND
         )
     assert found[0].times.tolist() == times[[0, 2]].tolist()
@@ -326,7 +336,7 @@ def test_channels_with_their_own_time_axes_keep_them() -> None:
     )
     _store(device, 1, START, [[1, 2, 3]], body=body)
     with open_scope(_scope(device)):
-        found = reads.read_columns(
+        found = corrected_reads.read_columns(
             connection, device.pk, {0: Decimal(1), 1: Decimal(1)}, START, START + 60 * SECOND
         )
     assert [found[number].times.tolist() for number in (0, 1)] == [axis.tolist() for axis in axes]
@@ -338,7 +348,7 @@ def test_columns_are_in_the_order_of_time_after_a_clock_stepped_back() -> None:
     _store(device, 1, START + 10 * SECOND, [[3, 4]])
     _store(device, 2, START, [[1, 2]])
     with open_scope(_scope(device)):
-        found = reads.read_columns(
+        found = corrected_reads.read_columns(
             connection, device.pk, {0: Decimal(1)}, START, START + 60 * SECOND
         )
     assert found[0].values.tolist() == [1, 2, 3, 4]
@@ -348,7 +358,7 @@ def test_channel_that_reported_nothing_has_an_empty_column() -> None:
     device = _device().device
     _store(device, 1, START, [[1]])
     with open_scope(_scope(device)):
-        found = reads.read_columns(
+        found = corrected_reads.read_columns(
             connection, device.pk, {9: Decimal(1)}, START, START + 60 * SECOND
         )
     assert (len(found[9].times), len(found[9].values)) == (0, 0)

@@ -21,7 +21,7 @@ from devices.domain import queries
 from devices.domain.queries import DeviceFacts
 from devices.ingest import queue
 from devices.protocol.data import decode_data
-from devices.telemetry.reads import read_columns
+from devices.telemetry.corrected_reads import read_columns
 from portal.tests.browser.conftest import PASSWORD, SPEED, Copy, eventually
 from tenants.scope import Scope, open_scope
 
