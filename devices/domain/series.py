@@ -2,9 +2,9 @@
 
 Charts, the API, exports and bills ask here. Needs an open scope and sees what it holds.
 
-Readings as measured come from frames and segments; hours, days and months are put together from
-quarters of an hour in the calendar of the facility. As of an instant everything is computed from
-the readings that had arrived by then: exact, but as slow as reading them all.
+Readings come from frames and segments, under the corrections that stand; hours, days and months
+are put together from quarters of an hour in the calendar of the facility. As of an instant
+everything is computed from what was known by then: exact, but as slow as reading it all.
 """
 
 from __future__ import annotations
@@ -111,9 +111,10 @@ def read_series(
     `points`: for AUTO how many are wanted (500 unless given), for RAW how many a curve may have.
     `as_of`: what was known at that instant. `zone`: the calendar, instead of each facility's own.
 
-    Takes two queries and, for RAW, one more; three as of an instant; a few more for derived ones;
-    many channels over a long time are read a million quarters at a time. Raises ChannelNotFound,
-    and SeriesRefusedError for a period, number or zone that cannot be answered.
+    Takes two queries and, for RAW, two more; five as of an instant; a few more for derived ones and
+    for corrections that move readings in time; many channels over a long time are read a million
+    quarters at a time. Raises ChannelNotFound, and SeriesRefusedError for a period, number or zone
+    that cannot be answered.
     """
     bounds = checked(start, end, points=points, as_of=as_of)
     facts = _facts(channels)

@@ -6,7 +6,7 @@ Every function takes an open Django connection and sees what the wall lets it se
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -31,6 +31,14 @@ from devices.telemetry.segment_store import milliseconds, moment
 
 Floats = NDArray[np.float64]
 Found = dict[int, dict[int, Corrected]]  # device: channel number
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Suppose that some layers stand on top of those of their channels, and others do not."""
+
+    added: Mapping[tuple[int, int], Sequence[Layer]] = field(default_factory=dict)
+    left: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,18 +84,18 @@ def read_corrected(
     *,
     channels: Collection[int] | None = None,
     as_of: datetime | None = None,
-    added: Mapping[tuple[int, int], Sequence[Layer]] | None = None,
+    changes: Changes | None = None,
 ) -> Found:
     """The readings in [start, end) that count at `as_of` (whole seconds; None: now), by device and
     channel, of all channels or of those with the given numbers.
 
     One statement more than `read_readings`; where a shift brings readings from elsewhere, its two
-    statements again for each such period. `added` are layers that stand on top of those that are
-    kept. Devices and channels without a reading are left out.
+    statements again for each such period. `changes` has what is to be supposed of the layers.
+    Devices and channels without a reading are left out.
     """
     known = None if as_of is None else int(as_of.timestamp())
     kept = layers_of(connection, device_ids, start, end, channels=channels)
-    layers = _standing(kept, known, added or {})
+    layers = _standing(kept, known, changes or Changes())
     found = read_readings(connection, device_ids, start, end, channels=channels)
     counting: Found = {
         device_id: {number: Corrected(one.counting(known)) for number, one in numbers.items()}
@@ -114,12 +122,18 @@ def read_corrected(
 _NOTHING = Readings(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 
 
-def _standing(
-    kept: Layers, known: int | None, added: Mapping[tuple[int, int], Sequence[Layer]]
-) -> Layers:
+def _standing(kept: Layers, known: int | None, changes: Changes) -> Layers:
     """The layers that count, of the channels that have any."""
     found = {
-        key: [*standing(kept.get(key, ()), known), *added.get(key, ())] for key in {*kept, *added}
+        key: [
+            *(
+                one
+                for one in standing(kept.get(key, ()), known)
+                if one.layer_id not in changes.left
+            ),
+            *changes.added.get(key, ()),
+        ]
+        for key in {*kept, *changes.added}
     }
     return {key: some for key, some in found.items() if some}
 

@@ -167,6 +167,28 @@ def concerned(layer: Layer, layers: Sequence[Layer]) -> list[Window]:
     return reached(touched, layers[at + 1 :])
 
 
+def filled(
+    times: Int64s, raw: Int64s, end_ms: int, step_ms: int, *, linear: bool
+) -> tuple[Int64s, Int64s]:
+    """Readings (n,) with others between them, so that no two are further apart than a step: each
+    stands until the next one, the last until `end_ms`; with `linear`, values lie on a line from one
+    to the next and the last one is the end.
+    """
+    ends = np.append(times[1:], times[-1] + 1 if linear else end_ms)
+    counts = -(-(ends - times) // step_ms)
+    at = np.repeat(np.arange(len(times)), counts)
+    steps = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
+    found = times[at] + steps * step_ms
+    if not linear:
+        return found, raw[at]
+    # In Python's integers: the product of a difference and a time may need more than 64 bits.
+    grown = [
+        int(raw[one + 1] - raw[one]) * step * step_ms // int(ends[one] - times[one]) if step else 0
+        for one, step in zip(at.tolist(), steps.tolist(), strict=True)
+    ]
+    return found, raw[at] + np.array(grown, np.int64)
+
+
 def joined(windows: Iterable[Window]) -> list[Window]:
     """The same instants as windows that neither touch nor overlap, rising; empty ones left out."""
     found: list[Window] = []
