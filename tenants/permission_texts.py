@@ -57,6 +57,10 @@ PERMISSION_TEXTS: Final[MappingProxyType[Permission, Text]] = MappingProxyType(
         Permission.READINGS_EXPORT: Text(
             _("Export readings"), _("Download readings as files, in any resolution.")
         ),
+        Permission.READINGS_CORRECT: Text(
+            _("Correct readings"),
+            _("Lay corrections over what devices measured, and withdraw them; bills may restate."),
+        ),
         Permission.BILLS_VIEW: Text(_("See bills"), _("Bills, tariffs and agreements.")),
         Permission.BILLS_CHANGE: Text(
             _("Change bills"), _("Set tariffs and agreements, and issue or correct bills.")

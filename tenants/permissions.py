@@ -29,6 +29,7 @@ class Permission(StrEnum):
     PARK_IMPORT = "park.import"
     READINGS_VIEW = "readings.view"
     READINGS_EXPORT = "readings.export"
+    READINGS_CORRECT = "readings.correct"
     DIAGNOSTICS_VIEW = "diagnostics.view"
     BILLS_VIEW = "bills.view"
     BILLS_CHANGE = "bills.change"
@@ -72,6 +73,7 @@ _RUN = _WATCH | {
     Permission.DEVICES_CONTROL,
     Permission.PARK_IMPORT,
     Permission.READINGS_EXPORT,
+    Permission.READINGS_CORRECT,
     Permission.DIAGNOSTICS_VIEW,
     Permission.BILLS_VIEW,
     Permission.MEMBERS_VIEW,
@@ -158,6 +160,7 @@ _NEEDS: Final[MappingProxyType[Permission, frozenset[Permission]]] = MappingProx
         Permission.DIAGNOSTICS_VIEW: frozenset({Permission.DEVICES_VIEW}),
         Permission.READINGS_VIEW: frozenset({Permission.FACILITIES_VIEW}),
         Permission.READINGS_EXPORT: frozenset({Permission.READINGS_VIEW}),
+        Permission.READINGS_CORRECT: frozenset({Permission.DEVICES_VIEW, Permission.READINGS_VIEW}),
         Permission.BILLS_CHANGE: frozenset({Permission.BILLS_VIEW}),
         Permission.MEMBERS_CHANGE: frozenset({Permission.MEMBERS_VIEW}),
         Permission.MEMBERS_IMPERSONATE: frozenset({Permission.MEMBERS_VIEW}),
@@ -225,6 +228,11 @@ ACCESS_SCOPES: Final[MappingProxyType[str, AccessScope]] = MappingProxyType(
                 "readings:read",
                 _("see the readings of your devices, live and past"),
                 frozenset({Permission.READINGS_VIEW}),
+            ),
+            AccessScope(
+                "readings:correct",
+                _("correct the readings of your devices"),
+                frozenset({Permission.READINGS_CORRECT}),
             ),
         )
     }

@@ -136,9 +136,7 @@ def channel_of(channel_id: int) -> Channel:
 
 def standing_of(channel: Channel) -> list[Layer]:
     """The corrections of a channel that stand, replacements without their readings."""
-    found = layers_of(
-        connection, [channel.device_id], EARLIEST, EARLIEST, channels=[channel.number]
-    )
+    found = layers_of(connection, [channel.device_id], EARLIEST, EARLIEST)
     return standing(found.get((channel.device_id, channel.number), ()))
 
 
@@ -148,7 +146,7 @@ def _check_period(draft: Draft, now: datetime) -> None:
             raise ValidationError({name: [_("Give the offset from UTC, for example +01:00 or Z.")]})
     if draft.starts_at < EARLIEST:
         raise ValidationError({"starts_at": [_("Begin after the year 1970.")]})
-    if draft.ends_at <= draft.starts_at:
+    if milliseconds(draft.ends_at) <= milliseconds(draft.starts_at):
         raise ValidationError({"ends_at": [_("The end must lie after the beginning.")]})
     if draft.ends_at - draft.starts_at > timedelta(days=MOST_DAYS):
         raise ValidationError({"ends_at": [_("Correct at most ten years at once.")]})
@@ -230,9 +228,7 @@ def _check_limits(channel: Channel, layer: Layer) -> None:
 def _shift(draft: Draft, now: datetime) -> int:
     if draft.kind is not Kind.SHIFT:
         return 0
-    if not draft.shift or (
-        draft.shift < timedelta(milliseconds=1) and -draft.shift < timedelta(milliseconds=1)
-    ):
+    if draft.shift is None or abs(draft.shift) < timedelta(milliseconds=1):
         raise ValidationError({"shift": [_("Give the time by which the readings are to move.")]})
     if abs(draft.shift) > MOST_SHIFT:
         raise ValidationError({"shift": [_("Readings can be moved by at most a year.")]})
@@ -290,9 +286,7 @@ def _raw(value: Decimal, channel: Channel) -> int:
         raise ValidationError(
             {
                 "readings": [
-                    _(
-                        "%(value)s is not between %(least)s and %(most)s, which the channel measures."
-                    )
+                    _("%(value)s is not between %(least)s and %(most)s, what can be measured.")
                     % {
                         "value": value,
                         "least": f"{channel.minimum.normalize():f}",

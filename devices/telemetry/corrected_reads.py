@@ -83,20 +83,35 @@ def read_corrected(
     end: datetime,
     *,
     channels: Collection[int] | None = None,
+    channels_of: Mapping[int, Collection[int]] | None = None,
     as_of: datetime | None = None,
     changes: Changes | None = None,
 ) -> Found:
     """The readings in [start, end) that count at `as_of` (whole seconds; None: now), by device and
-    channel, of all channels or of those with the given numbers.
+    channel, of all channels or of those with the given numbers (`channels_of`: for each device its
+    own).
 
     One statement more than `read_readings`; where a shift brings readings from elsewhere, its two
     statements again for each such period. `changes` has what is to be supposed of the layers.
     Devices and channels without a reading are left out.
     """
     known = None if as_of is None else int(as_of.timestamp())
-    kept = layers_of(connection, device_ids, start, end, channels=channels)
-    layers = _standing(kept, known, changes or Changes())
-    found = read_readings(connection, device_ids, start, end, channels=channels)
+    wanted = dict.fromkeys(device_ids, channels) if channels_of is None else channels_of
+    kept = layers_of(connection, device_ids, start, end)
+    layers = {
+        (device_id, number): some
+        for (device_id, number), some in _standing(kept, known, changes or Changes()).items()
+        if (numbers := wanted[device_id]) is None or number in numbers
+    }
+    found = read_readings(
+        connection,
+        device_ids,
+        start,
+        end,
+        channels=channels,
+        channels_of=channels_of,
+        arrivals=known is not None,
+    )
     counting: Found = {
         device_id: {number: Corrected(one.counting(known)) for number, one in numbers.items()}
         for device_id, numbers in found.items()

@@ -6,7 +6,7 @@ the scope has no corrections.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ from devices.protocol.data import Int64s
 from devices.protocol.errors import ProtocolError
 from devices.protocol.varint import read_uvarint, uvarint
 from devices.telemetry.corrections import CorrectionKind, Layer, Scaling, Window
+from devices.telemetry.prepared import prepared_cursor
 from devices.telemetry.segment import Readings
 from devices.telemetry.segment_codec import SegmentError
 from devices.telemetry.segment_columns import pack, unpack
@@ -31,11 +32,11 @@ Layers = dict[tuple[int, int], list[Layer]]  # (device, channel number): in the 
 _LAYERS: Final = """
 SELECT c.device_id, c.channel, ch.resolution, c.id, c.kind, c.starts_at, c.ends_at, c.known_at,
   w.known_at, c.factor, c."offset", c.shift_ms, c.reading_count,
-  CASE WHEN c.starts_at < %s AND c.ends_at > %s THEN c.readings END
+  CASE WHEN c.starts_at < %s::timestamptz AND c.ends_at > %s::timestamptz THEN c.readings END
 FROM devices_correction c
 JOIN devices_channel ch ON ch.device_id = c.device_id AND ch.number = c.channel
 LEFT JOIN devices_correctionwithdrawal w ON w.correction_id = c.id
-WHERE c.device_id = ANY(%s) AND (%s::smallint[] IS NULL OR c.channel = ANY(%s))
+WHERE c.device_id = ANY(%s::bigint[])
 ORDER BY c.id
 """
 _READINGS: Final = "SELECT id, reading_count, readings FROM devices_correction WHERE id = ANY(%s)"
@@ -46,18 +47,15 @@ def layers_of(
     device_ids: Sequence[int],
     start: datetime,
     end: datetime,
-    *,
-    channels: Collection[int] | None = None,
 ) -> Layers:
-    """All corrections of some devices, withdrawn ones too, by device and channel number (all
-    channels, or those with the given numbers). One statement.
+    """All corrections of some devices, withdrawn ones too, by device and channel number. One
+    statement.
 
     What replaces readings is there for the corrections that touch [start, end).
     """
-    numbers = None if channels is None else list(channels)
     found: Layers = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_LAYERS, [end, start, list(device_ids), numbers, numbers])
+    with prepared_cursor(connection) as cursor:
+        cursor.execute(_LAYERS, [end, start, list(device_ids)])
         for device_id, number, resolution, *columns in cursor.fetchall():
             found.setdefault((device_id, number), []).append(_layer(resolution, columns))
     return found

@@ -33,6 +33,8 @@ from devices.models import (
     Channel,
     ClaimCode,
     DataClass,
+    Correction,
+    CorrectionWithdrawal,
     Device,
     DeviceState,
     DeviceType,
@@ -246,6 +248,7 @@ def branch(of: Tenant, kind: DeviceType) -> Branch:
         now=START,
         actor_id=None,
     )
+    withdrawn_correction(made)
     consumer = member(of, Role.CONSUMER)
     access = operations.grant_facility(membership_id=consumer.pk, facility_id=at.pk, actor_id=None)
     return Branch(at, made, channel, load, allocation, access)
@@ -262,6 +265,23 @@ def withdrawn_code(of: Device) -> ClaimCode:
         expires_at=START,
         withdrawn_at=START,
     )
+
+
+def withdrawn_correction(of: Device) -> Correction:
+    """A correction that does not count any more, of a day before all else."""
+    row = Correction.objects.create(
+        tenant_id=of.tenant_id,
+        device=of,
+        channel=0,
+        kind="remove",
+        starts_at=START - timedelta(days=2),
+        ends_at=START - timedelta(days=1),
+        reason="The mains were switched off.",
+    )
+    CorrectionWithdrawal.objects.create(
+        tenant_id=of.tenant_id, device=of, correction=row, reason="They were not."
+    )
+    return row
 
 
 def import_run(of: Tenant) -> ImportRun:

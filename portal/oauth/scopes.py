@@ -15,6 +15,7 @@ _ICONS: Final = {
     "facilities:read": "building-community",
     "devices:read": "cpu",
     "readings:read": "chart-line",
+    "readings:correct": "edit",
 }
 
 
