@@ -218,7 +218,7 @@ def _check_limits(channel: Channel, layer: Layer) -> None:
     limits = np.array(
         [int(limit / channel.resolution) for limit in (channel.minimum, channel.maximum)], np.int64
     )
-    _, sound = scaled(np.clip(limits, -MOST_RAW, MOST_RAW), layer.scaling)
+    sound = scaled(np.clip(limits, -MOST_RAW, MOST_RAW), layer.scaling)[1]
     if not sound.all():
         raise ValidationError(
             {"factor": [_("The channel's values would become too large to be told exactly.")]}

@@ -21,8 +21,7 @@ from devices.protocol.varint import read_uvarint, uvarint
 from devices.telemetry.corrections import CorrectionKind, Layer, Scaling, Window
 from devices.telemetry.prepared import prepared_cursor
 from devices.telemetry.segment import Readings
-from devices.telemetry.segment_codec import SegmentError
-from devices.telemetry.segment_columns import pack, unpack
+from devices.telemetry.segment_columns import SegmentError, pack, unpack
 from devices.telemetry.segment_store import milliseconds
 
 Layers = dict[tuple[int, int], list[Layer]]  # (device, channel number): in the order of their ids

@@ -69,8 +69,9 @@ class Samples:
     def chosen(self, which: Int64s | Bools) -> Samples:
         """Those of some rows, or that a mask (n,) chooses."""
         lift = None if self.lift is None else self.lift[which]
-        columns = (self.series, self.times, self.sequences, self.raw)
-        return Samples(*(column[which] for column in columns), lift)
+        return Samples(
+            self.series[which], self.times[which], self.sequences[which], self.raw[which], lift
+        )
 
 
 def longest_step_ms(step_ms: int) -> int:

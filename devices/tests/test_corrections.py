@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -166,17 +167,13 @@ def test_answers_of_the_past_stay_whatever_is_known_later(
             # What nobody has withdrawn yet is not withdrawn.
             one
             if one.withdrawn is None or one.withdrawn <= second
-            else Layer(**{**_fields(one), "withdrawn": None})
+            else replace(one, withdrawn=None)
             for one in layers
             if one.known <= second
         ]
         then = corrected(_readings(readings), standing(known_then)).readings
         later = corrected(_readings(readings), standing(layers, second)).readings
         assert _plain(then) == _plain(later)
-
-
-def _fields(layer: Layer) -> dict[str, object]:
-    return {name: getattr(layer, name) for name in Layer.__slots__}
 
 
 @given(st.lists(INT64, min_size=1, max_size=9), FACTORS, OFFSETS)

@@ -497,6 +497,7 @@ def test_making_and_withdrawing_are_told_and_announced() -> None:
     with open_scope(_scope(device)):
         entries = list(AuditEntry.objects.filter(action__startswith="correction.").order_by("pk"))
         assert [one.action for one in entries] == ["correction.make", "correction.withdraw"]
+        assert entries[0].after is not None
         assert entries[0].after["factor"] == "2.0000000000"
         assert entries[0].after["reason"] == "The current transformer was wrong."
         with connection.cursor() as cursor:
@@ -594,6 +595,13 @@ def test_what_cannot_be_done_is_refused_at_its_field(
         assert not Correction.objects.exists()
 
 
+def test_what_could_not_be_told_exactly_is_refused() -> None:
+    device = _meter()
+    with pytest.raises(ValidationError) as refused:
+        _make(device, Kind.SCALE, 1, factor=Decimal(9_000_000_000))
+    assert "too large to be told" in refused.value.message_dict["factor"][0]
+
+
 def test_a_correction_needs_a_reason() -> None:
     device = _device()
     draft = _draft(device, Kind.REMOVE)
@@ -610,7 +618,7 @@ def test_a_preview_tells_what_is_read_afterwards_and_writes_nothing() -> None:
     device = _device()
     _minutes(device)
     _roll(device)
-    values = {"factor": Decimal("0.5"), "starts_at": START + 7 * MINUTE}
+    values: dict[str, Any] = {"factor": Decimal("0.5"), "starts_at": START + 7 * MINUTE}
     with open_scope(_scope(device)):
         before = preview(draft=_draft(device, Kind.SCALE, **values), now=NOW)
         assert not Correction.objects.exists()
