@@ -93,6 +93,13 @@ class Sound:
 def checked(draft: Draft, *, now: datetime) -> Sound:
     """The draft as a layer. Raises ChannelNotFound, and ValidationError at the field at fault."""
     channel = channel_of(draft.channel_id)
+    if channel.derived:
+        raise ValidationError(
+            _(
+                "The channel is computed by a formula: correct the channels that it is computed"
+                " from, or change the formula."
+            )
+        )
     _check_period(draft, now)
     layers = standing_of(channel)
     if len(layers) >= MOST_STANDING:

@@ -18,7 +18,8 @@ from django.db import connection
 from devices.domain.derived_definitions import Definitions, Part, Stretch
 from devices.formulas.columns import Column, column_of
 from devices.protocol.data import Int64s
-from devices.telemetry.reads import read_readings
+from devices.telemetry.corrected_reads import read_corrected
+from devices.telemetry.corrections import Corrected
 from devices.telemetry.rollup import Floats
 from devices.telemetry.segment import Readings, concatenated
 from devices.telemetry.segment_store import moment
@@ -55,10 +56,11 @@ def read_derived(
     *,
     as_of: datetime | None = None,
 ) -> dict[int, list[tuple[Stretch, Readings]]]:
-    """The readings of derived channels within a window of each, by what had arrived at `as_of`.
+    """The readings of derived channels within a window of each, by what was known at `as_of`.
 
     For each channel those of its formulas, in order of time; integers of its resolution, each time
-    once. One statement for frames and one for segments.
+    once. Three statements, for corrections, frames and segments, and more where readings were
+    moved in time.
     """
     needed = _needed(definitions, windows)
     columns = _measured(definitions, needed, as_of)
@@ -107,19 +109,18 @@ def _measured(
     numbers: dict[int, set[int]] = {}
     for part in wanted:
         numbers.setdefault(part.device_id, set()).add(part.number)
-    known = None if as_of is None else int(as_of.timestamp())
-    found = read_readings(
+    found = read_corrected(
         connection,
         sorted(numbers),
         moment(max(whole.start_ms, 0)),
         moment(whole.end_ms),
         channels_of=numbers,
-        arrivals=known is not None,
+        as_of=as_of,
     )
-    nothing = Readings.none()
+    nothing = Corrected(Readings.none())
     return {
         part.channel_id: _column(
-            part, [found.get(part.device_id, {}).get(part.number, nothing).counting(known)]
+            part, [found.get(part.device_id, {}).get(part.number, nothing).readings]
         )
         for part in wanted
     }

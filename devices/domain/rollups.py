@@ -93,7 +93,10 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
     store.mark_facilities(connection, touched)
     store.advance(connection, [_progress(claim, fresh.get(claim.device_id)) for claim in claims])
     derived_due.readings_changed(
-        (frame.device_id, *stretch) for frame in frames for stretch in _stretches(frame)
+        (frame.device_id, begin, end - 1)
+        for frame in frames
+        for start_ms, end_ms in _stretches(frame)
+        for begin, end in shifts.reached(frame.device_id, start_ms, end_ms + 1)
     )
     late_ones = late(touched, datetime.now(UTC), redo_store.Cause.LATE)
     redo_store.announce(connection, late_ones)
