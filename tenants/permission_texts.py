@@ -125,7 +125,14 @@ PERMISSION_GROUPS: Final[tuple[tuple[str | Promise, tuple[Permission, ...]], ...
             Permission.PARK_IMPORT,
         ),
     ),
-    (_("Readings"), (Permission.READINGS_VIEW, Permission.READINGS_EXPORT)),
+    (
+        _("Readings"),
+        (
+            Permission.READINGS_VIEW,
+            Permission.READINGS_EXPORT,
+            Permission.READINGS_CORRECT,
+        ),
+    ),
     (_("Money"), (Permission.BILLS_VIEW, Permission.BILLS_CHANGE)),
     (
         _("People"),

@@ -79,8 +79,6 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
     quarters = 0
     for group in _groups(fresh):
         dirty: Mapping[int, Sequence[int]] = {
-            device_id: _dirty(fresh[device_id], series[device_id])
-        dirty = {
             device_id: _dirty(fresh[device_id], series[device_id], shifts)
             for device_id in group
             if series.get(device_id)

@@ -17,8 +17,6 @@ from devices.ingest.ledger import check
 from devices.models import Device
 from devices.protocol.data import Block, encode_data
 from devices.tasks import audit_ledger, remove_over
-from devices.telemetry import history, reads, rollup_schema, schema, segment_schema, status
-from devices.tasks import QUARANTINE_RETENTION, audit_ledger, expire_quarantine
 from devices.telemetry import (
     corrected_reads,
     history,

@@ -17,7 +17,7 @@ from tenants.rowsecurity import EnableRowSecurity, Statements
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0017_derived"),
+        ("devices", "0018_retention"),
         ("tenants", "0017_sign_on_methods"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
