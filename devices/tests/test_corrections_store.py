@@ -495,7 +495,7 @@ def test_making_and_withdrawing_are_told_and_announced() -> None:
     row = _make(device, Kind.SCALE, factor=Decimal(2))
     _withdraw(device, row)
     with open_scope(_scope(device)):
-        entries = list(AuditEntry.objects.filter(action__startswith="correction.").order_by("pk"))
+        entries = list(AuditEntry.objects.filter(action__startswith="correction.").order_by("at"))
         assert [one.action for one in entries] == ["correction.make", "correction.withdraw"]
         assert entries[0].after is not None
         assert entries[0].after["factor"] == "2.0000000000"
