@@ -17,7 +17,7 @@ from tenants.rowsecurity import EnableRowSecurity, Statements
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0018_retention"),
+        ("devices", "0020_history_imports_wall"),
         ("tenants", "0017_sign_on_methods"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
