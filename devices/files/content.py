@@ -16,7 +16,7 @@ from devices.files.problems import Problem, Severity
 Int64s = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
-Format = Literal["nem12", "nem13", "green_button", "table"]
+Format = Literal["nem12", "nem13", "green_button", "table", "parquet"]
 Direction = Literal["import", "export", "none"]
 
 

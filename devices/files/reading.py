@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from devices.files import green_button, nem12, nem13, table
+from devices.files import green_button, nem12, nem13, parquet, table
 from devices.files import problems as kinds
 from devices.files.content import Content, Format, LocalTime, MeterFile, Stream
 from devices.files.mapping import ColumnMapping
@@ -39,8 +39,11 @@ def _read(data: bytes, mapping: ColumnMapping | None, problems: Problems) -> Met
     local_time: LocalTime | None = None
     streams: Mapping[Stream, Content]
     ignored: Counter[str]
-    if _is_xml(content):
-        known: Format = "green_button"
+    if content.startswith(parquet.MAGIC):
+        known: Format = "parquet"
+        streams, ignored = parquet.read(content, mapping, problems)
+    elif _is_xml(content):
+        known = "green_button"
         streams, ignored, local_time = green_button.read(content, mapping, problems)
     else:
         text = text_of(content)

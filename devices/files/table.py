@@ -1,4 +1,4 @@
-"""Tables (CSV): a row for an interval, columns as a mapping says."""
+"""Tables (CSV): a row for an interval or a reading, columns as a mapping says."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ def read(
     """The streams of a table and what was ignored. Raises NotAMeterFileError."""
     separator = _separator(text)
     header, rows = _rows(text, separator)
+    return take(header, rows, separator, mapping, problems)
+
+
+def take(
+    header: Sequence[str],
+    rows: Sequence[Row],
+    separator: str,
+    mapping: ColumnMapping | None,
+    problems: Problems,
+) -> tuple[dict[Stream, Content], Counter[str]]:
+    """The streams of a table, however it was written; `separator` tells which mark cannot separate
+    thousands. Raises NotAMeterFileError.
+    """
     if mapping is None or not mapping.time or not mapping.values:
         raise NotAMeterFileError(
             "no_mapping",
