@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 QUARTER: Final = timedelta(minutes=15)
 QUARTER_MS: Final = QUARTER // timedelta(milliseconds=1)
-_WH_PER_UNIT_MS: Final = 3_600_000.0  # a watt for this many milliseconds is a watt-hour
+WH_PER_UNIT_MS: Final = 3_600_000.0  # a watt for this many milliseconds is a watt-hour
 # A register that falls from beyond the first to below the second part of its range rolled over.
 _NEAR_END: Final = 0.9
 _NEAR_START: Final = 0.1
@@ -67,8 +67,8 @@ class Quarters:
     returned: Floats
     coverage: Floats
 
-    def only(self, chosen: Bools) -> Quarters:
-        """Those that a mask (n,) chooses."""
+    def only(self, chosen: Bools | Int64s) -> Quarters:
+        """Those that a mask (n,) or rows choose."""
         return Quarters(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
@@ -103,7 +103,7 @@ def roll(samples: Samples, series: Sequence[Series]) -> Quarters:
 
     kinds = np.array([each.kind for each in series], np.int64)[group_series]
     power = kinds == Kind.POWER
-    energy = np.where(power, whole / _WH_PER_UNIT_MS, np.nan)
+    energy = np.where(power, whole / WH_PER_UNIT_MS, np.nan)
     register = kinds == Kind.REGISTER
     if register.any():
         counted = _counted(samples, series, group_series, group_starts)
@@ -118,7 +118,7 @@ def roll(samples: Samples, series: Sequence[Series]) -> Quarters:
         first=value(raw[np.minimum(firsts, finals)]),
         last=value(raw[finals]),
         energy=energy,
-        returned=np.where(power, back / _WH_PER_UNIT_MS, np.nan),
+        returned=np.where(power, back / WH_PER_UNIT_MS, np.nan),
         coverage=held / QUARTER_MS,
     )
 
@@ -248,4 +248,4 @@ def _most_per_ms(series: Series) -> float:
     """The most integers that a register can count in a millisecond."""
     if series.most_w is None:
         return np.inf
-    return _TOLERATED * series.most_w / _WH_PER_UNIT_MS / float(series.resolution)
+    return _TOLERATED * series.most_w / WH_PER_UNIT_MS / float(series.resolution)

@@ -121,3 +121,8 @@ def stretch(data: bytes, length: int) -> bytes:
     if len(whole) != length:
         raise SegmentError(f"{len(whole)} bytes where {length} were kept")
     return whole
+
+
+def stretch_at_most(data: bytes, most: int) -> bytes:
+    """What `squeeze` was given, of any length up to `most`; else SegmentError."""
+    return _decompressed(data, most)
