@@ -21,7 +21,7 @@ from devices.domain import derived_due, removed
 from devices.models import FROM_FILES, Channel, Placement
 from devices.protocol.data import Block, decode_data, decode_many
 from devices.quantities import QUANTITIES
-from devices.telemetry import redo_store, segment_store
+from devices.telemetry import facility_sums, redo_store, segment_store
 from devices.telemetry import rollup_store as store
 from devices.telemetry.rollup import QUARTER_MS, Quarters, no_quarters, roll
 from devices.telemetry.rollup_corrections import Shifts, corrections_of, shifts_of
@@ -307,7 +307,7 @@ def sum_facilities(*, limit: int = MAX_DIRTY) -> int:
     dirty = store.take_dirty(connection, limit=limit)
     if dirty:
         facility_ids = sorted({facility_id for facility_id, _, _ in dirty})
-        store.sum_facilities(connection, dirty, energy_sources(facility_ids=facility_ids))
+        facility_sums.sum_facilities(connection, dirty, energy_sources(facility_ids=facility_ids))
     return len(dirty)
 
 

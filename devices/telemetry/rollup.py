@@ -67,8 +67,8 @@ class Quarters:
     returned: Floats
     coverage: Floats
 
-    def only(self, chosen: Bools | Int64s) -> Quarters:
-        """Those that a mask (n,) or rows choose."""
+    def only(self, chosen: Bools | Int64s | slice) -> Quarters:
+        """Those that a mask (n,), rows or a slice choose."""
         return Quarters(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 

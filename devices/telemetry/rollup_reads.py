@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isnan
 from typing import Final, NamedTuple
 
+import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from devices.telemetry.quarter_reads import Span, read_quarters
 from devices.telemetry.rollup import QUARTER
+from devices.telemetry.rollup_codec import NUMBERS
+from devices.telemetry.segment_store import milliseconds, moment
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,15 +72,26 @@ def device_quarters(
     connection: BaseDatabaseWrapper, device_ids: Sequence[int], start: datetime, end: datetime
 ) -> list[DeviceQuarter]:
     """The roll-ups of some devices that begin in [start, end), by device, channel and start."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT device_id, channel, starts_at, n, mean, energy_wh, returned_wh, coverage"
-            " FROM rollup_15m WHERE device_id = ANY(%s) AND starts_at >= %s AND starts_at < %s"
-            " AND coverage > 0"
-            " ORDER BY device_id, channel, starts_at",
-            [list(device_ids), start, end],
+    spans = [Span(one, milliseconds(start), milliseconds(end)) for one in sorted(set(device_ids))]
+    found = read_quarters(connection, spans)
+    devices, channels = np.divmod(found.series, NUMBERS)
+    return [
+        DeviceQuarter(device, channel, moment(at), n, mean, _known(energy), _known(back), coverage)
+        for device, channel, at, n, mean, energy, back, coverage in zip(
+            *(
+                column.tolist()
+                for column in (
+                    devices, channels, found.starts, found.n, found.mean, found.energy,
+                    found.returned, found.coverage,
+                )
+            ),
+            strict=True,
         )
-        return list(map(DeviceQuarter._make, cursor.fetchall()))
+    ]  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 def quarter_of(moment: datetime) -> datetime:

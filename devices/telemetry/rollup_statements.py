@@ -68,6 +68,17 @@ WHERE (kept.n, kept.minimum, kept.maximum, kept.mean, kept.first, kept.last, kep
   IS DISTINCT FROM (excluded.n, excluded.minimum, excluded.maximum, excluded.mean, excluded.first,
     excluded.last, excluded.energy_wh, excluded.returned_wh, excluded.coverage)
 """
+# What was told of the local days to which quarters belong holds no longer. No day is longer than
+# the second interval.
+FORGET_DAYS: Final = """
+DELETE FROM rollup_1d d
+USING unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
+  AS changed(device_id, first_at, last_at)
+WHERE d.device_id = changed.device_id
+  AND d.starts_at <= changed.last_at AND d.ends_at > changed.first_at
+  AND d.starts_at > changed.first_at - interval '2 days'
+  AND d.starts_at > %s AND d.starts_at <= %s
+"""
 ADVANCE: Final = """
 UPDATE rollup_progress p SET sequence = done.sequence,
   received_at = coalesce(done.received_at, p.received_at),
@@ -87,10 +98,17 @@ JOIN devices_device d ON d.id = touched.device_id
 ORDER BY 1, 2
 ON CONFLICT (facility_id, starts_at) DO UPDATE SET tenant_id = excluded.tenant_id
 """
+# A packed day tells in twelve bytes behind the first two which quarters it has (`rollup_codec.py`).
 MARK_DEVICE: Final = """
 INSERT INTO rollup_dirty (facility_id, starts_at, tenant_id)
-SELECT DISTINCT d.facility_id, r.starts_at, d.tenant_id
-FROM devices_device d JOIN rollup_15m r ON r.device_id = d.id
+SELECT d.facility_id, kept.starts_at, d.tenant_id
+FROM devices_device d JOIN (
+  SELECT starts_at FROM rollup_15m WHERE device_id = %s
+  UNION
+  SELECT p.starts_at + quarter * interval '15 minutes'
+  FROM rollup_packed p, generate_series(0, 95) AS quarter
+  WHERE p.device_id = %s AND get_bit(substring(p.body FROM 3 FOR 12), quarter) = 1
+) kept ON true
 WHERE d.id = %s
 ORDER BY 1, 2
 ON CONFLICT (facility_id, starts_at) DO UPDATE SET tenant_id = excluded.tenant_id
@@ -103,48 +121,4 @@ DELETE FROM rollup_dirty d WHERE ctid = ANY(ARRAY(
   ORDER BY starts_at DESC, facility_id LIMIT %s FOR UPDATE SKIP LOCKED
 ))
 RETURNING d.facility_id, d.starts_at, d.tenant_id
-"""
-SUM: Final = """
-WITH dirty AS MATERIALIZED (
-  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[])
-    AS dirty(facility_id, starts_at, tenant_id)
-), source AS MATERIALIZED (
-  SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[])
-    AS source(facility_id, device_id, channel, flow, part)
-), flows AS (
-  SELECT facility_id, starts_at,
-    sum(wh) FILTER (WHERE flow = 'import') AS import_wh,
-    sum(wh) FILTER (WHERE flow = 'export') AS export_wh,
-    sum(wh) FILTER (WHERE flow = 'generation') AS generation_wh,
-    sum(wh) FILTER (WHERE flow = 'charge') AS charge_wh,
-    sum(wh) FILTER (WHERE flow = 'discharge') AS discharge_wh
-  FROM (
-    SELECT dirty.facility_id, dirty.starts_at, source.flow,
-      CASE source.part WHEN 'energy' THEN r.energy_wh WHEN 'returned' THEN r.returned_wh
-        ELSE r.energy_wh + r.returned_wh END AS wh
-    FROM dirty JOIN source USING (facility_id)
-    JOIN rollup_15m r ON r.device_id = source.device_id AND r.channel = source.channel
-      AND r.starts_at = dirty.starts_at AND r.coverage > 0
-    WHERE r.starts_at BETWEEN %s AND %s
-    ORDER BY dirty.facility_id, dirty.starts_at, source.device_id, source.channel
-  ) part GROUP BY facility_id, starts_at
-), cover AS (
-  SELECT facility_id, starts_at, sum(share) AS covered FROM (
-    SELECT dirty.facility_id, dirty.starts_at, d.id, avg(r.coverage) AS share
-    FROM dirty JOIN devices_device d ON d.facility_id = dirty.facility_id
-    JOIN rollup_15m r ON r.device_id = d.id AND r.starts_at = dirty.starts_at AND r.coverage > 0
-    WHERE r.starts_at BETWEEN %s AND %s
-    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-  ) device GROUP BY facility_id, starts_at
-)
-INSERT INTO facility_15m AS kept (starts_at, tenant_id, facility_id, import_wh, export_wh,
-  generation_wh, charge_wh, discharge_wh, covered)
-SELECT dirty.starts_at, dirty.tenant_id, dirty.facility_id, import_wh, export_wh, generation_wh,
-  charge_wh, discharge_wh, coalesce(covered, 0)
-FROM dirty
-LEFT JOIN flows USING (facility_id, starts_at)
-LEFT JOIN cover USING (facility_id, starts_at)
-ON CONFLICT (facility_id, starts_at) DO UPDATE SET import_wh = excluded.import_wh,
-  export_wh = excluded.export_wh, generation_wh = excluded.generation_wh,
-  charge_wh = excluded.charge_wh, discharge_wh = excluded.discharge_wh, covered = excluded.covered
 """

@@ -26,6 +26,7 @@ from devices.telemetry.schema import CLOCK_TOLERANCE
 # so long: a bridge that cannot hand on stops reading.
 _UNDER_WAY: Final = timedelta(hours=1)
 LONG: Final = timedelta(hours=6)
+_DAY_MS: Final = 24 * 3_600_000
 _ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -169,7 +170,7 @@ def keep(
     channels: Int64s,
 ) -> None:
     """Write roll-ups over those of the same quarters; `tenants`, `devices` and `channels` are (n,)
-    as the roll-ups.
+    as the roll-ups. What is kept of the local days that they belong to is forgotten.
     """
     columns: list[Int64s | Floats] = [
         quarters.starts,
@@ -188,6 +189,26 @@ def keep(
     ]
     with connection.cursor() as cursor:
         cursor.execute(statements.KEEP, [column.tolist() for column in columns])
+        cursor.execute(statements.FORGET_DAYS, _days(devices, quarters.starts))
+
+
+def _days(devices: Int64s, starts: Int64s) -> list[Any]:
+    """The devices and UTC days of some quarters with the first and the last of each, and bounds for
+    the local days that may hold one.
+    """
+    order = np.lexsort((starts, devices))
+    devices, starts = devices[order], starts[order]
+    new = (np.diff(devices, prepend=-1) != 0) | (np.diff(starts // _DAY_MS, prepend=-1) != 0)
+    begins = np.flatnonzero(new)
+    firsts = starts[begins]
+    lasts = starts[np.append(begins[1:], len(starts)) - 1]
+    return [
+        devices[begins].tolist(),
+        list(map(_moment, firsts.tolist())),
+        list(map(_moment, lasts.tolist())),
+        _moment(int(firsts.min())) - timedelta(days=2),
+        _moment(int(lasts.max())),
+    ]
 
 
 def advance(connection: BaseDatabaseWrapper, done: Sequence[Done]) -> None:
@@ -206,7 +227,7 @@ def mark_facilities(connection: BaseDatabaseWrapper, touched: Sequence[tuple[int
 def mark_device(connection: BaseDatabaseWrapper, device_id: int) -> None:
     """Let all sums of a device's facility that the device has measured in be computed again."""
     with connection.cursor() as cursor:
-        cursor.execute(statements.MARK_DEVICE, [device_id])
+        cursor.execute(statements.MARK_DEVICE, [device_id] * 3)
 
 
 def take_dirty(connection: BaseDatabaseWrapper, *, limit: int) -> list[tuple[int, datetime, int]]:
@@ -217,22 +238,6 @@ def take_dirty(connection: BaseDatabaseWrapper, *, limit: int) -> list[tuple[int
     with connection.cursor() as cursor:
         cursor.execute(statements.TAKE, [limit])
         return list(cursor.fetchall())
-
-
-def sum_facilities(
-    connection: BaseDatabaseWrapper,
-    dirty: Sequence[tuple[int, datetime, int]],
-    sources: Sequence[Source],
-) -> None:
-    """Compute the sums of facilities in some quarters from the roll-ups of their devices."""
-    starts = [starts_at for _, starts_at, _ in dirty]
-    bounds = [min(starts), max(starts)]
-    facility_ids, _, tenant_ids = (list(column) for column in zip(*dirty, strict=True))
-    columns = [list(column) for column in zip(*sources, strict=True)] or [[], [], [], [], []]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            statements.SUM, [facility_ids, starts, tenant_ids, *columns, *bounds, *bounds]
-        )
 
 
 def _moment(milliseconds: int) -> datetime:

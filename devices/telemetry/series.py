@@ -17,6 +17,7 @@ from devices.protocol.data import Bools, Int64s
 from devices.telemetry.rollup import QUARTER_MS, Floats, Quarters, gaps_before
 from devices.telemetry.rollup_samples import Series
 from devices.telemetry.segment import Readings
+from devices.telemetry.sums import Sums
 
 # With fewer points than this a curve cannot keep its ends, its extremes and a form between them.
 LEAST_POINTS: Final = 10
@@ -68,39 +69,39 @@ class Periods:
     gap_before: Bools
 
 
-def put_together(quarters: Quarters, edges: Int64s) -> Periods:
+def put_together(quarters: Quarters, edges: Int64s, *coarser: Int64s) -> Periods:
     """The periods between `edges` (m + 1,) from the quarters of one channel, which rise and all
-    begin within the edges.
+    begin within the edges; with `coarser` edges, these periods put together in turn.
     """
-    place = np.searchsorted(edges, quarters.starts, side="right") - 1
-    if not len(place):
-        return _no_periods()
-    begins = np.flatnonzero(np.concatenate([[True], np.diff(place) != 0]))
-    period = place[begins]
-    starts, ends = edges[period], edges[period + 1]
-    held = np.add.reduceat(quarters.coverage, begins)
-    first, last = _outermost(quarters, begins)
+    sums = Sums.of(quarters).over(edges)
+    for more in coarser:
+        sums = sums.over(more)
+    return periods_of(sums, coarser[-1] if coarser else edges)
+
+
+def periods_of(sums: Sums, edges: Int64s) -> Periods:
+    """The periods that sums tell of, each from one of the edges (m + 1,) to the next.
+
+    With several series, one after the other; `gap_before` is False at the first of each.
+    """
+    period = np.searchsorted(edges, sums.starts)
+    ends = edges[period + 1]
+    lasted = ends - sums.starts
+    follows = np.diff(sums.series, prepend=-1) == 0
     return Periods(
-        starts=starts,
+        starts=sums.starts,
         ends=ends,
-        n=np.add.reduceat(quarters.n, begins),
-        minimum=np.fmin.reduceat(quarters.minimum, begins),
-        maximum=np.fmax.reduceat(quarters.maximum, begins),
-        mean=np.add.reduceat(quarters.mean * quarters.coverage, begins) / held,
-        first=first,
-        last=last,
-        energy=summed(quarters.energy, begins),
-        returned=summed(quarters.returned, begins),
-        coverage=np.minimum(held * QUARTER_MS / (ends - starts), 1.0),
-        gap_before=np.concatenate([[False], np.diff(period) > 1]),
+        n=sums.n,
+        minimum=sums.minimum,
+        maximum=sums.maximum,
+        mean=sums.weighted / sums.held,
+        first=sums.first,
+        last=sums.last,
+        energy=sums.energy,
+        returned=sums.returned,
+        coverage=np.minimum(sums.held * QUARTER_MS / lasted, 1.0),
+        gap_before=follows & (np.diff(period, prepend=0) > 1),
     )
-
-
-def summed(values: Floats, begins: Int64s) -> Floats:
-    """Sums of groups that begin at some rows, of what is a number; NaN where nothing is."""
-    known = ~np.isnan(values)
-    sums = np.add.reduceat(np.where(known, values, 0.0), begins)
-    return np.where(np.add.reduceat(known.astype(np.int64), begins) > 0, sums, np.nan)
 
 
 def curve_of(readings: Readings, series: Series) -> Curve:
@@ -132,23 +133,3 @@ def thinned(curve: Curve, points: int) -> Curve:
         _DOWNSAMPLER.downsample(curve.times, curve.values, n_out=max(3, points - len(kept))),
     )
     return curve.chosen(np.union1d(kept, chosen.astype(np.int64)))
-
-
-def _outermost(quarters: Quarters, begins: Int64s) -> tuple[Floats, Floats]:
-    """The first and last reading of each group; NaN for one without readings."""
-    rows = np.arange(len(quarters.n))
-    beyond = len(rows)
-    has = quarters.n > 0
-    early = np.minimum.reduceat(np.where(has, rows, beyond), begins)
-    late = np.maximum.reduceat(np.where(has, rows, -1), begins)
-    none = late < 0
-    first = np.where(none, np.nan, quarters.first[np.minimum(early, beyond - 1)])
-    return first, np.where(none, np.nan, quarters.last[late])
-
-
-def _no_periods() -> Periods:
-    integers, floats = np.empty(0, np.int64), np.empty(0)
-    return Periods(
-        integers, integers, integers, floats, floats, floats, floats, floats, floats, floats,
-        floats, np.empty(0, np.bool_),
-    )  # fmt: skip

@@ -26,7 +26,6 @@ What is no quarter of a channel has no bit, and the least of its column in the p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -87,22 +86,6 @@ HEAD: Final = np.dtype(
     ]
 )
 Grid = NDArray[Any]  # (channels, QUARTERS)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stored:
-    """Roll-ups of many channels, by device, channel number and start; (n,) each.
-
-    `quarters.series` tells the rows of one channel from those of the next.
-    """
-
-    devices: Int64s
-    numbers: Int64s
-    quarters: Quarters
-
-    def only(self, chosen: Bools | Int64s) -> Stored:
-        """Those that a mask or rows choose."""
-        return Stored(self.devices[chosen], self.numbers[chosen], self.quarters.only(chosen))
 
 
 class Body(NamedTuple):
@@ -262,11 +245,12 @@ def _bits(values: Grid) -> Int64s:
     return np.ascontiguousarray(values, np.float64).view(np.int64)
 
 
-def decode(bodies: Sequence[Body], wanted: Int64s | None = None) -> Stored:
-    """The quarters of many packed days, by device, channel number and start.
+def decode(bodies: Sequence[Body], wanted: Int64s | None = None) -> Quarters:
+    """The quarters of many packed days, by channel and start; their `series` are device x NUMBERS +
+    number of the channel.
 
-    `wanted`: of these channels alone, each as device x NUMBERS + number. A device's days come each
-    once. Raises SegmentError when the bytes are no packed day.
+    `wanted`: of these series alone. A device's days come each once. Raises SegmentError when the
+    bytes are no packed day.
     """
     opened = [_opened(one.body) for one in bodies]
     heads = np.frombuffer(b"".join(front for front, _ in opened), HEAD)
@@ -280,12 +264,11 @@ def decode(bodies: Sequence[Body], wanted: Int64s | None = None) -> Stored:
     devices = np.repeat([one.device_id for one in bodies], counts).astype(np.int64)
     days = np.repeat([one.start_ms for one in bodies], counts).astype(np.int64)
     begins = (np.cumsum(widths.ravel()) - widths.ravel()).reshape(widths.shape)
-    numbers = heads["number"].astype(np.int64)
-    order = np.lexsort((days, numbers, devices))
+    series = devices * NUMBERS + heads["number"]
+    order = np.lexsort((days, series))
     if wanted is not None:
-        order = order[np.isin((devices * NUMBERS + numbers)[order], wanted)]
-    grids = _Grids(heads[order], begins[order], planes)
-    return _flat(grids, devices[order], numbers[order], days[order])
+        order = order[np.isin(series[order], wanted)]
+    return _flat(_Grids(heads[order], begins[order], planes), series[order], days[order])
 
 
 def _opened(body: bytes) -> tuple[bytes, bytes]:
@@ -332,12 +315,11 @@ class _Grids:
         return values
 
 
-def _flat(grids: _Grids, devices: Int64s, numbers: Int64s, days: Int64s) -> Stored:
+def _flat(grids: _Grids, series: Int64s, days: Int64s) -> Quarters:
     scale, unscale = grids.heads["scale"][:, None], grids.heads["unscale"][:, None]
+    present = np.unpackbits(grids.heads["present"], axis=1, bitorder="little").view(np.bool_)
     n = grids.integers(Column.N)
     held = grids.integers(Column.HELD)
-    coverage = grids.doubles(Column.HELD, lambda held: held / QUARTER_MS)
-    present = np.unpackbits(grids.heads["present"], axis=1, bitorder="little").view(np.bool_)
     lasted = np.where(held > 0, held, 1)
 
     def reading(column: Column) -> Floats:
@@ -346,16 +328,14 @@ def _flat(grids: _Grids, devices: Int64s, numbers: Int64s, days: Int64s) -> Stor
         values[(n == 0) & as_integers] = np.nan
         return values[present]
 
-    whole = grids.integers(Column.WHOLE)
     energy = grids.doubles(Column.ENERGY, lambda counted: counted * scale / unscale)
     derived = grids.heads["form"][:, Column.ENERGY] == Form.DERIVED
-    energy[derived] = (whole * scale / unscale / WH_PER_UNIT_MS)[derived]
+    if derived.any():
+        whole = grids.integers(Column.WHOLE)
+        energy[derived] = (whole * scale / unscale / WH_PER_UNIT_MS)[derived]
     starts = days[:, None] + np.arange(QUARTERS) * QUARTER_MS
-    rows, counts = np.arange(len(days)), present.sum(axis=1)
-    keys = devices * NUMBERS + numbers
-    series = np.cumsum(np.diff(keys, prepend=keys[:1]) != 0)
-    quarters = Quarters(
-        series=np.repeat(series, counts),
+    return Quarters(
+        series=np.repeat(series, present.sum(axis=1)),
         starts=starts[present],
         n=n[present],
         minimum=reading(Column.MINIMUM),
@@ -367,7 +347,5 @@ def _flat(grids: _Grids, devices: Int64s, numbers: Int64s, days: Int64s) -> Stor
         returned=grids.doubles(
             Column.BACK, lambda back: back * scale / unscale / WH_PER_UNIT_MS
         )[present],
-        coverage=coverage[present],
+        coverage=grids.doubles(Column.HELD, lambda held: held / QUARTER_MS)[present],
     )
-    at = np.repeat(rows, counts)
-    return Stored(devices[at], numbers[at], quarters)

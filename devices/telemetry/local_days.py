@@ -1,0 +1,136 @@
+"""The roll-ups of local days of a device as they are kept: records of fixed width, one a channel.
+
+A record holds sums (`sums.Sums`), from which a day's figures and a month's are computed when they
+are asked for. A year of two hundred channels is seventy thousand of them, which are read in one
+piece: hence no compression, and columns that NumPy takes as they lie.
+
+Every function takes an open Django connection with a scope, and sees what the wall lets it see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from devices.protocol.data import Bools, Int64s
+from devices.telemetry.quarter_reads import in_binary, instants
+from devices.telemetry.rollup_codec import NUMBERS
+from devices.telemetry.segment_store import moment
+from devices.telemetry.sums import Sums, ordered
+
+_VALUES: Final = (
+    "minimum", "maximum", "first", "last", "weighted", "held", "energy", "returned",
+)  # fmt: skip
+RECORD: Final = np.dtype([("number", "u1"), ("n", "<u4"), *((name, "<f8") for name in _VALUES)])
+
+_READ: Final = """
+SELECT string_agg(int8send(device_id), ''::bytea), string_agg(timestamptz_send(starts_at), ''::bytea),
+  string_agg(timestamptz_send(ends_at), ''::bytea), string_agg(int4send(length(body)), ''::bytea),
+  string_agg(body, ''::bytea)
+FROM rollup_1d WHERE device_id = ANY(%s) AND starts_at >= %s AND starts_at < %s
+"""
+_FORGET: Final = """
+DELETE FROM rollup_1d d
+USING unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
+  AS made(device_id, starts_at, ends_at)
+WHERE d.device_id = made.device_id AND d.starts_at < made.ends_at AND d.ends_at > made.starts_at
+  AND d.starts_at > made.starts_at - interval '2 days'
+  AND d.starts_at > %s AND d.starts_at < %s
+"""
+_KEEP: Final = """
+INSERT INTO rollup_1d (starts_at, ends_at, tenant_id, device_id, body)
+SELECT * FROM unnest(%s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bytea[])
+"""
+_FORGET_ALL: Final = "DELETE FROM rollup_1d WHERE device_id = ANY(%s)"
+
+
+class Day(NamedTuple):
+    """A local day [start, end) of a device, ms since the Unix epoch; `body` is None for one of
+    which nothing is known.
+    """
+
+    device_id: int
+    tenant_id: int
+    start_ms: int
+    end_ms: int
+    body: bytes | None
+
+
+def body_of(day: Sums) -> bytes:
+    """The records of the channels of a device over one day."""
+    records = np.zeros(len(day.series), RECORD)
+    records["number"] = day.series % NUMBERS
+    for name in ("n", *_VALUES):
+        records[name] = getattr(day, name)
+    return records.tobytes()
+
+
+def keep(connection: BaseDatabaseWrapper, days: Sequence[Day]) -> None:
+    """Keep days in place of all that overlap them."""
+    if not days:
+        return
+    _forget(connection, days)
+    known = [one for one in days if one.body is not None]
+    columns: list[list[Any]] = [
+        [moment(one.start_ms) for one in known],
+        [moment(one.end_ms) for one in known],
+        [one.tenant_id for one in known],
+        [one.device_id for one in known],
+        [one.body for one in known],
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, columns)
+
+
+def _forget(connection: BaseDatabaseWrapper, days: Sequence[Day]) -> None:
+    starts = [moment(one.start_ms) for one in days]
+    ends = [moment(one.end_ms) for one in days]
+    devices = [one.device_id for one in days]
+    bounds = [min(starts) - timedelta(days=2), max(ends)]
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET, [devices, starts, ends, *bounds])
+
+
+def forget_all(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> None:
+    """Take away all days of some devices."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET_ALL, [list(device_ids)])
+
+
+def read_days(
+    connection: BaseDatabaseWrapper, device_ids: Sequence[int], edges: Int64s, wanted: Int64s
+) -> tuple[Sums, Bools]:
+    """What is kept of the days between `edges` (m + 1,), ms since the Unix epoch, rising: the sums
+    of the wanted series, and for each device (in the order given) and day whether it is kept.
+
+    A row counts where it is of that very day, whatever calendar it was made for. One statement.
+    """
+    is_kept = np.zeros((len(device_ids), len(edges) - 1), np.bool_)
+    with connection.cursor() as cursor:
+        in_binary(cursor)
+        bounds = [moment(int(edges[0])), moment(int(edges[-1]))]
+        cursor.execute(_READ, [list(device_ids), *bounds])
+        packed: Any = cursor.fetchone()
+    if packed[0] is None:
+        return _sums(np.empty(0, RECORD), np.empty(0, np.int64), np.empty(0, np.int64)), is_kept
+    devices = np.frombuffer(packed[0], ">i8").astype(np.int64)
+    starts, ends = instants(packed[1]), instants(packed[2])
+    counts = np.frombuffer(packed[3], ">i4") // RECORD.itemsize
+    place = np.searchsorted(edges, starts)
+    exact = (edges[place] == starts) & (edges[np.minimum(place + 1, len(edges) - 1)] == ends)
+    by_id = np.argsort(np.asarray(device_ids, np.int64), kind="stable")
+    rank = by_id[np.searchsorted(np.asarray(device_ids, np.int64)[by_id], devices[exact])]
+    is_kept[rank, place[exact]] = True
+    records = np.frombuffer(packed[4], RECORD)
+    series = np.repeat(devices * NUMBERS, counts) + records["number"]
+    chosen = np.flatnonzero(np.repeat(exact, counts) & np.isin(series, wanted))
+    return _sums(records[chosen], series[chosen], np.repeat(starts, counts)[chosen]), is_kept
+
+
+def _sums(records: Any, series: Int64s, starts: Int64s) -> Sums:
+    columns = {name: np.ascontiguousarray(records[name]) for name in _VALUES}
+    return ordered(Sums(series=series, starts=starts, n=records["n"].astype(np.int64), **columns))
