@@ -19,6 +19,7 @@ from devices.domain import (
     imports_operations,
     ledger,
     links,
+    packing,
     redo,
     retention,
     rollups,
@@ -242,6 +243,36 @@ def move_to_segments(**_: Any) -> None:
     dropped = segments.drop_empty_chunks(before=before)
     if dropped:
         logger.info("chunks_dropped chunks=%d", dropped)
+
+
+@shared_task(base=KeywordTask, name="devices.pack_rollups")
+def pack_rollups(**_: Any) -> None:
+    """Pack quarters of an hour that are over into their days, count the days of changed calendars
+    anew, and drop the days of rows left empty.
+
+    Several at once share the work; one that is killed leaves whole groups behind.
+    """
+    before = packing.packed_before(datetime.now(UTC))
+    for tenant_ids in tenant_batches():
+        days = after = 0
+        more, crowded = True, False
+        while more:
+            with long_scope(Scope(tenant_ids)):
+                packed = packing.pack(before=before, after=after)
+            days += packed.days
+            crowded |= packed.crowded
+            after, more = packed.last or 0, packed.last is not None
+            if not more and crowded:  # once more from the first
+                more, crowded = True, False
+        device_id: int | None = 0
+        while device_id is not None:
+            with long_scope(Scope(tenant_ids)):
+                device_id = packing.recount_days(before=before, after=device_id)
+        if days:
+            logger.info("rollups_packed days=%d", days)
+    dropped = packing.drop_empty_chunks(before=before)
+    if dropped:
+        logger.info("rollup_chunks_dropped chunks=%d", dropped)
 
 
 @shared_task(base=KeywordTask, name="devices.refresh_power")

@@ -46,6 +46,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=10),
         "options": {"expires": 600},
     },
+    "pack roll-ups that are over": {
+        "task": "devices.pack_rollups",
+        "schedule": timedelta(minutes=30),
+        "options": {"expires": 1800},
+    },
     "refresh power": {
         "task": "devices.refresh_power",
         "schedule": timedelta(seconds=10),

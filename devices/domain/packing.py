@@ -3,8 +3,8 @@
 Needs an open scope, and works on what it holds. A step is one transaction: what it packs is in a
 packed day and no longer a row, or nothing has changed. So it may be killed at any moment, repeated
 and done by several at once. Rows that come later (late data, corrections) lie over the packed day
-until they are packed as well. Packing does not wait for frames to become segments: a quarter that is
-computed again becomes a row again, whatever it is computed from.
+until they are packed as well. Packing does not wait for frames to become segments: a quarter that
+is computed again becomes a row again, whatever it is computed from.
 
 With the quarters of a local day the day itself is kept (`local_days.py`), in the calendar of the
 device's facility. Who writes a quarter takes away the day that it belongs to, in the same
@@ -29,7 +29,7 @@ from devices.protocol.data import Bools, Int64s
 from devices.telemetry import local_days
 from devices.telemetry import packed_store as store
 from devices.telemetry.periods import Resolution, edges
-from devices.telemetry.quarter_reads import Span, read_quarters, series_key
+from devices.telemetry.quarter_reads import Span, read_quarters
 from devices.telemetry.rollup import Quarters
 from devices.telemetry.rollup_codec import DAY_MS, NUMBERS, encode
 from devices.telemetry.segment_store import milliseconds, moment
@@ -123,8 +123,7 @@ def _keep_days(claims: Sequence[store.Claim], taken: Quarters, before: datetime)
         since += [int(starts.min()) for starts in touched.values() if len(starts)]
         borders = _days_of(zone, min(since), milliseconds(before))
         chosen = {
-            one.device_id: _chosen(borders, touched[one.device_id], one.days_until)
-            for one in some
+            one.device_id: _chosen(borders, touched[one.device_id], one.days_until) for one in some
         }
         _write_days(some, borders, chosen)
 

@@ -30,20 +30,21 @@ from devices.domain.series_bounds import (
     zone_named,
 )
 from devices.domain.series_derived import derived_curves, derived_quarters
+from devices.domain.series_stored import stored_periods
 from devices.models import Channel
 from devices.telemetry.corrected_reads import read_corrected
 from devices.telemetry.corrections import Corrected
+from devices.protocol.data import Int64s
 from devices.telemetry.periods import Reason, Resolution, chosen, edges
 from devices.telemetry.rollup import Quarters, no_quarters, roll
 from devices.telemetry.rollup_samples import Kind, Samples, Series, reach_ms
 from devices.telemetry.segment_store import moment
 from devices.telemetry.series import Curve, Periods, curve_of, put_together, thinned
-from devices.telemetry.series_reads import channel_quarters
 
 # Readings that are quick enough for AUTO, in hours of one channel: a day of eight channels.
 QUICK_HOURS: Final = 8 * 24
-# Quarters of one statement: what their columns take in memory is about 150 bytes each.
-_AT_ONCE: Final = 1_000_000
+# What local days are kept for.
+_OF_DAYS: Final = (Resolution.DAY, Resolution.MONTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,11 @@ def read_series(
     `points`: for AUTO how many are wanted (500 unless given), for RAW how many a curve may have.
     `as_of`: what was known at that instant. `zone`: the calendar, instead of each facility's own.
 
-    Takes two queries and, for RAW, two more; five as of an instant; a few more for derived ones and
-    for corrections that move readings in time; many channels over a long time are read a million
-    quarters at a time. Raises ChannelNotFound, and SeriesRefusedError for a period, number or zone
-    that cannot be answered.
+    Takes two queries and, for RAW, two more; one more for days and months, of which those that are
+    kept are read apart (for each calendar where there are several); five as of an instant; a few
+    more for derived ones and for corrections that move readings in time; many channels over a long
+    time are read a million quarters at a time. Raises ChannelNotFound, and SeriesRefusedError for a
+    period, number or zone that cannot be answered.
     """
     bounds = checked(start, end, points=points, as_of=as_of)
     facts = _facts(channels)
@@ -235,31 +237,28 @@ def _periods(
     resolution: Resolution,
     zones: Mapping[str, ZoneInfo],
 ) -> Iterator[ChannelSeries]:
-    borders = {
-        name: edges(resolution, bounds.start_ms, bounds.end_ms, zone)
+    chains = {
+        name: _chain(resolution, bounds.start_ms, bounds.end_ms, zone)
         for name, zone in zones.items()
     }
-    read = _stored if bounds.as_of is None else _computed
-    for one, quarters in read(facts, bounds):
-        yield ChannelSeries(one, periods=put_together(quarters, borders[one.zone]))
-
-
-def _stored(
-    facts: Sequence[ChannelFacts], bounds: Bounds
-) -> Iterator[tuple[ChannelFacts, Quarters]]:
-    """The roll-ups that are kept."""
+    if bounds.as_of is not None:
+        for one, quarters in _computed(facts, bounds):
+            yield ChannelSeries(one, periods=put_together(quarters, *chains[one.zone]))
+        return
     bounds.refuse_many_quarters(len(facts))
-    count = max(1, _AT_ONCE // bounds.quarters)
-    for at in range(0, len(facts), count):
-        some = facts[at : at + count]
-        found = channel_quarters(
-            connection,
-            [(one.device_id, one.number) for one in some],
-            moment(bounds.start_ms),
-            moment(bounds.end_ms),
-        )
-        for one in some:
-            yield one, found.get((one.device_id, one.number), no_quarters())
+    found: dict[tuple[int, int], Periods] = {}
+    for name, chain in chains.items():
+        channels = [(one.device_id, one.number) for one in facts if one.zone == name]
+        found |= stored_periods(channels, chain, has_days=resolution in _OF_DAYS)
+    nothing = put_together(no_quarters(), np.array([bounds.start_ms, bounds.end_ms]))
+    for one in facts:
+        yield ChannelSeries(one, periods=found.get((one.device_id, one.number), nothing))
+
+
+def _chain(resolution: Resolution, start_ms: int, end_ms: int, zone: ZoneInfo) -> list[Int64s]:
+    """The edges of the periods, before them those of the periods that they are made of."""
+    steps = (Resolution.DAY, Resolution.MONTH) if resolution is Resolution.MONTH else (resolution,)
+    return [edges(step, start_ms, end_ms, zone) for step in steps]
 
 
 def _computed(

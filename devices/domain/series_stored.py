@@ -19,7 +19,7 @@ from devices.telemetry.rollup import QUARTER_MS
 from devices.telemetry.rollup_codec import NUMBERS
 from devices.telemetry.series import Periods, periods_of
 from devices.telemetry.series_reads import groups
-from devices.telemetry.sums import Sums, runs, together
+from devices.telemetry.sums import Sums, over, runs, together
 
 # Quarters of one statement: what their columns take in memory is about 150 bytes each.
 AT_ONCE: Final = 1_000_000
@@ -27,47 +27,38 @@ AT_ONCE: Final = 1_000_000
 Channels = Sequence[tuple[int, int]]
 
 
-def stored_periods(channels: Channels, chain: Sequence[Int64s]) -> dict[tuple[int, int], Periods]:
-    """The periods of some (device, channel number); those without any are left out.
-
-    `chain` are edges (ms since the Unix epoch), each within those before: of the finest periods
-    first, of those asked for last. None finer than days begins with days, which are taken from
-    where they are kept; so one or two statements, and one more for each million quarters.
-    """
-    days = chain[0]
-    device_ids = sorted({device_id for device_id, _ in channels})
-    wanted = np.unique([series_key(*one) for one in channels]).astype(np.int64)
-    kept, is_kept = local_days.read_days(connection, device_ids, days, wanted)
-    spans = [
-        Span(device_id, int(days[first]), int(days[last]))
-        for device_id, known in zip(device_ids, is_kept, strict=True)
-        for first, last in runs(~known)
-    ]
-    sums = together([kept, _read(spans, wanted, days)])
-    for edges in chain[1:]:
-        sums = sums.over(edges)
-    return _by_channel(sums, chain[-1])
-
-
-def stored_quarters(
-    channels: Channels, start_ms: int, end_ms: int, edges: Int64s | None
+def stored_periods(
+    channels: Channels, chain: Sequence[Int64s], *, has_days: bool
 ) -> dict[tuple[int, int], Periods]:
-    """The same from quarters alone, those that begin in [start, end): put together between edges,
-    or (None) each for itself.
+    """The periods of some (device, channel number) of one calendar; those without any are left out.
+
+    `chain` are edges (ms since the Unix epoch, from the beginning to the end): of the periods asked
+    for last, before them of those that they are made of. With `has_days` the first ones are days,
+    which are taken from where they are kept. One statement, two with days, and one more for each
+    million quarters.
     """
+    first = chain[0]
     device_ids = sorted({device_id for device_id, _ in channels})
     wanted = np.unique([series_key(*one) for one in channels]).astype(np.int64)
-    sums = _read([Span(one, start_ms, end_ms) for one in device_ids], wanted, edges)
-    each = np.arange(start_ms, end_ms + 1, QUARTER_MS, dtype=np.int64)
-    return _by_channel(sums, each if edges is None else edges)
+    if not has_days:
+        spans = [Span(one, int(first[0]), int(first[-1])) for one in device_ids]
+        return _by_channel(over(_read(spans, wanted, first), chain[1:]), chain[-1])
+    kept, is_kept = local_days.read_days(connection, device_ids, first, wanted)
+    spans = [
+        Span(device_id, int(first[begin]), int(first[after]))
+        for device_id, known in zip(device_ids, is_kept, strict=True)
+        for begin, after in runs(~known)
+    ]
+    sums = together([kept, _read(spans, wanted, first)])
+    return _by_channel(over(sums, chain[1:]), chain[-1])
 
 
-def _read(spans: Sequence[Span], wanted: Int64s, edges: Int64s | None) -> Sums:
+def _read(spans: Sequence[Span], wanted: Int64s, edges: Int64s) -> Sums:
     """The sums of quarters of the wanted series, by series and start."""
     parts = []
     for some, series in _portions(spans, wanted):
         sums = Sums.of(read_quarters(connection, some, series=series))
-        parts.append(sums if edges is None else sums.over(edges))
+        parts.append(over(sums, [edges]))
     return together(parts)
 
 
@@ -92,7 +83,8 @@ def _portions(spans: Sequence[Span], wanted: Int64s) -> Iterator[tuple[list[Span
 
 def _spans_of(series: Sequence[int], of_device: Mapping[int, Sequence[Span]]) -> list[Span]:
     return [
-        span for device_id in sorted({one // NUMBERS for one in series})
+        span
+        for device_id in sorted({one // NUMBERS for one in series})
         for span in of_device[device_id]
     ]
 

@@ -30,8 +30,8 @@ from devices.protocol.data import Int64s
 from devices.telemetry.periods import Reason, Resolution, chosen, edges
 from devices.telemetry.rollup import Floats
 from devices.telemetry.segment_store import moment
-from devices.telemetry.sums import summed
 from devices.telemetry.series_reads import facility_quarters
+from devices.telemetry.sums import summed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

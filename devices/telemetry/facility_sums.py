@@ -16,7 +16,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
 from devices.protocol.data import Int64s
-from devices.telemetry.quarter_reads import BODY, in_binary, rows_of, series_key, unpacked
+from devices.telemetry.prepared import binary_cursor
+from devices.telemetry.quarter_reads import BODY, rows_of, series_key, unpacked
 from devices.telemetry.rollup import Floats, Quarters
 from devices.telemetry.rollup_codec import NUMBERS
 from devices.telemetry.rollup_store import FLOWS, Source
@@ -38,8 +39,8 @@ SELECT {rows} FROM (
 UNION ALL
 SELECT {body} FROM (
   SELECT DISTINCT device_id, date_trunc('day', starts_at, 'UTC') AS starts_at FROM dirty
-) day JOIN rollup_packed USING (device_id, starts_at)
-WHERE starts_at >= %(before)s AND starts_at <= %(last)s
+) day JOIN rollup_packed p USING (device_id, starts_at)
+WHERE p.starts_at >= %(before)s AND p.starts_at <= %(last)s
 """).format(rows=rows_of(("energy_wh", "returned_wh", "coverage")), body=BODY)
 _KEEP: Final = """
 INSERT INTO facility_15m AS kept (starts_at, tenant_id, facility_id, import_wh, export_wh,
@@ -66,8 +67,7 @@ def sum_facilities(
     dirty = sorted(dirty)
     facilities, starts, tenants = (list(column) for column in zip(*dirty, strict=True))
     first, last = min(starts), max(starts)
-    with connection.cursor() as cursor:
-        in_binary(cursor)
+    with binary_cursor(connection) as cursor:
         cursor.execute(
             _READ,
             {
@@ -115,9 +115,7 @@ def _flows(
     found = []
     for flow in FLOWS:
         parts = {
-            series_key(one.device_id, one.channel): one.part
-            for one in sources
-            if one.flow == flow
+            series_key(one.device_id, one.channel): one.part for one in sources if one.flow == flow
         }
         series = np.array(sorted(parts), np.int64)
         part = np.array([parts[key] for key in sorted(parts)], object)

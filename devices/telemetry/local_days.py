@@ -17,7 +17,8 @@ import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from devices.protocol.data import Bools, Int64s
-from devices.telemetry.quarter_reads import in_binary, instants
+from devices.telemetry.prepared import binary_cursor
+from devices.telemetry.quarter_reads import instants
 from devices.telemetry.rollup_codec import NUMBERS
 from devices.telemetry.segment_store import moment
 from devices.telemetry.sums import Sums, ordered
@@ -28,9 +29,10 @@ _VALUES: Final = (
 RECORD: Final = np.dtype([("number", "u1"), ("n", "<u4"), *((name, "<f8") for name in _VALUES)])
 
 _READ: Final = """
-SELECT string_agg(int8send(device_id), ''::bytea), string_agg(timestamptz_send(starts_at), ''::bytea),
-  string_agg(timestamptz_send(ends_at), ''::bytea), string_agg(int4send(length(body)), ''::bytea),
-  string_agg(body, ''::bytea)
+SELECT string_agg(int8send(device_id), ''::bytea),
+  string_agg(timestamptz_send(starts_at), ''::bytea),
+  string_agg(timestamptz_send(ends_at), ''::bytea),
+  string_agg(int4send(length(body)), ''::bytea), string_agg(body, ''::bytea)
 FROM rollup_1d WHERE device_id = ANY(%s) AND starts_at >= %s AND starts_at < %s
 """
 _FORGET: Final = """
@@ -110,8 +112,7 @@ def read_days(
     A row counts where it is of that very day, whatever calendar it was made for. One statement.
     """
     is_kept = np.zeros((len(device_ids), len(edges) - 1), np.bool_)
-    with connection.cursor() as cursor:
-        in_binary(cursor)
+    with binary_cursor(connection) as cursor:
         bounds = [moment(int(edges[0])), moment(int(edges[-1]))]
         cursor.execute(_READ, [list(device_ids), *bounds])
         packed: Any = cursor.fetchone()

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
-from devices.telemetry.quarter_reads import FLOATS, in_binary, of_rows, overlaid, rows_of
+from devices.telemetry.prepared import binary_cursor
+from devices.telemetry.quarter_reads import FLOATS, of_rows, overlaid, rows_of
 from devices.telemetry.rollup import Quarters, no_quarters
 from devices.telemetry.rollup_codec import Body, decode
 from devices.telemetry.segment_store import milliseconds, moment
@@ -138,8 +139,7 @@ def take(
     """
     devices, starts = [one for one, _ in days], [moment(at) for _, at in days]
     first, last = min(starts), max(starts)
-    with connection.cursor() as cursor:
-        in_binary(cursor)
+    with binary_cursor(connection) as cursor:
         cursor.execute(
             _TAKE, {"devices": devices, "days": starts, "first": first, "before": before}
         )
@@ -150,7 +150,7 @@ def take(
 
 
 def keep(connection: BaseDatabaseWrapper, days: Sequence[PackedDay]) -> None:
-    """Write packed days over those of the same device and day; one of which nothing is left goes."""
+    """Write packed days over those of the same device and day; what is empty goes."""
     kept = [one for one in days if one.body is not None]
     gone = [one for one in days if one.body is None]
     columns: list[list[Any]] = [
@@ -186,9 +186,7 @@ def advance(
         cursor.execute(_PROGRESS, [days_until, *columns])
 
 
-def set_calendar(
-    connection: BaseDatabaseWrapper, claim_: Claim, *, days_until: datetime
-) -> None:
+def set_calendar(connection: BaseDatabaseWrapper, claim_: Claim, *, days_until: datetime) -> None:
     """Note that all days of a device are kept in the calendar of its facility."""
     with connection.cursor() as cursor:
         cursor.execute(_CALENDAR, [claim_.zone, days_until, claim_.device_id])

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import ServerBindingCursor
+from psycopg.pq import Format
 
 
 def prepared_cursor(connection: BaseDatabaseWrapper) -> Any:
@@ -22,3 +23,12 @@ def prepared_cursor(connection: BaseDatabaseWrapper) -> Any:
     cursor = cursor_class(connection.connection)
     make = wrapper.make_debug_cursor if connection.queries_logged else wrapper.make_cursor
     return make(cursor)
+
+
+def binary_cursor(connection: BaseDatabaseWrapper) -> Any:
+    """The same, which fetches rows in PostgreSQL's binary form: text of long columns of bytes takes
+    longer than what is done with them.
+    """
+    cursor = prepared_cursor(connection)
+    cursor.cursor.format = Format.BINARY
+    return cursor

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
-from psycopg.pq import Format
 
 from devices.protocol.data import Int64s
+from devices.telemetry.prepared import binary_cursor
 from devices.telemetry.rollup import Floats, Quarters, no_quarters
 from devices.telemetry.rollup_codec import NUMBERS, Body, decode
 from devices.telemetry.segment_store import moment
@@ -53,10 +53,10 @@ def rows_of(names: Sequence[str]) -> sql.Composed:
     ).format(columns=sql.SQL(", ").join(columns))
 
 
-# A packed day in the same columns.
-BODY: Final = sql.SQL("int8send(device_id), NULL, timestamptz_send(starts_at), body, {nulls}").format(
-    nulls=sql.SQL(", ").join([sql.SQL("NULL")] * len(FLOATS))
-)
+# A packed day `p` in the same columns.
+BODY: Final = sql.SQL(
+    "int8send(p.device_id), NULL, timestamptz_send(p.starts_at), p.body, {nulls}"
+).format(nulls=sql.SQL(", ").join([sql.SQL("NULL")] * len(FLOATS)))
 # The bounds that do not depend on the span leave out whole chunks while it is planned.
 _READ: Final = sql.SQL("""
 WITH span AS MATERIALIZED (
@@ -125,16 +125,10 @@ def read_quarters(
         wanted = np.unique(np.fromiter(series, np.int64))
         parameters["series"] = wanted.tolist()
         parameters["numbers"] = np.unique(wanted % NUMBERS).tolist()
-    with connection.cursor() as cursor:
-        in_binary(cursor)
+    with binary_cursor(connection) as cursor:
         cursor.execute(_EVERY if wanted is None else _SOME, parameters)
         found = unpacked(cursor.fetchall(), wanted)
     return within(found, spans)
-
-
-def in_binary(cursor: Any) -> None:
-    """Let this cursor of Django fetch its rows in PostgreSQL's binary form."""
-    cast(Any, cursor).cursor.format = Format.BINARY
 
 
 def unpacked(rows: Iterable[Sequence[Any]], wanted: Int64s | None = None) -> Quarters:

@@ -344,8 +344,8 @@ def _flat(grids: _Grids, series: Int64s, days: Int64s) -> Quarters:
         first=reading(Column.FIRST),
         last=reading(Column.LAST),
         energy=energy[present],
-        returned=grids.doubles(
-            Column.BACK, lambda back: back * scale / unscale / WH_PER_UNIT_MS
-        )[present],
+        returned=grids.doubles(Column.BACK, lambda back: back * scale / unscale / WH_PER_UNIT_MS)[
+            present
+        ],
         coverage=grids.doubles(Column.HELD, lambda held: held / QUARTER_MS)[present],
     )

@@ -17,7 +17,7 @@ from devices.protocol.data import Bools, Int64s
 from devices.telemetry.rollup import QUARTER_MS, Floats, Quarters, gaps_before
 from devices.telemetry.rollup_samples import Series
 from devices.telemetry.segment import Readings
-from devices.telemetry.sums import Sums
+from devices.telemetry.sums import Sums, over
 
 # With fewer points than this a curve cannot keep its ends, its extremes and a form between them.
 LEAST_POINTS: Final = 10
@@ -68,15 +68,16 @@ class Periods:
     coverage: Floats
     gap_before: Bools
 
+    def only(self, chosen: slice) -> Periods:
+        """Those of a slice."""
+        return Periods(*(getattr(self, name)[chosen] for name in self.__slots__))
 
-def put_together(quarters: Quarters, edges: Int64s, *coarser: Int64s) -> Periods:
-    """The periods between `edges` (m + 1,) from the quarters of one channel, which rise and all
-    begin within the edges; with `coarser` edges, these periods put together in turn.
+
+def put_together(quarters: Quarters, *chain: Int64s) -> Periods:
+    """The periods between the last edges (m + 1,) from the quarters of one channel, which rise and
+    all begin within them; by way of the edges before, each of which has all that follow.
     """
-    sums = Sums.of(quarters).over(edges)
-    for more in coarser:
-        sums = sums.over(more)
-    return periods_of(sums, coarser[-1] if coarser else edges)
+    return periods_of(over(Sums.of(quarters), chain), chain[-1])
 
 
 def periods_of(sums: Sums, edges: Int64s) -> Periods:

@@ -6,7 +6,7 @@ end: so a month is the same, to the last bit, whether its days were kept or are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -83,6 +83,16 @@ class Sums:
             summed(self.energy, begins),
             summed(self.returned, begins),
         )
+
+
+def over(sums: Sums, chain: Iterable[Int64s]) -> Sums:
+    """The sums over the periods of the last edges, by way of those before. Quarters that are
+    periods themselves stay as they are.
+    """
+    for edges in chain:
+        if len(edges) - 1 < (edges[-1] - edges[0]) // QUARTER_MS:
+            sums = sums.over(edges)
+    return sums
 
 
 def together(parts: Sequence[Sums]) -> Sums:

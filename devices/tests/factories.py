@@ -7,7 +7,7 @@ any order on one database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,7 @@ from devices.domain import (
     history_imports,
     holds,
     operations,
+    packing,
     retention,
     rollups,
     seals,
@@ -52,6 +53,8 @@ from devices.models import (
 )
 from devices.protocol.data import Block, encode_data
 from devices.telemetry import derived_store, redo_store, rollup_store, segment_store
+from devices.telemetry.quarter_reads import Span, read_quarters
+from devices.telemetry.rollup_codec import DAY_MS, NUMBERS
 from devices.telemetry.segment import Readings
 from devices.telemetry.segment_codec import encode
 from tenants.models import Consent, Tenant, User
@@ -408,6 +411,7 @@ def derived(of: Sequence[Device]) -> None:
     rollups.sum_facilities()
     energy.refresh_days(now=moment)
     flow.refresh_power(now=moment)
+    _packed(of)
     before = [
         segment(device, START - timedelta(hours=1), {0: [990, 995], 1: [22990]}) for device in of
     ]
@@ -437,6 +441,23 @@ def computed(of: Device) -> Channel:
     state = derived_store.State(of.tenant_id, of.pk, channel.pk, version, start_ms, {})
     derived_store.remember(connection, [state])
     return channel
+
+
+def _packed(of: Sequence[Device]) -> None:
+    """The roll-ups packed, with their local days, and rows of the day after."""
+    start_ms = int(START.timestamp() * 1000)
+    spans = [Span(device.pk, start_ms, start_ms + DAY_MS) for device in of]
+    quarters = read_quarters(connection, spans)
+    packing.pack(before=START + timedelta(days=2))
+    devices, numbers = np.divmod(quarters.series, NUMBERS)
+    tenants = {device.pk: device.tenant_id for device in of}
+    rollup_store.keep(
+        connection,
+        replace(quarters, starts=quarters.starts + 3 * DAY_MS),
+        tenants=np.array([tenants[device_id] for device_id in devices.tolist()]),
+        devices=devices,
+        channels=numbers,
+    )
 
 
 def segment(of: Device, starts_at: datetime, values: dict[int, list[int]]) -> segment_store.Kept:

@@ -220,7 +220,7 @@ def test_two_at_once_share_the_devices() -> None:
         places = [factories.facility(of), factories.facility(of)]
         devices = [_device(place) for place in places for _ in range(2)]
     # Of late readings, they would wait for each other to announce them.
-    start = datetime.now(UTC).replace(microsecond=0) - 10 * MINUTE
+    start = rollup_reads.quarter_of(datetime.now(UTC)) - QUARTER
     # Whoever writes the first row of a day makes its chunk, which lasts until the commit.
     _store(devices[0], 1, start, _steady(900))
     _roll_all(of)

@@ -370,7 +370,7 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(
     ("resolution", "as_of", "expected"),
     [
         (Resolution.RAW, None, 4),
-        (Resolution.DAY, None, 2),
+        (Resolution.DAY, None, 3),
         (Resolution.QUARTER, None, 2),
         (Resolution.DAY, START + DAY, 5),
     ],

@@ -82,6 +82,7 @@ DOORS = {
     "door_drop_over",
     "door_remove_over",
     "door_retention_of",
+    "door_drop_packed_chunks",
     "door_brand_files",
     "door_brand_of",
     "door_company_login_of_domain",
