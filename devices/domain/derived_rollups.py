@@ -68,6 +68,8 @@ def advance(*, after: int = 0, limit: int = MAX_CHANNELS) -> Derived:
     for one in due:
         by_channel[one.channel_id].append(one)
     definitions = definitions_of(by_channel)
+    parts = definitions.parts
+    rollup_store.hold(connection, [parts[channel_id].device_id for channel_id in by_channel])
     tasks = [
         _task(channel_id, some, definitions.reach_of(channel_id), definitions.parts[channel_id])
         for channel_id, some in by_channel.items()

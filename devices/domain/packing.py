@@ -14,6 +14,7 @@ from them by who asks.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from django.db import connection, transaction
 
-from devices.domain.rollups import series_of
+from devices.models import Channel
 from devices.protocol.data import Bools, Int64s
 from devices.telemetry import local_days
 from devices.telemetry import packed_store as store
@@ -91,10 +92,10 @@ def _packed(
     days: Sequence[tuple[int, int]], quarters: Quarters, tenants: Mapping[int, int]
 ) -> list[store.PackedDay]:
     """The days with what they have now."""
-    ratios: dict[int, dict[int, tuple[int, int]]] = {
-        device_id: {one.number: one.resolution.as_integer_ratio() for one in series}
-        for device_id, series in series_of(sorted({one for one, _ in days})).items()
-    }
+    ratios: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
+    channels = Channel.objects.filter(device_id__in=sorted({one for one, _ in days}))
+    for device_id, number, resolution in channels.values_list("device_id", "number", "resolution"):
+        ratios[device_id][number] = resolution.as_integer_ratio()
     numbers = quarters.series % NUMBERS
     of = quarters.series // NUMBERS * _DAYS + quarters.starts // DAY_MS
     order = np.argsort(of, kind="stable")
@@ -105,8 +106,7 @@ def _packed(
         rows = order[first:last]
         body = None
         if len(rows):
-            own = ratios.get(device_id, {})
-            body = encode(start_ms, numbers[rows], quarters.only(rows), own)
+            body = encode(start_ms, numbers[rows], quarters.only(rows), ratios[device_id])
         found.append(store.PackedDay(device_id, tenants[device_id], start_ms, body))
     return found
 

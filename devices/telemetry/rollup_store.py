@@ -10,7 +10,7 @@ Every function takes an open Django connection with a scope, inside a transactio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -124,6 +124,16 @@ def claim(connection: BaseDatabaseWrapper, *, after: int, limit: int) -> list[Cl
         ]
 
 
+def hold(connection: BaseDatabaseWrapper, device_ids: Iterable[int]) -> None:
+    """Lock some devices, in order, and wait for who is at work on them: nobody else may write their
+    roll-ups, or pack them, until the end of the transaction.
+    """
+    ids = sorted(set(device_ids))
+    with connection.cursor() as cursor:
+        cursor.execute(statements.JOIN_SOME, [ids])
+        cursor.execute(statements.HOLD, [ids])
+
+
 def new_frames(
     connection: BaseDatabaseWrapper, claims: Sequence[Claim], *, limit: int
 ) -> list[NewFrame]:
@@ -170,7 +180,8 @@ def keep(
     channels: Int64s,
 ) -> None:
     """Write roll-ups over those of the same quarters; `tenants`, `devices` and `channels` are (n,)
-    as the roll-ups. What is kept of the local days that they belong to is forgotten.
+    as the roll-ups. What is kept of the local days that they belong to is forgotten. The caller
+    has claimed or holds the devices.
     """
     columns: list[Int64s | Floats] = [
         quarters.starts,
