@@ -136,5 +136,4 @@ def _covered(quarters: Quarters, place: Int64s, count: int) -> Floats:
     device = keys(quarters.series // NUMBERS, quarters.starts)
     _, rows, of = np.unique(device, return_index=True, return_inverse=True)
     share = np.bincount(of, quarters.coverage) / np.bincount(of)
-    covered: Floats = np.bincount(place[rows], share, count)
-    return covered
+    return np.bincount(place[rows], share, count).astype(np.float64)

@@ -181,9 +181,9 @@ def advance(
     """Note of claimed devices until when their local days are kept; and in which calendar, where
     none was noted before.
     """
-    columns = [[one.device_id for one in claims], [one.zone for one in claims]]
+    devices, zones = [one.device_id for one in claims], [one.zone for one in claims]
     with connection.cursor() as cursor:
-        cursor.execute(_PROGRESS, [days_until, *columns])
+        cursor.execute(_PROGRESS, [days_until, devices, zones])
 
 
 def set_calendar(connection: BaseDatabaseWrapper, claim_: Claim, *, days_until: datetime) -> None:

@@ -302,7 +302,8 @@ class _Grids:
                 read |= self._planes[begins + byte].astype(np.uint64) << np.uint64(8 * byte)
             found[rows] = read
         found *= self.heads["step"][:, column, None]
-        return found.view(np.int64) + self.heads["base"][:, column, None]
+        integers: Int64s = found.view(np.int64) + self.heads["base"][:, column, None]
+        return integers
 
     def doubles(self, column: Column, made: Callable[[Floats], Floats]) -> Floats:
         """The doubles of a column: `made` of the integers, or as they were kept."""

@@ -16,9 +16,7 @@ JOIN_SOME: Final = (
     " SELECT id, tenant_id FROM devices_device WHERE id = ANY(%s) ORDER BY id"
     " ON CONFLICT DO NOTHING"
 )
-HOLD: Final = (
-    "SELECT FROM rollup_progress WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE"
-)
+HOLD: Final = "SELECT FROM rollup_progress WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE"
 # A bridge whose clock was ahead for a while does not hide what arrives after it was put right.
 CLAIM: Final = (
     "SELECT p.device_id, p.tenant_id, p.sequence, c.committed,"

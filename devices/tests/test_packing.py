@@ -192,7 +192,8 @@ def agree(device: Device, rows: Kept, zone: str) -> None:
 def test_whatever_is_packed_and_when_the_same_is_read(seed: int) -> None:
     """Roll-ups come, change and go, in any order; they are packed up to any quarter of an hour."""
     draw, zone = random.Random(seed), ZONES[seed]
-    device, expected = make_device(zone), {}
+    device = make_device(zone)
+    expected: Kept = {}
     for _ in range(14):
         act = draw.random()
         if act < 0.45 or not expected:
