@@ -9,7 +9,7 @@ from tenants.rowsecurity import EnableRowSecurity, Statements
 
 
 class Migration(migrations.Migration):
-    dependencies = [("devices", "0018_retention")]
+    dependencies = [("devices", "0021_corrections")]
 
     operations = [
         Statements(packed_schema.CREATE, packed_schema.DROP),
