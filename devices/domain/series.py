@@ -32,9 +32,9 @@ from devices.domain.series_bounds import (
 from devices.domain.series_derived import derived_curves, derived_quarters
 from devices.domain.series_stored import stored_periods
 from devices.models import Channel
+from devices.protocol.data import Int64s
 from devices.telemetry.corrected_reads import read_corrected
 from devices.telemetry.corrections import Corrected
-from devices.protocol.data import Int64s
 from devices.telemetry.periods import Reason, Resolution, chosen, edges
 from devices.telemetry.rollup import Quarters, no_quarters, roll
 from devices.telemetry.rollup_samples import Kind, Samples, Series, reach_ms
