@@ -102,6 +102,7 @@ def run(options: Namespace) -> dict[str, object]:
                 _keep_quarters(meter, end)
                 _keep_segments(meter, end)
         repeat(end, quarters=options.span_days, segments=options.days)
+        _make_room(end)
         for meter in meters:
             _store_frames(meter, end)
         sum_all(scope, at, end, options.span_days)
@@ -313,6 +314,11 @@ def repeat(end: datetime, *, quarters: int, segments: int) -> None:
             for back in range(PATTERN_DAYS, days, PATTERN_DAYS):
                 cursor.execute(copied, [24 * back, begin])
             cursor.execute(older.format(table=sql.Identifier(table)), [end - timedelta(days=days)])
+
+
+def _make_room(end: datetime) -> None:
+    """Take away the segments of the hours that are to be frames."""
+    with connections["owner"].cursor() as cursor:
         cursor.execute(
             "DELETE FROM telemetry_segment WHERE starts_at >= %s",
             [end - timedelta(hours=FRAME_HOURS)],
@@ -368,8 +374,8 @@ def stored_rows() -> dict[str, int]:
             "SELECT (SELECT count(*) FROM devices_channel), (SELECT count(*) FROM rollup_15m),"
             " (SELECT count(*) FROM facility_15m), (SELECT count(*) FROM telemetry_segment),"
             " (SELECT count(*) FROM telemetry_frame),"
-            " (SELECT sum(value_count) FROM telemetry_segment)::bigint"
-            " + (SELECT sum(value_count) FROM telemetry_frame)::bigint"
+            " (SELECT coalesce(sum(value_count), 0) FROM telemetry_segment)::bigint"
+            " + (SELECT coalesce(sum(value_count), 0) FROM telemetry_frame)::bigint"
         )
         row: Any = cursor.fetchone()
     names = ("channels", "quarters", "facility_quarters", "segments", "frames", "readings")

@@ -186,10 +186,18 @@ async def _check(port: int, path: str, headers: str, values: int) -> int:
 async def _load(port: int, path: str, headers: str, count: int, seconds: float) -> Load:
     load = Load()
     request = _request(path, headers)
+
+    # One after the other, as callers come: a web process that wakes takes all connections that
+    # wait, so that of many at once one process would get nearly all, and the other nothing to do.
+    connected = []
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        await _answer(reader)
+        connected.append((reader, writer))
     until = time.monotonic() + seconds
 
-    async def caller() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def caller(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while time.monotonic() < until:
             began = time.perf_counter()
             writer.write(request)
@@ -198,7 +206,7 @@ async def _load(port: int, path: str, headers: str, count: int, seconds: float) 
             load.wrong += status != 200 or not body.endswith(b"}]}")
         writer.close()
 
-    await asyncio.gather(*(caller() for _ in range(count)))
+    await asyncio.gather(*(caller(*streams) for streams in connected))
     return load
 
 

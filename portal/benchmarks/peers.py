@@ -1,0 +1,203 @@
+"""Other time series databases beside this one: the same values, the same questions, one machine.
+
+A facility of 200 channels (meters of shops, by the simulator's model) at two seconds goes into
+each: into the peers by their line protocol over several connections, into Wattline by its devices,
+over TLS, bridge, queue and writer, and through its roller and mover. Then all are asked the same,
+the peers over HTTP, Wattline within the process (server time) and over its REST API. Peers also get
+the means of quarters of an hour, which their users would have them compute, for what lies further
+back.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from devices.benchmarks import history, storage
+from devices.benchmarks.stack import StackError, open_stack
+from devices.models import Channel
+from devices.telemetry import segment_store
+from devices.telemetry.segment import HOUR_MS
+from portal.benchmarks import lines, peer_own, peer_queries, peer_servers
+from portal.benchmarks.peer_queries import PEERS, Asked, Peer, Question, Questions
+from portal.benchmarks.peer_servers import Http
+from tenants.scope import open_scope
+
+WATTLINE: Final = "Wattline"
+# Minutes, for measuring the whole of others: by its name alone.
+IN_ALL: Final = False
+SPAN_DAYS: Final = 365
+_DAY_MS: Final = 24 * HOUR_MS
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """How much, and whether missing peers are fetched."""
+    parser.add_argument(
+        "--fetch", action="store_true", help="unpack missing peers from Debian's archive"
+    )
+    parser.add_argument("--span-days", type=int, default=SPAN_DAYS, help="of quarters of an hour")
+    parser.add_argument("--connections", type=int, default=4, help="that write to a peer")
+    parser.add_argument("--rounds", type=int, default=history.ROUNDS, help="of each query")
+    parser.add_argument("--seconds", type=int, default=20, help="for a query, if it has had three")
+
+
+def run(options: Namespace) -> dict[str, object]:
+    """Measure all; `behind` names the cells of the table in which a peer is better.
+
+    `ok` is False when a system does not give the rows that it was asked for.
+    """
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    programs = {peer.kind.name: peer_servers.find(peer.kind, fetch=options.fetch) for peer in PEERS}
+    with open_stack() as stack:
+        own = peer_own.registered(stack, end)
+        empty = storage.sizes()
+        wattline: dict[str, Any] = {**peer_own.ingested(own), **peer_own.settled(own, empty)}
+        peer_own.repeat_quarters(own, options.span_days)
+        wattline["queries"] = peer_own.asked_inside(own, options)
+        wattline["queries_http"] = peer_own.asked_outside(own, options)
+        systems = {WATTLINE: wattline}
+        present = {
+            peer: program for peer in PEERS if (program := programs[peer.kind.name]) is not None
+        }
+        given = _given(own, options) if present else None
+        for peer, program in present.items():
+            if given is not None:
+                systems[peer.kind.name] = _measured(peer, program, given, options)
+        stored = history.stored_rows()
+    complete = {name: _is_complete(system, options) for name, system in systems.items()}
+    return {
+        "ok": all(complete.values()),
+        "complete": complete,
+        "channels": stored["channels"],
+        "readings": own.readings,
+        "quarters": stored["quarters"],
+        "span_days": options.span_days,
+        "systems": systems,
+        "skipped": {
+            peer.kind.name: f"{peer.kind.program} is not on this machine: install the package"
+            f" {peer.kind.package}, or give --fetch to unpack it into a folder of this copy"
+            for peer in PEERS
+            if peer not in present
+        },
+        "behind": _behind(systems),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What every peer gets: bodies of lines, and the questions."""
+
+    readings: int
+    raw: list[bytes]
+    quarters: list[bytes]
+    questions: Questions
+
+
+def _given(own: peer_own.Own, options: Namespace) -> _Given:
+    # A frame of each device in turn, as they arrive; of quarters all that end together.
+    raw = lines.batches(peer_queries.RAW, list(peer_own.raw_tables(own)), history.SAMPLES)
+    tables = list(peer_own.quarter_tables(own, options.span_days))
+    quarters = lines.batches(peer_queries.QUARTER, tables, 1)
+    return _Given(own.readings, list(raw), list(quarters), _questions(own, options))
+
+
+def _questions(own: peer_own.Own, options: Namespace) -> Questions:
+    with open_scope(own.scope):
+        rows = list(Channel.objects.order_by("device_id", "number").values_list("device_id", "key"))
+    powers = [(device_id, (key,)) for device_id, key in rows if key == "active_power"][:8]
+    return Questions(
+        powers=powers,
+        fifty=_by_device(rows[:: history.CHANNELS // 50]),
+        mains=powers[0][0],
+        end_ms=segment_store.milliseconds(own.end),
+        month_ms=min(30, options.span_days) * _DAY_MS,
+        span_ms=options.span_days * _DAY_MS,
+    )
+
+
+def _by_device(rows: Sequence[tuple[int, str]]) -> Asked:
+    found: dict[int, list[str]] = {}
+    for device_id, key in rows:
+        found.setdefault(device_id, []).append(key)
+    return [(device_id, tuple(keys)) for device_id, keys in found.items()]
+
+
+def _measured(peer: Peer, program: Path, given: _Given, options: Namespace) -> dict[str, Any]:
+    with peer_servers.running(peer.kind, program, peer.ready) as server:
+        peer.prepare(server)
+        server.settled()
+        empty, used, began = server.size(), server.cpu_s(), time.perf_counter()
+        peer_queries.load(server, peer.write, given.raw, options.connections)
+        took, spent = time.perf_counter() - began, server.cpu_s() - used
+        peer.flush(server)
+        quiet = server.settled()
+        size, compacted = server.size() - empty, server.cpu_s() - used
+        peer_queries.load(server, peer.write_quarters, given.quarters, options.connections)
+        peer.flush(server)
+        server.settled()
+        http = Http(server.port)
+        queries = {
+            name: history.measured(_asking(peer, http, question), options)
+            for name, question in peer.questions(given.questions).items()
+        }
+    return {
+        "program": str(program),
+        "seconds": round(took, 3),
+        "values_per_s": round(given.readings / took),
+        "cpu_s": round(spent, 1),
+        "cpu_s_with_compaction": round(compacted, 1),
+        "quiet_after_s": round(quiet, 1),
+        "bytes_per_value": round(size / given.readings, 3),
+        "queries_http": queries,
+    }
+
+
+def _asking(peer: Peer, http: Http, question: Question) -> Callable[[], int]:
+    """Ask and take the whole answer; its rows are counted once, outside of what is measured."""
+    status, answer = http.ask("GET", question.path)
+    if status != 200:
+        raise StackError(f"{peer.kind.name} answered {status}: {answer[:300]!r}")
+    rows = question.rows(answer)
+
+    def ask() -> int:
+        http.ask("GET", question.path)
+        return rows
+
+    return ask
+
+
+# --- Side by side -----------------------------------------------------------------------------
+
+
+def _behind(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The cells in which a peer is better: Wattline's server time, and its time over HTTP."""
+    own, behind = systems[WATTLINE], []
+    for name, peer in systems.items():
+        if name == WATTLINE:
+            continue
+        if peer["values_per_s"] > own["values_per_s"]:
+            behind.append(f"values/s: {name}")
+        if peer["bytes_per_value"] < own["bytes_per_value"]:
+            behind.append(f"bytes/value: {name}")
+        for way in ("queries", "queries_http"):
+            for query, measured in peer["queries_http"].items():
+                if measured["p95_ms"] < own[way][query]["p95_ms"]:
+                    behind.append(f"{way} {query}: {name}")
+    return behind
+
+
+def _is_complete(system: Mapping[str, Any], options: Namespace) -> bool:
+    """Whether the questions that have one right number of rows were answered with it."""
+    rows = {name: measured["rows"] for name, measured in system["queries_http"].items()}
+    days = options.span_days
+    return (
+        rows["last_hour_raw_8_channels"] == 8 * HOUR_MS // history.STEP_MS
+        and rows["month_by_quarter_50_channels"] == 50 * 96 * min(30, days)
+        # The first and the last local day may be cut off.
+        and rows["year_by_day_200_channels"] // history.CHANNELS in (days, days + 1)
+    )
