@@ -10,7 +10,7 @@ everything is computed from what was known by then: exact, but as slow as readin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -30,11 +30,13 @@ from devices.domain.series_bounds import (
     zone_named,
 )
 from devices.domain.series_derived import derived_curves, derived_quarters
+from devices.domain.series_estimates import Place, estimates_of, refuse_estimates
 from devices.domain.series_stored import stored_periods
 from devices.models import Channel
 from devices.protocol.data import Int64s
 from devices.telemetry.corrected_reads import read_corrected
 from devices.telemetry.corrections import Corrected
+from devices.telemetry.estimates import PeriodEstimates
 from devices.telemetry.periods import Reason, Resolution, chosen, edges
 from devices.telemetry.rollup import Quarters, no_quarters, roll
 from devices.telemetry.rollup_samples import Kind, Samples, Series, reach_ms
@@ -70,11 +72,14 @@ class ChannelFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChannelSeries:
-    """The history of one channel: a `curve` for RAW, else `periods`."""
+    """The history of one channel: a `curve` for RAW, else `periods`; `estimates` where they were
+    asked for.
+    """
 
     channel: ChannelFacts
     curve: Curve | None = None
     periods: Periods | None = None
+    estimates: PeriodEstimates | None = None
 
     def __len__(self) -> int:
         """How many points or periods it has."""
@@ -106,11 +111,13 @@ def read_series(
     points: int | None = None,
     as_of: datetime | None = None,
     zone: str | None = None,
+    estimate: bool = False,
 ) -> SeriesResult:
     """The history of channels, given by their ids or as (device, number), in [start, end).
 
     `points`: for AUTO how many are wanted (500 unless given), for RAW how many a curve may have.
     `as_of`: what was known at that instant. `zone`: the calendar, instead of each facility's own.
+    `estimate`: tell, beside what was measured, an estimate of the energy that was not; not for RAW.
 
     Takes two queries and, for RAW, two more; one more for days and months, of which those that are
     kept are read apart (for each calendar where there are several); five as of an instant; a few
@@ -130,13 +137,17 @@ def read_series(
             bounds.end_ms,
             zones[facts[0].zone],
             points=points or DEFAULT_POINTS,
-            raw_is_quick=bounds.hours * len(facts) <= QUICK_HOURS,
+            raw_is_quick=not estimate and bounds.hours * len(facts) <= QUICK_HOURS,
         )
+    if estimate:
+        refuse_estimates(bounds, channels=len(facts), raw=resolution is Resolution.RAW)
     if resolution is Resolution.RAW:
         found = _curves(facts, bounds, points)
     else:
         start, end = moment(bounds.start_ms), moment(bounds.end_ms)
         found = list(_periods(facts, bounds, resolution, zones))
+        if estimate:
+            found = _estimated(found, bounds, resolution, zones)
     return SeriesResult(start, end, resolution, reason, as_of, tuple(found))
 
 
@@ -148,6 +159,7 @@ def read_channel(
     resolution: Resolution = Resolution.AUTO,
     points: int | None = None,
     as_of: datetime | None = None,
+    estimate: bool = False,
 ) -> SeriesResult:
     """`read_series` of one channel for an answer of bounded length: what has more than MOST_ROWS
     rows raises SeriesRefusedError, too.
@@ -159,6 +171,7 @@ def read_channel(
         resolution=resolution,
         points=points,
         as_of=as_of,
+        estimate=estimate,
     )
     rows = len(found.channels[0])
     if rows > MOST_ROWS:
@@ -253,6 +266,26 @@ def _periods(
     nothing = put_together(no_quarters(), np.array([bounds.start_ms, bounds.end_ms]))
     for one in facts:
         yield ChannelSeries(one, periods=found.get((one.device_id, one.number), nothing))
+
+
+def _estimated(
+    found: Sequence[ChannelSeries],
+    bounds: Bounds,
+    resolution: Resolution,
+    zones: Mapping[str, ZoneInfo],
+) -> list[ChannelSeries]:
+    borders = {
+        name: edges(resolution, bounds.start_ms, bounds.end_ms, zone)
+        for name, zone in zones.items()
+    }
+    places = [
+        Place(one.device_id, one.number, zones[one.zone], borders[one.zone])
+        for one in (each.channel for each in found)
+    ]
+    return [
+        replace(one, estimates=estimates)
+        for one, estimates in zip(found, estimates_of(places, bounds), strict=True)
+    ]
 
 
 def _chain(resolution: Resolution, start_ms: int, end_ms: int, zone: ZoneInfo) -> list[Int64s]:

@@ -41,8 +41,8 @@ QUARTER: Final = timedelta(minutes=15)
 QUARTER_MS: Final = QUARTER // timedelta(milliseconds=1)
 WH_PER_UNIT_MS: Final = 3_600_000.0  # a watt for this many milliseconds is a watt-hour
 # A register that falls from beyond the first to below the second part of its range rolled over.
-_NEAR_END: Final = 0.9
-_NEAR_START: Final = 0.1
+NEAR_END: Final = 0.9
+NEAR_START: Final = 0.1
 # Above the rated power by this factor, a register was not read but replaced.
 _TOLERATED: Final = 1.2
 
@@ -239,7 +239,7 @@ def _counted(
 def _steps(before: Int64s, after: Int64s, most: Floats, modulus: Floats) -> Floats:
     """How far registers went from one sample to the next, in integers; 0 where unknown."""
     steps = (after - before).astype(np.float64)
-    rolled = (steps < 0) & (before > _NEAR_END * modulus) & (after < _NEAR_START * modulus)
+    rolled = (steps < 0) & (before > NEAR_END * modulus) & (after < NEAR_START * modulus)
     steps = np.where(rolled, steps + modulus, steps)
     return np.where((steps < 0) | (steps > most), 0.0, steps)
 

@@ -14,6 +14,7 @@ from devices.domain.series_bounds import DEFAULT_POINTS
 from devices.models.device import DeviceState, Placement
 from devices.models.facility import FacilityKind
 from devices.quantities import QUANTITIES
+from devices.telemetry.estimates import Method, Refusal
 from devices.telemetry.periods import Reason, Resolution
 from devices.telemetry.series import LEAST_POINTS
 from tenants.models import TenantKind
@@ -140,6 +141,16 @@ class SeriesQuery(Query):
     )
     as_of = serializers.DateTimeField(
         required=False, default_timezone=UTC, help_text="What had arrived by this instant."
+    )
+
+
+class ChannelSeriesQuery(SeriesQuery):
+    """What of a channel's history is wanted, perhaps with estimates."""
+
+    estimate = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="Tell, beside what was measured, an estimate of the energy that was not.",
     )
 
 
@@ -277,6 +288,34 @@ class PeriodColumnsSerializer(_GapSerializer):
     coverage = _numbers("How much of the period was measured, 0 to 1.")
 
 
+class EstimatedGapSerializer(serializers.Serializer[Any]):
+    """Quarters of an hour in a row that were not fully measured."""
+
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    method = serializers.ChoiceField(
+        [one.value for one in Method],
+        allow_null=True,
+        help_text="interpolated between neighbours, the mean of like_days, or even: a register's "
+        "count shared evenly; null: not estimated.",
+    )
+    wh = serializers.FloatField(help_text="What is estimated to be missing.")
+    scaled = serializers.BooleanField(help_text="Scaled to what a register counted meanwhile.")
+    reason = serializers.ChoiceField(
+        [one.value for one in Refusal], allow_null=True, help_text="Why it was not estimated."
+    )
+
+
+class EstimatesSerializer(serializers.Serializer[Any]):
+    """Estimates by period; what was measured does not contain them."""
+
+    start_ms = _integers("Begin of each period in which anything was estimated.")
+    end_ms = _integers("End of each.")
+    wh = _numbers("To be added to its energy_wh.")
+    share = _numbers("0 to 1: the part of the period that this stands for.")
+    gaps = EstimatedGapSerializer(many=True)
+
+
 class SeriesSerializer(serializers.Serializer[Any]):
     """The history of a channel; `raw` or `periods` is null."""
 
@@ -299,6 +338,7 @@ class SeriesSerializer(serializers.Serializer[Any]):
     as_of = serializers.DateTimeField(allow_null=True)
     raw = RawColumnsSerializer(allow_null=True)
     periods = PeriodColumnsSerializer(allow_null=True)
+    estimates = EstimatesSerializer(allow_null=True, help_text="Null unless asked for.")
 
 
 class FacilitySeriesSerializer(serializers.Serializer[Any]):

@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from devices.domain.history import facility_series
 from devices.domain.series import ChannelSeries, SeriesResult, read_channel
 from devices.domain.series_bounds import EARLIEST, MOST_ROWS, SeriesRefusedError
+from devices.telemetry.estimates import PeriodEstimates
 from devices.telemetry.periods import Resolution
 from devices.telemetry.series import Curve, Periods
 from portal.api import serializers as shapes
@@ -67,7 +68,7 @@ class ChannelHistory(ApiView):
     @extend_schema(
         operation_id="channel_series",
         tags=["Readings"],
-        parameters=[shapes.SeriesQuery],
+        parameters=[shapes.ChannelSeriesQuery],
         responses={
             (200, "application/json"): shapes.SeriesSerializer,
             (200, "text/csv"): OpenApiTypes.STR,
@@ -79,8 +80,10 @@ class ChannelHistory(ApiView):
 
         At most 50 000 rows, and for readings eight weeks.
         """
-        wanted = self.parameters(shapes.SeriesQuery, request)
+        wanted = self.parameters(shapes.ChannelSeriesQuery, request)
         start, end = _period(wanted)
+        if wanted["estimate"] and request.accepted_renderer.format == CsvRenderer.format:
+            raise SeriesRefusedError("estimate", "Estimates come as JSON: ask for that format.")
         found = read_channel(
             channel_id=pk,
             start=start,
@@ -88,6 +91,7 @@ class ChannelHistory(ApiView):
             resolution=Resolution(wanted["resolution"]),
             points=wanted.get("points"),
             as_of=wanted.get("as_of"),
+            estimate=wanted["estimate"],
         )
         return Response(_body(found, found.channels[0]))
 
@@ -188,6 +192,7 @@ def _body(result: SeriesResult, found: ChannelSeries) -> dict[str, object]:
         "as_of": None if result.as_of is None else _iso(result.as_of),
         "raw": None if found.curve is None else _raw(found.curve),
         "periods": None if found.periods is None else _periods(found.periods),
+        "estimates": None if found.estimates is None else _estimates(found.estimates),
     }
 
 
@@ -213,6 +218,26 @@ def _periods(periods: Periods) -> dict[str, list[Any]]:
         "returned_wh": _known(periods.returned),
         "coverage": _known(periods.coverage),
         "gap_before": periods.gap_before.tolist(),
+    }
+
+
+def _estimates(found: PeriodEstimates) -> dict[str, list[Any]]:
+    return {
+        "start_ms": found.starts.tolist(),
+        "end_ms": found.ends.tolist(),
+        "wh": found.wh.tolist(),
+        "share": found.share.tolist(),
+        "gaps": [
+            {
+                "start": _iso(_EPOCH + timedelta(milliseconds=gap.start_ms)),
+                "end": _iso(_EPOCH + timedelta(milliseconds=gap.end_ms)),
+                "method": gap.method,
+                "wh": gap.wh,
+                "scaled": gap.scaled,
+                "reason": gap.reason,
+            }
+            for gap in found.gaps
+        ],
     }
 
 

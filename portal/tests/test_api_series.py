@@ -109,7 +109,27 @@ def test_readings_are_columns(client: Client, parks: tuple[Park, Park]) -> None:
             "gap_before": [False, False, True, False, False],
         },
         "periods": None,
+        "estimates": None,
     }
+
+
+def test_estimates_are_told_apart_from_what_was_measured(
+    client: Client, parks: tuple[Park, Park]
+) -> None:
+    asked = {"resolution": "quarter", "estimate": "true", **HOUR}
+    body = _ask(client, _channel(parks[0]), **asked).json()
+    assert body["periods"]["energy_wh"] == [1.5, 10.0]
+    nothing: dict[str, list[float]] = {"start_ms": [], "end_ms": [], "wh": [], "share": []}
+    gap = {"method": None, "wh": 0.0, "scaled": False, "reason": "too_little_history"}
+    periods = (
+        ("2026-03-01T12:00:00.000Z", "2026-03-01T12:30:00.000Z"),
+        ("2026-03-01T12:45:00.000Z", "2026-03-01T13:00:00.000Z"),
+    )
+    gaps = [{"start": start, "end": end, **gap} for start, end in periods]
+    assert body["estimates"] == {**nothing, "gaps": gaps}
+    refused = _ask(client, _channel(parks[0]), "text/csv", **asked)
+    assert refused.status_code == 400
+    assert b"Estimates come as JSON" in refused.content
 
 
 def test_periods_are_columns_with_null_for_the_unknown(
