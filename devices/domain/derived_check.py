@@ -36,6 +36,13 @@ def accepted(names: Names, text: str, unit: str | None, *, channel_id: int | Non
     derived itself.
     """
     formula = Formula.parse(text, names.units, unit)
+    if formula.memories > 1:
+        raise FormulaError(
+            _(
+                "`integral`, `today` and `state_of_charge` cannot stand within each other: make"
+                " the inner one a derived channel of its own."
+            )
+        )
     used = [names.known[name] for name in formula.names]
     found = Accepted(
         text=formula.text,

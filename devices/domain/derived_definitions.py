@@ -91,7 +91,11 @@ class Definitions:
             )
         return reaches.get(channel_id, 0)
 
-    def measured_of(self, channel_ids: Collection[int]) -> set[int]:
+    def remembers(self, channel_id: int) -> bool:
+        """Whether a formula of a channel remembers what came before."""
+        return any(one.formula.memories for one in self.stretches.get(channel_id, ()))
+
+    def measured_of(self, channel_ids: Iterable[int]) -> set[int]:
         """The ids of the measured channels that some channels are computed from."""
         found = set(channel_ids)
         for one in reversed(self.order):

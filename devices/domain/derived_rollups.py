@@ -18,12 +18,13 @@ from django.db import connection, transaction
 
 from devices.domain import redo, rollups
 from devices.domain.derived_definitions import Definitions, Part, Stretch, definitions_of
-from devices.domain.derived_readings import Window, read_derived
+from devices.domain.derived_keeping import keep_memory
+from devices.domain.derived_readings import Derivations, Window, read_derived
 from devices.telemetry import derived_store, redo_store, rollup_store
 from devices.telemetry.derived_store import Due
 from devices.telemetry.rollup import QUARTER_MS, Quarters, no_quarters, roll
 from devices.telemetry.rollup_samples import Samples, Series, reach_ms
-from devices.telemetry.segment import Readings
+from devices.telemetry.segment import HOUR_MS, Readings
 
 MAX_CHANNELS: Final = 200
 # Quarters of one channel in one transaction: two days.
@@ -35,7 +36,7 @@ class Derived:
     """What a step did.
 
     `last` is the highest channel id that it claimed, None when none was left; `more` says whether
-    it left anything of these channels.
+    it left anything of these channels, or asked for more.
     """
 
     last: int | None
@@ -76,15 +77,18 @@ def advance(*, after: int = 0, limit: int = MAX_CHANNELS) -> Derived:
     ]
     touched: list[tuple[int, int]] = []
     summed: list[tuple[int, int]] = []
+    more = any(task.more for task in tasks)
     for group in _together(tasks):
-        for part, start in _computed(definitions, group):
+        written, followed = _computed(definitions, group)
+        more |= followed
+        for part, start in written:
             touched.append((part.device_id, start))
             if part.in_total:
                 summed.append((part.device_id, start))
     rollup_store.mark_facilities(connection, sorted(set(summed)))
     derived_store.finish(connection, [pair for task in tasks for pair in task.done])
     _announce(touched)
-    return Derived(max(by_channel), len(touched), more=any(task.more for task in tasks))
+    return Derived(max(by_channel), len(touched), more)
 
 
 def _task(channel_id: int, due: Sequence[Due], reach: int, part: Part) -> _Task:
@@ -127,16 +131,22 @@ def _together(tasks: Sequence[_Task]) -> Iterator[list[_Task]]:
         yield group
 
 
-def _computed(definitions: Definitions, tasks: Sequence[_Task]) -> list[tuple[Part, int]]:
+def _computed(
+    definitions: Definitions, tasks: Sequence[_Task]
+) -> tuple[list[tuple[Part, int]], bool]:
     """Compute and keep the quarters of some tasks, and take away those of which nothing is known
-    any more; gives (channel, start in ms) of what was written.
+    any more; gives (channel, start in ms) of what was written, and whether more follows from it.
     """
     spans: dict[int, Window] = {}
     for task in tasks:
         device_id = definitions.parts[task.channel_id].device_id
-        spans[device_id] = Window(task.start_ms, task.end_ms).joined(spans.get(device_id))
+        span = Window(task.start_ms, task.end_ms)
+        if definitions.remembers(task.channel_id):
+            span = span.in_full(HOUR_MS)
+        spans[device_id] = span.joined(spans.get(device_id))
     parts = [definitions.parts[task.channel_id] for task in tasks]
-    found = rolled_up(definitions, {part.channel_id: spans[part.device_id] for part in parts})
+    derivations = Derivations(definitions, anew=frozenset(part.channel_id for part in parts))
+    found = rolled_up(derivations, {part.channel_id: spans[part.device_id] for part in parts})
     flat = [series_of(part, part.step_ms) for part in parts]
     rolled = _concatenated(
         [
@@ -157,23 +167,28 @@ def _computed(definitions: Definitions, tasks: Sequence[_Task]) -> list[tuple[Pa
             (parts[place], start)
             for place, start in zip(quarters.series.tolist(), quarters.starts.tolist(), strict=True)
         ]
-    return written
+    followed = [
+        keep_memory(part, stretch, recalled, spans[part.device_id])
+        for part in parts
+        for stretch in definitions.stretches[part.channel_id]
+        if (recalled := derivations.recalls.get(stretch.version_id)) is not None
+    ]
+    return written, any(followed)
 
 
-def rolled_up(
-    definitions: Definitions, windows: Mapping[int, Window], *, as_of: datetime | None = None
-) -> dict[int, Quarters]:
+def rolled_up(derivations: Derivations, windows: Mapping[int, Window]) -> dict[int, Quarters]:
     """The quarters of derived channels within windows (full quarters), from their values.
 
     Each formula's by themselves: what the last value of one says holds no longer than it does.
     """
+    parts = derivations.definitions.parts
     wider = {
-        channel_id: window.wider(reach_ms(definitions.parts[channel_id].step_ms))
+        channel_id: window.wider(reach_ms(parts[channel_id].step_ms))
         for channel_id, window in windows.items()
     }
-    found = read_derived(definitions, wider, as_of=as_of)
+    found = read_derived(derivations, wider)
     return {
-        channel_id: _rolled(definitions.parts[channel_id], found.get(channel_id, []), window)
+        channel_id: _rolled(parts[channel_id], found.get(channel_id, []), window)
         for channel_id, window in windows.items()
     }
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from devices.domain.derived_definitions import definitions_of
-from devices.domain.derived_readings import Window, read_derived
+from devices.domain.derived_readings import Derivations, Window, read_derived
 from devices.domain.derived_rollups import rolled_up
 from devices.domain.series_bounds import Bounds
 from devices.telemetry.rollup import Quarters
@@ -35,7 +35,8 @@ def derived_curves(facts: Sequence[_Facts], bounds: Bounds) -> dict[int, Curve]:
     inputs = definitions.measured_of([one.channel_id for one in facts])
     bounds.refuse_long_raw(len(inputs))
     window = Window(_up(bounds.start), _up(bounds.end))
-    found = read_derived(definitions, {one.channel_id: window for one in facts}, as_of=bounds.as_of)
+    derivations = Derivations(definitions, bounds.as_of)
+    found = read_derived(derivations, {one.channel_id: window for one in facts})
     curves = {}
     for one in facts:
         pieces = [piece for piece in found[one.channel_id] if len(piece[1])]
@@ -52,7 +53,8 @@ def derived_quarters(facts: Sequence[_Facts], bounds: Bounds) -> dict[int, Quart
     definitions = definitions_of([one.channel_id for one in facts], as_of=bounds.as_of)
     bounds.refuse_long_raw(len(definitions.measured_of([one.channel_id for one in facts])))
     window = Window(bounds.start_ms, bounds.end_ms)
-    return rolled_up(definitions, {one.channel_id: window for one in facts}, as_of=bounds.as_of)
+    derivations = Derivations(definitions, bounds.as_of)
+    return rolled_up(derivations, {one.channel_id: window for one in facts})
 
 
 def _up(at: datetime) -> int:

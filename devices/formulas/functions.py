@@ -14,7 +14,14 @@ from devices.formulas.columns import Axis
 from devices.formulas.errors import FormulaError, shown
 from devices.formulas.plans import Evaluation, OverTime, scaled
 from devices.formulas.pointwise import POINTWISE
-from devices.formulas.state_of_charge import CHEMISTRIES, Battery, state_of_charge
+from devices.formulas.state_of_charge import (
+    CHEMISTRIES,
+    Battery,
+    charge_of,
+    charge_since,
+    state_of,
+    state_of_charge,
+)
 from devices.formulas.tree import Call, Name
 from devices.formulas.units import MILLISECOND, ONE, SYMBOLS, Unit
 from devices.telemetry.rollup import Floats
@@ -37,11 +44,46 @@ def _simple(work: Callable[..., Floats], unit: Callable[[Unit], Unit]) -> Check:
     return check
 
 
-def _today(checker: Checker, node: Call) -> Checked:
+def _integral(checker: Checker, node: Call) -> Checked:
     operand = _one_value(checker, node)
+    key = str(node.at)
 
     def run(evaluation: Evaluation, axis: Axis, values: Floats) -> Floats:
-        return over_time.today(axis.times, axis.ends, values, evaluation.zone, evaluation.since_ms)
+        if (memory := evaluation.memory) is None:
+            return over_time.integral(axis.times, axis.ends, values)
+        result, evaluation.states[key] = over_time.integral_since(
+            axis.times,
+            axis.ends,
+            values,
+            since_ms=memory.at_ms,
+            before=memory.states.get(key, 0.0),
+            until_ms=evaluation.until_ms,
+        )
+        return result
+
+    return _over_time(node, run, operand, unit=_summed(operand.unit))
+
+
+def _today(checker: Checker, node: Call) -> Checked:
+    operand = _one_value(checker, node)
+    key = str(node.at)
+
+    def run(evaluation: Evaluation, axis: Axis, values: Floats) -> Floats:
+        zone = evaluation.zone
+        if (memory := evaluation.memory) is None:
+            return over_time.today(axis.times, axis.ends, values, zone, evaluation.since_ms)
+        value, at_ms = memory.states.get(key, (0.0, 0))
+        result, value = over_time.today_since(
+            axis.times,
+            axis.ends,
+            values,
+            zone,
+            since_ms=memory.at_ms,
+            before=(value, at_ms),
+            until_ms=evaluation.until_ms,
+        )
+        evaluation.states[key] = [value, evaluation.until_ms]
+        return result
 
     return _over_time(node, run, operand, unit=_summed(operand.unit))
 
@@ -62,8 +104,23 @@ def _state_of_charge(checker: Checker, node: Call) -> Checked:
         parts.append(replace(part, plan=scaled(part.plan, part.unit.scale)))
     battery = _battery(checker, node)
 
-    def run(_: Evaluation, axis: Axis, current: Floats, voltage: Floats) -> Floats:
-        return state_of_charge(axis.times, axis.ends, current, voltage, battery)
+    key = str(node.at)
+
+    def run(evaluation: Evaluation, axis: Axis, current: Floats, voltage: Floats) -> Floats:
+        if (memory := evaluation.memory) is None:
+            return state_of_charge(axis.times, axis.ends, current, voltage, battery)
+        result, known = charge_since(
+            axis.times,
+            axis.ends,
+            current,
+            voltage,
+            battery,
+            before=charge_of(memory.states.get(key)),
+            since_ms=memory.at_ms,
+            until_ms=evaluation.until_ms,
+        )
+        evaluation.states[key] = state_of(known)
+        return result
 
     return _over_time(node, run, *parts, unit=_PERCENT)
 
@@ -144,10 +201,12 @@ FUNCTIONS: Final[Mapping[str, Check]] = MappingProxyType(
         "previous": _simple(over_time.previous, _same),
         "delta": _simple(over_time.delta, _same),
         "rate": _simple(over_time.rate, _a_time),
-        "integral": _simple(over_time.integral, _summed),
+        "integral": _integral,
         "today": _today,
         "state_of_charge": _state_of_charge,
     }
 )
 # Those whose values depend on more than one moment.
 OVER_TIME: Final = FUNCTIONS.keys() - POINTWISE.keys()
+# Those whose values depend on all that came before.
+REMEMBERING: Final = frozenset({"integral", "today", "state_of_charge"})

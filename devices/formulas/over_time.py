@@ -11,6 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from devices.formulas.errors import EvaluationError
 from devices.formulas.numbers import finite
@@ -55,6 +56,31 @@ def integral(times: Int64s, ends: Int64s, values: Floats) -> Floats:
         return np.asarray(finite(sums))
 
 
+def reached(
+    times: Int64s, ends: Int64s, values: Floats, sums: Floats, instants: ArrayLike
+) -> Floats:
+    """What an integral (`sums`, as `integral` gives it) comes to at any instants; 0 before all."""
+    at_ms = np.asarray(instants, np.int64)
+    if not len(times):
+        return np.zeros(at_ms.shape)
+    at = np.maximum(np.searchsorted(times, at_ms, "right") - 1, 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lasted = np.clip(np.minimum(at_ms, ends[at]) - times[at], 0, None)
+        return np.asarray(finite(sums[at] + np.nan_to_num(values[at]) * lasted))
+
+
+def integral_since(
+    times: Int64s, ends: Int64s, values: Floats, *, since_ms: int, before: float, until_ms: int
+) -> tuple[Floats, float]:
+    """As `integral`, going on from what it came to at `since_ms`; and what it comes to at
+    `until_ms`.
+    """
+    sums = integral(times, ends, values)
+    marks = reached(times, ends, values, sums, [since_ms, until_ms])
+    base = marks[0] - before
+    return np.asarray(sums - base), float(marks[1] - base)
+
+
 def today(
     times: Int64s, ends: Int64s, values: Floats, zone: ZoneInfo, since_ms: int | None
 ) -> Floats:
@@ -66,14 +92,37 @@ def today(
         return values
     midnights = day_starts(int(times[0]), int(times[-1]), zone)
     sums = integral(times, ends, values)
-    at = np.maximum(np.searchsorted(times, midnights, "right") - 1, 0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        reached = np.clip(np.minimum(midnights, ends[at]) - times[at], 0, None)
-        before = finite(sums[at] + np.nan_to_num(values[at]) * reached)
+    before = reached(times, ends, values, sums, midnights)
     if since_ms is not None:
         before = np.where(midnights < since_ms, np.nan, before)
     day = np.searchsorted(midnights, times, "right") - 1
     return np.asarray(sums - np.asarray(before)[day])
+
+
+def today_since(
+    times: Int64s,
+    ends: Int64s,
+    values: Floats,
+    zone: ZoneInfo,
+    *,
+    since_ms: int,
+    before: tuple[float, int],
+    until_ms: int,
+) -> tuple[Floats, float]:
+    """As `today`, going on from what it came to at `since_ms`; and what it comes to at `until_ms`.
+
+    `before`: what it came to at an instant, from which on nothing was measured until `since_ms`.
+    Values of days before that of `since_ms` mean nothing.
+    """
+    sums = integral(times, ends, values)
+    same_day = before[1] >= day_starts(since_ms, since_ms, zone)[0]
+    midnights = day_starts(since_ms, max(until_ms, *times[-1:].tolist(), since_ms), zone)
+    base = reached(times, ends, values, sums, midnights)
+    base[0] = reached(times, ends, values, sums, since_ms) - (before[0] if same_day else 0.0)
+    day = np.searchsorted(midnights, [*times.tolist(), until_ms], "right") - 1
+    at = np.asarray(base)[np.maximum(day, 0)]
+    end = reached(times, ends, values, sums, until_ms)
+    return np.asarray(sums - at[:-1]), float(end - at[-1])
 
 
 def day_starts(first_ms: int, last_ms: int, zone: ZoneInfo) -> Int64s:

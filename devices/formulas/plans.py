@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -50,13 +51,30 @@ class OverTime:
 Plan = Constant | Reading | Apply | OverTime
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the parts of a formula that remember knew when all readings before `at_ms` were told,
+    by part; one that is not there begins anew.
+    """
+
+    at_ms: int
+    states: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Evaluation:
-    """What a formula is evaluated with; axes that several of its parts share are made once."""
+    """What a formula is evaluated with; axes that several of its parts share are made once.
+
+    `memory`: from where it goes on, None to begin with the first reading. `until_ms`: up to which
+    readings are told to what it remembers then, which `states` gets.
+    """
 
     columns: Mapping[str, Column]
     zone: ZoneInfo
     since_ms: int | None
+    memory: Memory | None = None
+    until_ms: int = 0
+    states: dict[str, Any] = field(default_factory=dict)
     _axes: dict[frozenset[str], Axis] = field(default_factory=dict)
 
     def axis(self, names: frozenset[str]) -> Axis:

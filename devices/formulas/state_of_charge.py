@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -77,6 +77,45 @@ class Battery:
         return np.asarray(np.interp(voltage / self.cells, points, percents), np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What is known of a battery after a reading at `at_ms`.
+
+    `percent` NaN where unknown; `unknown_ms`: for how long its current was; `inflow`: in % a ms,
+    NaN where unknown, for `held_ms`; `rests_since`: None where it does not rest.
+    """
+
+    at_ms: int
+    percent: float
+    unknown_ms: int
+    inflow: float
+    held_ms: int
+    rests_since: int | None
+
+
+def state_of(charge: Charge | None) -> list[float | None] | None:
+    """A charge as JSON."""
+    if charge is None:
+        return None
+    numbers = [getattr(charge, name) for name in Charge.__slots__]
+    return [None if number is None or number != number else number for number in numbers]
+
+
+def charge_of(state: Sequence[float | None] | None) -> Charge | None:
+    """What `state_of` made a list of."""
+    if state is None:
+        return None
+    at, percent, unknown, inflow, held, rests_since = state
+    return Charge(
+        at_ms=int(at or 0),
+        percent=math.nan if percent is None else percent,
+        unknown_ms=int(unknown or 0),
+        inflow=math.nan if inflow is None else inflow,
+        held_ms=int(held or 0),
+        rests_since=None if rests_since is None else int(rests_since),
+    )
+
+
 def state_of_charge(
     times: Int64s, ends: Int64s, current: Floats, voltage: Floats, battery: Battery
 ) -> Floats:
@@ -84,20 +123,78 @@ def state_of_charge(
 
     `ends`: until when each reading holds (`Axis.ends`).
     """
+    return charge_since(times, ends, current, voltage, battery)[0]
+
+
+def charge_since(
+    times: Int64s,
+    ends: Int64s,
+    current: Floats,
+    voltage: Floats,
+    battery: Battery,
+    *,
+    before: Charge | None = None,
+    since_ms: int = 0,
+    until_ms: int | None = None,
+) -> tuple[Floats, Charge | None]:
+    """As `state_of_charge`, going on from what was known `before` the readings from `since_ms` on;
+    and what is known after those before `until_ms`.
+
+    The readings before `since_ms` only say how long what was known holds; they have no values, but
+    for the last of them.
+    """
     charge = np.where(current > 0, current * battery.efficiency, current)
     flow = charge / battery.capacity_ah / _HOUR_MS * 100.0
     resting = (np.abs(current) <= battery.capacity_ah * REST_PART) & ~np.isnan(voltage)
-    told = np.where(_rested_ms(times, ends, resting) >= REST_MS, battery.at_rest(voltage), np.nan)
+    first = int(np.searchsorted(times, since_ms))
+    begun = _rest_begun(times, ends, resting)
+    if before is not None and before.rests_since is not None and first and begun[first - 1] >= 0:
+        # It has rested since before what was read.
+        begun = np.where(begun == begun[first - 1], before.rests_since, begun)
+    rested = (begun >= 0) & (times - begun >= REST_MS)
+    told = np.where(rested, battery.at_rest(voltage), np.nan)
+    held = ends - times
+    if before is not None and first:
+        # How long it held is known better now than it was.
+        last = first - 1
+        before = replace(before, held_ms=int(held[last]), inflow=float(flow[last]))
+    percents, unknowns = _counted(
+        (times[first:], held[first:], flow[first:], told[first:]), battery.start, before
+    )
+    result = np.array([math.nan] * first + percents, np.float64)
+    if before is not None and first:
+        result[first - 1] = before.percent
+    stop = len(times) if until_ms is None else int(np.searchsorted(times, until_ms))
+    if stop <= first:
+        return result, before
+    at = stop - 1
+    return result, Charge(
+        at_ms=int(times[at]),
+        percent=percents[at - first],
+        unknown_ms=unknowns[at - first],
+        inflow=float(flow[at]),
+        held_ms=int(held[at]),
+        rests_since=int(begun[at]) if begun[at] >= 0 else None,
+    )
+
+
+def _counted(
+    columns: tuple[Int64s, Int64s, Floats, Floats], start: float | None, before: Charge | None
+) -> tuple[list[float], list[int]]:
+    """The state at each time, and for how long the current had been unknown; from times, how long
+    each reading holds, inflow, and what the voltage tells.
+    """
     # One step depends on the last: clamping and settling leave no closed form.
-    state = math.nan if battery.start is None else battery.start
-    unknown_ms, result, last = 0, [], None
-    held = (ends - times).tolist()
-    for at, length, rising, target in zip(
-        times.tolist(), held, flow.tolist(), told.tolist(), strict=True
-    ):
+    state = math.nan if start is None else start
+    unknown_ms, last = 0, None
+    if before is not None:
+        state, unknown_ms = before.percent, before.unknown_ms
+        last = (before.at_ms, before.held_ms, before.inflow)
+    percents, unknowns = [], []
+    for at, length, rising, target in zip(*(column.tolist() for column in columns), strict=True):
         if last is not None:
-            before, known, inflow = last
-            unknown_ms = unknown_ms + at - before if inflow != inflow else at - before - known
+            earlier, known, inflow = last
+            unknown_ms = unknown_ms + at - earlier if inflow != inflow else at - earlier - known
             if unknown_ms > FORGOTTEN_MS:
                 state = math.nan
             elif inflow == inflow:
@@ -109,15 +206,16 @@ def state_of_charge(
                 if state != state
                 else state + (target - state) * -math.expm1(-passed / SETTLING_MS)
             )
-        result.append(state)
+        percents.append(state)
+        unknowns.append(unknown_ms)
         last = (at, length, rising)
-    return np.array(result, np.float64)
+    return percents, unknowns
 
 
-def _rested_ms(times: Int64s, ends: Int64s, resting: np.ndarray) -> Int64s:
-    """(n,) for how long the battery has rested at each time; 0 where it does not."""
+def _rest_begun(times: Int64s, ends: Int64s, resting: np.ndarray) -> Int64s:
+    """(n,) since when the battery has rested at each time; -1 where it does not."""
     if not len(times):
         return times
     goes_on = np.concatenate([[False], resting[:-1] & (ends[:-1] == times[1:])]) & resting
     begun = np.maximum.accumulate(np.where(goes_on, -1, np.arange(len(times))))
-    return np.where(resting, times - times[begun], 0)
+    return np.where(resting, times[begun], -1)

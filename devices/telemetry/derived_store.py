@@ -69,6 +69,14 @@ WHERE version_id = %s AND hour > %s AND hour <= %s
   AND known_at <= coalesce(%s, 'infinity'::timestamptz)
 ORDER BY hour, id DESC
 """
+_NEXT_STATE: Final = """
+SELECT hour, state::text FROM formula_state WHERE version_id = %s AND hour >= %s
+ORDER BY hour, id DESC LIMIT 1
+"""
+_HOURS: Final = """
+SELECT count(DISTINCT starts_at) FROM telemetry_segment
+WHERE device_id = ANY(%s) AND starts_at >= %s AND starts_at < %s
+"""
 
 
 class Due(NamedTuple):
@@ -162,6 +170,25 @@ def remembered(
         cursor.execute(_STATES, [version_id, start, end, as_of])
         rows += cursor.fetchall()
         return [(_ms(hour), json.loads(state)) for hour, state in rows]
+
+
+def next_remembered(
+    connection: BaseDatabaseWrapper, version_id: int, from_ms: int
+) -> tuple[int, dict[str, Any]] | None:
+    """(hour in ms, state) of the first hour from `from_ms` on of which anything is remembered."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT_STATE, [version_id, _moment(from_ms)])
+        row = cursor.fetchone()
+    return None if row is None else (_ms(row[0]), json.loads(row[1]))
+
+
+def hours_measured(
+    connection: BaseDatabaseWrapper, device_ids: Sequence[int], start_ms: int, end_ms: int
+) -> int:
+    """How many hours in [start, end) there are segments of some devices of."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOURS, [list(device_ids), _moment(start_ms), _moment(end_ms)])
+        return int(cursor.fetchone()[0])
 
 
 def left(
