@@ -14,7 +14,11 @@ from django.utils.translation import gettext as _
 
 from devices.domain.corrections_checks import Draft, Sound, channel_of, checked, standing_of
 from devices.domain.corrections_preview import Preview, compared
-from devices.domain.corrections_queries import CorrectionNotFound
+from devices.domain.corrections_queries import (
+    CorrectionEntry,
+    CorrectionNotFound,
+    correction_entry,
+)
 from devices.domain.rollups import series_of
 from devices.models import Channel, Correction, CorrectionWithdrawal, Device
 from devices.models.correction import REASON_LENGTH
@@ -76,6 +80,20 @@ def withdraw_correction(
     )
     _ask_again(row, concerned(layer, layers))
     return withdrawal
+
+
+def make_entry(
+    *, draft: Draft, reason: str, now: datetime, actor_id: int | None
+) -> CorrectionEntry:
+    """`make_correction`, and the correction as readers see it."""
+    row = make_correction(draft=draft, reason=reason, now=now, actor_id=actor_id)
+    return correction_entry(correction_id=row.pk)
+
+
+def withdraw_entry(*, correction_id: int, reason: str, actor_id: int | None) -> CorrectionEntry:
+    """`withdraw_correction`, and the correction as readers see it then."""
+    withdraw_correction(correction_id=correction_id, reason=reason, actor_id=actor_id)
+    return correction_entry(correction_id=correction_id)
 
 
 def preview_withdrawal(*, correction_id: int) -> Preview:

@@ -251,6 +251,7 @@ def branch(of: Tenant, kind: DeviceType) -> Branch:
         now=START,
         actor_id=None,
     )
+    correction(made)
     withdrawn_correction(made)
     consumer = member(of, Role.CONSUMER)
     access = operations.grant_facility(membership_id=consumer.pk, facility_id=at.pk, actor_id=None)
@@ -270,17 +271,22 @@ def withdrawn_code(of: Device) -> ClaimCode:
     )
 
 
-def withdrawn_correction(of: Device) -> Correction:
-    """A correction that does not count any more, of a day before all else."""
-    row = Correction.objects.create(
+def correction(of: Device, *, days: int = 4) -> Correction:
+    """A correction of a day so many days before all else."""
+    return Correction.objects.create(
         tenant_id=of.tenant_id,
         device=of,
         channel=0,
         kind="remove",
-        starts_at=START - timedelta(days=2),
-        ends_at=START - timedelta(days=1),
-        reason="The mains were switched off.",
+        starts_at=START - timedelta(days=days),
+        ends_at=START - timedelta(days=days - 1),
+        reason=f"The mains were switched off ({number():06}).",
     )
+
+
+def withdrawn_correction(of: Device) -> Correction:
+    """A correction that does not count any more."""
+    row = correction(of, days=2)
     CorrectionWithdrawal.objects.create(
         tenant_id=of.tenant_id, device=of, correction=row, reason="They were not."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from portal.api import series, views
+from portal.api import corrections, series, views
 
 app_name = "api"
 
@@ -25,6 +25,22 @@ resources = [
     path("channels/", views.ChannelList.as_view(), name="channel-list"),
     path("channels/<int:pk>/", views.ChannelDetail.as_view(), name="channel"),
     path("channels/<int:pk>/series/", series.ChannelHistory.as_view(), name="channel-series"),
+    path(
+        "channels/<int:pk>/corrections/",
+        corrections.CorrectionList.as_view(),
+        name="correction-list",
+    ),
+    path(
+        "channels/<int:pk>/corrections/preview/",
+        corrections.CorrectionPreview.as_view(),
+        name="correction-preview",
+    ),
+    path("corrections/<int:pk>/", corrections.CorrectionDetail.as_view(), name="correction"),
+    path(
+        "corrections/<int:pk>/withdrawal/",
+        corrections.CorrectionWithdraw.as_view(),
+        name="correction-withdraw",
+    ),
     path("schema/", views.Schema.as_view(), name="schema"),
     # Line breaks too, which the converter `path` does not match.
     re_path(r"^(?P<path>[\s\S]*)\Z", views.Unknown.as_view(), name="unknown"),

@@ -24,7 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices.domain import catalogue, latest, queries
+from devices.domain import catalogue, corrections_queries, latest, queries
 from devices.domain.catalogue import Page
 from devices.domain.latest import LatestValue
 from devices.domain.series_bounds import SeriesRefusedError
@@ -59,6 +59,7 @@ _MISSING: Final = (
     queries.FacilityNotFound,
     queries.DeviceNotFound,
     catalogue.ChannelNotFound,
+    corrections_queries.CorrectionNotFound,
 )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from portal.tests.permission_rows.notation import EVERY, STAFF, Area, anybody, api
+from devices.models import Correction
+from devices.tests.factories import Park
+from portal.tests.permission_rows.notation import EVERY, STAFF, Area, Row, anybody, api
+from tenants.scope import open_scope
 
 if TYPE_CHECKING:
     from portal.tests.permission_rows.world import World
@@ -13,6 +16,20 @@ if TYPE_CHECKING:
 def _series(world: World) -> dict[str, object]:
     """A question about the channel of the first facility."""
     return {"channels": world.park.branches[0].channel.pk}
+
+
+_CORRECT = "operator admin manager"
+_CORRECTING = "devices:read readings:read readings:correct"
+_DRAFT = {"kind": "remove", "start": "2026-02-01T00:00:00Z", "end": "2026-02-02T00:00:00Z"}
+
+
+def _standing(of: Park) -> Correction:
+    """The correction of the first device that has not been withdrawn."""
+    device = of.branches[0].device
+    with open_scope(of.scope):
+        found = Correction.objects.filter(device=device, withdrawal=None).first()
+    assert found is not None
+    return found
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -35,7 +52,18 @@ AREA = Area(
         api("api:channel-list",    STAFF, "devices:read",                    200),
         api("api:channel",         STAFF, "devices:read",                    404, "channel"),
         api("api:channel-series",  STAFF, "devices:read readings:read",      404, "channel"),
+        api("api:correction-list", STAFF, "devices:read readings:read",      404, "channel"),
+        api("api:correction",      STAFF, "devices:read readings:read",      404, "correction"),
+        Row("api:correction-list",     "POST", _CORRECT, 201, 404, 403, 403, 401, "channel",
+            form=lambda world: {**_DRAFT, "reason": "Switched off."}, scopes=_CORRECTING),
+        Row("api:correction-preview",  "POST", _CORRECT, 200, 404, 403, 403, 401, "channel",
+            form=lambda world: _DRAFT, scopes=_CORRECTING),
+        Row("api:correction-withdraw", "POST", _CORRECT, 201, 404, 403, 403, 401, "correction",
+            form=lambda world: {"reason": "It was not."}, scopes=_CORRECTING),
     ),
-    subjects={"nothing": lambda world: "nothing/"},
+    subjects={
+        "nothing": lambda world: "nothing/",
+        "correction": lambda world: _standing(world.park).pk,
+    },
 )
 # fmt: on
