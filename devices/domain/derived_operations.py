@@ -57,13 +57,16 @@ _COARSEST: Final = Decimal(1_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """A new derived channel; `resolution` None: the usual one of its unit."""
+    """A new derived channel; `resolution` None: the usual one of its unit. `in_total`: it counts
+    into the facility's total of its quantity.
+    """
 
     key: str
     name: str
     quantity: str
     text: str
     resolution: Decimal | None = None
+    in_total: bool = False
 
 
 @transaction.atomic
@@ -99,7 +102,7 @@ def derive_channel(
         resolution=resolution,
         minimum=-resolution * _MOST_STEPS,
         maximum=resolution * _MOST_STEPS,
-        in_total=False,
+        in_total=values.in_total,
         derived=True,
     )
     channel.full_clean()

@@ -14,7 +14,9 @@ from types import MappingProxyType
 from typing import Final
 
 from django.db import connection, transaction
+from django.utils import timezone
 
+from devices.domain.derived_ready_made import add_needed
 from devices.domain.restrictions import restrict
 from devices.domain.secrets import DeviceSecret
 from devices.ingest.queue import EVICT_CHANNEL, encode_evict
@@ -241,7 +243,8 @@ def register_device(
     state: DeviceState = DeviceState.ACTIVE,
     hardware_revision: str = "",
 ) -> Registered:
-    """A new device with a copy of its type's channels, a cursor, and a secret that is shown once.
+    """A new device with a copy of its type's channels, a cursor, and a secret that is shown once;
+    where the type measures no power but what it follows from, with a derived channel for it.
 
     Raises ValidationError for a bad value, IntegrityError for a serial that any tenant has already
     or a facility of another tenant.
@@ -260,6 +263,7 @@ def register_device(
     )
     device.full_clean()
     device.save(force_insert=True)
+    measured = list(DeviceTypeChannel.objects.filter(device_type_id=device_type_id))
     Channel.objects.bulk_create(
         Channel(
             tenant_id=tenant_id,
@@ -274,8 +278,9 @@ def register_device(
             maximum=channel.maximum,
             in_total=channel.in_total,
         )
-        for channel in DeviceTypeChannel.objects.filter(device_type_id=device_type_id)
+        for channel in measured
     )
+    add_needed(device, measured, actor_id=actor_id, now=timezone.now())
     status.open_accounts(connection, tenant_id, device.pk)
     record(
         tenant_id=tenant_id,

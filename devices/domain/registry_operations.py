@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from devices.domain import operations
+from devices.domain.derived_ready_made import add_needed
 from devices.domain.operations import Address, Eviction, Registered
 from devices.domain.registry_refusals import told_at_fields
 from devices.domain.registry_versions import Values, require_unchanged
@@ -256,7 +257,7 @@ def update_device(
             action="device.change",
         )
         if retyped:
-            _copy_channels_anew(device)
+            _copy_channels_anew(device, actor_id)
         if placed:
             rollup_store.mark_device(connection, device.pk)
             now_ms = int(datetime.now(UTC).timestamp() * 1000)
@@ -285,10 +286,10 @@ def _require_movable(device: Device, values: DeviceValues) -> None:
         raise ValidationError({"device_type": [sentence]})
 
 
-def _copy_channels_anew(device: Device) -> None:
+def _copy_channels_anew(device: Device, actor_id: int | None) -> None:
     """The channels of the device's new type instead of those of the former."""
     device.channels.all().delete()
-    copied = DeviceTypeChannel.objects.filter(device_type_id=device.device_type_id)
+    copied = list(DeviceTypeChannel.objects.filter(device_type_id=device.device_type_id))
     Channel.objects.bulk_create(
         Channel(
             tenant_id=device.tenant_id,
@@ -297,3 +298,4 @@ def _copy_channels_anew(device: Device) -> None:
         )
         for channel in copied
     )
+    add_needed(device, copied, actor_id=actor_id, now=datetime.now(UTC))

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devices.domain import derived_rollups, operations, segments
+from devices.domain import derived_ready_made, derived_rollups, operations, segments
 from devices.domain.derived_operations import Derivation, change_formula, derive_channel
 from devices.domain.operations import ChannelSpec
 from devices.domain.series import SeriesResult, read_series
@@ -144,7 +144,7 @@ def test_readings_are_computed_where_they_are_asked_for() -> None:
     factories.store_frame(device, 1, START, [[2300, 2310], [100, 200], [1000, 500]], step_ms=2_000)
     power = _derive(device)
     assert _raw(power) == {START_MS: 230.0, START_MS + 2_000: 231.0}
-    assert (power.number, power.unit, power.derived) == (255, "W", True)
+    assert (power.number, power.unit, power.derived) == (254, "W", True)
 
 
 @settings(
@@ -314,7 +314,9 @@ def test_a_formula_holds_from_its_date_on_and_history_before_stays() -> None:
     assert _quarters(power).mean.tolist() == [230.0, 460.0, 460.0]
     assert len(_raw(power)) == 90
     with open_scope(_scope(device)):
-        told = AuditEntry.objects.filter(action="channel.formula").order_by("at")
+        told = AuditEntry.objects.filter(action="channel.formula", subject_id=power.pk).order_by(
+            "at"
+        )
         assert [entry.after["text"] for entry in told if entry.after] == [
             "voltage * current * power_factor",
             "2 * voltage * current",
@@ -435,7 +437,7 @@ def test_formulas_reach_no_other_facility_and_no_other_tenant() -> None:
     for scope in (theirs, narrowed):
         with open_scope(scope):
             assert not Channel.objects.filter(pk=power.pk).exists()
-            assert not FormulaVersion.objects.exists()
+            assert not FormulaVersion.objects.filter(channel=power).exists()
             with pytest.raises(Channel.DoesNotExist):
                 change_formula(channel_id=power.pk, text=POWER, reason="x", actor_id=None, now=NOW)
     # A version that names a channel of another facility all the same has no values.
@@ -454,3 +456,52 @@ def test_formulas_reach_no_other_facility_and_no_other_tenant() -> None:
             devices=[elsewhere.pk],
         )
     assert _raw(power) == {}
+
+
+# --- Ready-made -----------------------------------------------------------------------------------
+
+
+def test_power_comes_with_a_device_that_measures_what_it_follows_from() -> None:
+    _, device = _park()
+    with open_scope(_scope(device)):
+        made = device.channels.get(derived=True)
+        assert (made.key, made.quantity, made.in_total) == ("active_power", "active_power", True)
+        plain = factories.device(device.facility).device
+        assert not plain.channels.filter(derived=True).exists()
+    factories.store_frame(device, 1, START, STEADY)
+    roll_up()
+    assert _quarters(made).mean.tolist() == [230.0]
+
+
+def test_what_is_offered_is_made_when_asked_for_and_switched_off_again() -> None:
+    of = factories.tenant()
+    with open_scope(_scope(of)):
+        specs = [
+            ChannelSpec(0, "voltage_dc", "U", "voltage", Decimal("0.01"), Decimal(0), Decimal(60)),
+            ChannelSpec(1, "current_dc", "I", "current", Decimal("0.01"), Decimal(-9), Decimal(9)),
+        ]
+        battery = _device(factories.facility(of), specs)
+        Device.objects.filter(pk=battery.pk).update(placement=Placement.STORAGE)
+        battery.refresh_from_db()
+        assert [one.key for one in derived_ready_made.offered_for(battery)] == [
+            "energy_today",
+            "state_of_charge",
+        ]
+        with pytest.raises(ValidationError) as refused:
+            _ready(battery, "state_of_charge", capacity=100.0)
+        assert list(refused.value.message_dict) == ["cells"]
+        charge = _ready(battery, "state_of_charge", capacity=100.0, cells=6.0)
+        assert "capacity=100 Ah, cells=6" in charge.versions.get().text
+        with pytest.raises(ValidationError) as refused:
+            _ready(battery, "state_of_charge", capacity=100.0, cells=6.0)
+        assert list(refused.value.message_dict) == ["key"]
+        change_formula(channel_id=charge.pk, text="", reason="Measured now", actor_id=None, now=NOW)
+    factories.store_frame(battery, 1, START, [[1200] * 30, [0] * 30])
+    roll_up()
+    assert _rows(_quarters(charge)) == []
+
+
+def _ready(device: Device, key: str, **answers: float) -> Channel:
+    return derived_ready_made.add_ready_made(
+        device_id=device.pk, key=key, answers=answers, actor_id=None, now=START
+    )
