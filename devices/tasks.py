@@ -14,6 +14,7 @@ from devices.domain import (
     claims_operations,
     derived_rollups,
     energy,
+    exports,
     flow,
     history_imports,
     imports_operations,
@@ -133,6 +134,30 @@ def resume_imports(**_: Any) -> None:
         for tenant_id, run_id in stalled:
             logger.warning("import_resumed run=%d", run_id)
             run_import.delay(tenant_id=tenant_id, run_id=run_id)
+
+
+@shared_task(base=KeywordTask, name="devices.export_history")
+def export_history(*, tenant_id: int, export_id: int, **_: Any) -> None:
+    """Write an export; can be killed and begun anew at any moment."""
+    exports.run(
+        export_id=export_id,
+        scoped=lambda: long_scope(Scope((tenant_id,))),
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+@shared_task(base=KeywordTask, name="devices.tend_exports")
+def tend_exports(**_: Any) -> None:
+    """Begin exports anew whose worker was killed, and remove those whose time is up."""
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            stalled = exports.stalled(now=datetime.now(UTC))
+            expired = exports.expire(now=datetime.now(UTC))
+        for tenant_id, export_id in stalled:
+            logger.warning("export_begun_anew export=%d", export_id)
+            export_history.delay(tenant_id=tenant_id, export_id=export_id)
+        if expired:
+            logger.info("exports_expired count=%d", expired)
 
 
 @shared_task(base=KeywordTask, name="devices.forget_sealed")

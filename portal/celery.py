@@ -26,6 +26,10 @@ app.conf.beat_schedule = {
         "task": "devices.resume_imports",
         "schedule": timedelta(minutes=1),
     },
+    "begin stopped exports anew, remove old ones": {
+        "task": "devices.tend_exports",
+        "schedule": timedelta(minutes=5),
+    },
     "forget what could be shown once": {
         "task": "devices.forget_sealed",
         "schedule": timedelta(hours=1),

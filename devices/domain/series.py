@@ -184,6 +184,11 @@ def read_channel(
     return found
 
 
+def channel_facts(channels: Sequence[int]) -> list[ChannelFacts]:
+    """What channels are, in the order asked for; one query. Raises ChannelNotFound."""
+    return _facts(channels)
+
+
 def _facts(channels: Sequence[int] | Sequence[tuple[int, int]]) -> list[ChannelFacts]:
     """The channels in the order asked for; one query."""
     rows = Channel.objects.all()

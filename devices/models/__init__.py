@@ -2,6 +2,13 @@
 
 from devices.models.claim import ClaimCode
 from devices.models.correction import Correction, CorrectionWithdrawal
+from devices.models.data_export import (
+    DataExport,
+    DataExportPart,
+    ExportFormat,
+    ExportResolution,
+    ExportState,
+)
 from devices.models.device import Channel, Device, DeviceState, Placement
 from devices.models.device_type import FROM_FILES, DeviceType, DeviceTypeChannel, Measurement
 from devices.models.facility import Facility, FacilityAccess, FacilityKind
@@ -26,11 +33,16 @@ __all__ = [
     "Correction",
     "CorrectionWithdrawal",
     "DataClass",
+    "DataExport",
+    "DataExportPart",
     "Device",
     "DevicePower",
     "DeviceState",
     "DeviceType",
     "DeviceTypeChannel",
+    "ExportFormat",
+    "ExportResolution",
+    "ExportState",
     "Facility",
     "FacilityAccess",
     "FacilityKind",

@@ -18,6 +18,7 @@ from django.db import connection, connections
 from devices.domain import (
     derived_operations,
     energy,
+    exports,
     flow,
     history_imports,
     holds,
@@ -28,6 +29,7 @@ from devices.domain import (
     seals,
 )
 from devices.domain.claims_code import Code
+from devices.domain.exports import Question
 from devices.domain.operations import ChannelSpec, Registered
 from devices.models import (
     Allocation,
@@ -36,9 +38,13 @@ from devices.models import (
     Correction,
     CorrectionWithdrawal,
     DataClass,
+    DataExport,
+    DataExportPart,
     Device,
     DeviceState,
     DeviceType,
+    ExportFormat,
+    ExportResolution,
     Facility,
     FacilityAccess,
     HistoryImport,
@@ -224,6 +230,8 @@ def park() -> Park:
             tenant_id=of.pk, wanted={DataClass.LOGS: retention.Own(3653)}, actor_id=None
         )
         history_import(branches[0])
+        for one in branches:
+            data_export(one)
     for made in branches:
         telemetry(made.device)
     removal(of)
@@ -304,6 +312,30 @@ def import_run(of: Tenant) -> ImportRun:
     )
     ImportRow.objects.create(tenant_id=of.pk, run=run, line=2, outcome=Outcome.CREATE)
     return run
+
+
+def data_export(at: Branch) -> DataExport:
+    """An export with a part of its file."""
+    export = exports.create(
+        tenant_id=at.facility.tenant_id,
+        question=Question(
+            channels=(at.channel.pk,),
+            start=START,
+            end=START + timedelta(days=1),
+            resolution=ExportResolution.RAW,
+            format=ExportFormat.CSV,
+        ),
+        now=START,
+        actor_id=None,
+    )
+    DataExportPart.objects.create(
+        tenant_id=export.tenant_id,
+        export=export,
+        facility_id=export.facility_id,
+        number=0,
+        content=b"part",
+    )
+    return export
 
 
 def history_import(at: Branch) -> HistoryImport:

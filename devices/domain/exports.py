@@ -1,0 +1,346 @@
+"""Exports of history: asked for, written in the background, fetched for some days, removed.
+
+An export is written window by window, each in a transaction of its own, so that it can be watched
+and cancelled. One whose worker was killed is begun anew: nothing but time is lost by that.
+
+Needs an open scope that contains the tenant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import F, Sum
+from django.utils.translation import gettext as _
+
+from devices.domain import export_reading
+from devices.domain.catalogue import ChannelNotFound
+from devices.domain.series import channel_facts
+from devices.domain.series_bounds import SeriesRefusedError, zone_named
+from devices.models import (
+    DataExport,
+    DataExportPart,
+    ExportFormat,
+    ExportResolution,
+    ExportState,
+)
+from devices.telemetry.export_formats import Form, NotExactlyError, Writer
+from devices.telemetry.periods import Resolution
+from tenants.domain.audit import record
+
+KEPT_FOR: Final = timedelta(days=7)
+# Of one tenant: exports that wait or run, and bytes of all that are kept.
+MOST_AT_ONCE: Final = 5
+MOST_BYTES: Final = 5_000_000_000
+# An export that has not moved for so long has lost its worker.
+STALLED: Final = timedelta(minutes=5)
+# Begun so often without an end, it is given up.
+MOST_ATTEMPTS: Final = 5
+# Hours of one channel that are written at once, while whoever asked waits.
+SMALL_HOURS: Final = 24
+SMALL_PERIODS: Final = 400
+_WORKED_ON: Final = (ExportState.WAITING, ExportState.RUNNING)
+
+
+class TooManyExportsError(ValueError):
+    """The tenant has as many exports under way, or as much kept, as it may; the text says so."""
+
+
+class ExportNotFound(Exception):  # noqa: N818 - it reads as what happened
+    """No such export in the scope, or its file is not (any more) there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be exported: channels in [start, end); `zone` None: that of the first channel."""
+
+    channels: tuple[int, ...]
+    start: datetime
+    end: datetime
+    resolution: ExportResolution
+    format: ExportFormat
+    as_of: datetime | None = None
+    zone: str | None = None
+
+    @property
+    def small(self) -> bool:
+        """Whether it is written at once."""
+        hours = (self.end - self.start).total_seconds() / 3600
+        if self.resolution == ExportResolution.RAW or self.as_of is not None:
+            return hours * len(self.channels) <= SMALL_HOURS
+        length = 0.25 if self.resolution == ExportResolution.QUARTER else 1
+        return hours / length * len(self.channels) <= SMALL_PERIODS
+
+
+@transaction.atomic
+def create(
+    *, tenant_id: int, question: Question, now: datetime, actor_id: int | None
+) -> DataExport:
+    """Take in an export; the entry point starts the task after commit.
+
+    Raises SeriesRefusedError, ChannelNotFound and TooManyExportsError.
+    """
+    facts = export_reading.check_question(
+        channels=question.channels,
+        start=question.start,
+        end=question.end,
+        resolution=Resolution(question.resolution),
+        as_of=question.as_of,
+    )
+    zone = question.zone or facts[0].zone
+    zone_named(zone)
+    _require_room(tenant_id)
+    facilities = {one.facility_id for one in facts}
+    export = DataExport.objects.create(
+        tenant_id=tenant_id,
+        facility_id=facilities.pop() if len(facilities) == 1 else None,
+        channels=list(question.channels),
+        starts_at=question.start,
+        ends_at=question.end,
+        resolution=question.resolution,
+        format=question.format,
+        as_of=question.as_of,
+        time_zone=zone,
+        created_by_id=actor_id,
+        advanced_at=now,
+    )
+    record(
+        tenant_id=tenant_id,
+        actor_id=actor_id,
+        action="export.create",
+        subject=export,
+        after={
+            "channels": export.channels,
+            "from": export.starts_at.isoformat(),
+            "to": export.ends_at.isoformat(),
+            "resolution": export.resolution,
+            "format": export.format,
+        },
+    )
+    return export
+
+
+def _require_room(tenant_id: int) -> None:
+    own = DataExport.objects.filter(tenant_id=tenant_id)
+    if own.filter(state__in=_WORKED_ON).count() >= MOST_AT_ONCE:
+        raise TooManyExportsError(
+            _("%(count)s exports are under way already. Wait for one, or cancel it.")
+            % {"count": MOST_AT_ONCE}
+        )
+    if (own.aggregate(size=Sum("size"))["size"] or 0) >= MOST_BYTES:
+        raise TooManyExportsError(
+            _("The exports that are kept take %(size)s GB already. Remove some of them.")
+            % {"size": MOST_BYTES // 1_000_000_000}
+        )
+
+
+# Opens the scope that an export is written in, once for each step.
+Scoped = Callable[[], AbstractContextManager[object]]
+
+
+class _StoppedError(Exception):
+    """Somebody cancelled the export, or another worker began it anew."""
+
+
+def run(*, export_id: int, scoped: Scoped, clock: Callable[[], datetime]) -> None:
+    """Write an export from its beginning to its end; nothing where it is not to be written.
+
+    Each step opens the scope for itself. Two at once do no harm: the one who began later goes on.
+    """
+    with scoped():
+        export = _begin(export_id, clock())
+    if export is None:
+        return
+    try:
+        _write(export, scoped, clock)
+    except (SeriesRefusedError, ChannelNotFound, NotExactlyError, TooManyExportsError) as error:
+        with scoped():
+            _end(export, ExportState.FAILED, clock(), problem=str(error))
+    except _StoppedError:
+        return
+
+
+@transaction.atomic
+def _begin(export_id: int, now: datetime) -> DataExport | None:
+    worked_on = DataExport.objects.filter(pk=export_id, state__in=_WORKED_ON)
+    if worked_on.filter(attempt__gte=MOST_ATTEMPTS).update(
+        state=ExportState.FAILED,
+        problem=_("It could not be finished in several attempts. Choose a shorter period."),
+        finished_at=now,
+        expires_at=now + KEPT_FOR,
+    ):
+        DataExportPart.objects.filter(export_id=export_id).delete()
+        return None
+    begun = worked_on.update(
+        state=ExportState.RUNNING,
+        attempt=F("attempt") + 1,
+        advanced_at=now,
+        progress=0,
+        row_count=0,
+        size=0,
+    )
+    if not begun:
+        return None
+    DataExportPart.objects.filter(export_id=export_id).delete()
+    return DataExport.objects.get(pk=export_id)
+
+
+def _write(export: DataExport, scoped: Scoped, clock: Callable[[], datetime]) -> None:
+    resolution = Resolution(export.resolution)
+    pieces: list[bytes] = []
+    with scoped():
+        fields = export_reading.fields_of(channel_facts(export.channels), resolution)
+    writer = Writer(
+        _form(export),
+        fields,
+        zone=export.time_zone,
+        facts=export_reading.facts_of(export),
+        sink=pieces.append,
+        with_end=resolution is not Resolution.RAW,
+    )
+    for window in export_reading.windows(
+        export.starts_at,
+        export.ends_at,
+        resolution,
+        len(export.channels),
+        export.time_zone,
+        as_of=export.as_of is not None,
+    ):
+        with scoped():
+            export.row_count += export_reading.write_window(
+                writer,
+                fields,
+                export.channels,
+                window,
+                resolution=resolution,
+                as_of=export.as_of,
+                zone=export.time_zone,
+            )
+            export.progress = window.part
+            _advance(export, pieces, clock())
+    writer.close()
+    with scoped():
+        _advance(export, pieces, clock())
+        _end(export, ExportState.FINISHED, clock())
+
+
+def _form(export: DataExport) -> Form:
+    forms: dict[str, Form] = {"csv": "csv", "parquet": "parquet", "arrow": "arrow"}
+    return forms[export.format]
+
+
+@transaction.atomic
+def _advance(export: DataExport, pieces: list[bytes], now: datetime) -> None:
+    """Keep what has been written. Raises _StoppedError and TooManyExportsError."""
+    number = export.parts.count() if pieces else 0
+    for at, piece in enumerate(pieces):
+        DataExportPart.objects.create(
+            tenant_id=export.tenant_id,
+            export=export,
+            facility_id=export.facility_id,
+            number=number + at,
+            content=piece,
+        )
+        export.size += len(piece)
+    pieces.clear()
+    going_on = DataExport.objects.filter(
+        pk=export.pk, state=ExportState.RUNNING, attempt=export.attempt
+    ).update(
+        advanced_at=now, progress=export.progress, row_count=export.row_count, size=export.size
+    )
+    if not going_on:
+        raise _StoppedError
+    if export.size > MOST_BYTES:
+        raise TooManyExportsError(
+            _("The file would have more than %(size)s GB. Choose a shorter period.")
+            % {"size": MOST_BYTES // 1_000_000_000}
+        )
+
+
+@transaction.atomic
+def _end(export: DataExport, state: ExportState, now: datetime, *, problem: str = "") -> None:
+    ended = DataExport.objects.filter(
+        pk=export.pk, state=ExportState.RUNNING, attempt=export.attempt
+    ).update(state=state, problem=problem, finished_at=now, expires_at=now + KEPT_FOR)
+    if ended and state != ExportState.FINISHED:
+        _drop_parts(export.pk)
+
+
+def _drop_parts(export_id: int) -> None:
+    DataExportPart.objects.filter(export_id=export_id).delete()
+    DataExport.objects.filter(pk=export_id).update(size=0)
+
+
+@transaction.atomic
+def cancel(*, export_id: int, now: datetime, actor_id: int | None) -> None:
+    """Stop an export that waits or runs, or remove one that has ended, with its file.
+
+    Raises ExportNotFound.
+    """
+    export = DataExport.objects.select_for_update().filter(pk=export_id).first()
+    if export is None:
+        raise ExportNotFound(f"export {export_id}")
+    if export.state in _WORKED_ON:
+        export.state, export.finished_at, export.expires_at = (
+            ExportState.CANCELLED,
+            now,
+            now + KEPT_FOR,
+        )
+        export.save(update_fields=["state", "finished_at", "expires_at"])
+        _drop_parts(export.pk)
+    else:
+        _remove([export.pk])
+    record(
+        tenant_id=export.tenant_id,
+        actor_id=actor_id,
+        action="export.cancel" if export.state == ExportState.CANCELLED else "export.remove",
+        subject=export,
+    )
+
+
+def file_of(*, export_id: int) -> tuple[DataExport, Sequence[int]]:
+    """A finished export and the ids of the parts of its file, in order. Raises ExportNotFound."""
+    export = DataExport.objects.filter(pk=export_id, state=ExportState.FINISHED).first()
+    if export is None:
+        raise ExportNotFound(f"export {export_id}")
+    return export, list(export.parts.order_by("number").values_list("pk", flat=True))
+
+
+def part_content(part_id: int) -> bytes:
+    """Some of a file. Raises ExportNotFound: the export was removed meanwhile."""
+    found = DataExportPart.objects.filter(pk=part_id).values_list("content", flat=True).first()
+    if found is None:
+        raise ExportNotFound(f"part {part_id}")
+    return bytes(found)
+
+
+def contents(part_ids: Sequence[int], scoped: Scoped) -> Iterator[bytes]:
+    """The parts one after the other, each read in a scope of its own while the file is sent."""
+    for part_id in part_ids:
+        with scoped():
+            piece = part_content(part_id)
+        yield piece
+
+
+def stalled(*, now: datetime) -> tuple[tuple[int, int], ...]:
+    """Exports of the scope whose worker has gone, as (tenant, export)."""
+    rows = DataExport.objects.filter(state__in=_WORKED_ON, advanced_at__lt=now - STALLED)
+    return tuple(rows.order_by("pk").values_list("tenant_id", "pk"))
+
+
+@transaction.atomic
+def expire(*, now: datetime) -> int:
+    """Remove exports of the scope whose time is up; returns how many."""
+    old = DataExport.objects.filter(expires_at__lt=now)
+    return _remove(list(old.values_list("pk", flat=True)))
+
+
+def _remove(export_ids: Sequence[int]) -> int:
+    DataExportPart.objects.filter(export_id__in=export_ids).delete()
+    count, _by_model = DataExport.objects.filter(pk__in=export_ids).delete()
+    return count
