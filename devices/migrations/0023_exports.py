@@ -10,7 +10,7 @@ from tenants.rowsecurity import EnableRowSecurity, Statements
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0021_corrections"),
+        ("devices", "0022_packed_rollups"),
         ("tenants", "0017_sign_on_methods"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
