@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from django.db import connection, transaction
 
-from devices.domain import redo, rollups
+from devices.domain import redo, removed, rollups
 from devices.domain.derived_definitions import Definitions, Part, Stretch, definitions_of
 from devices.domain.derived_keeping import keep_memory
 from devices.domain.derived_readings import Derivations, Window, read_derived
@@ -161,7 +161,10 @@ def _computed(
     }
     tenants = {part.device_id: part.tenant_id for part in parts}
     written = []
-    for quarters in (rolled, redo.gone(rolled, flat, starts)):
+    left = _left_alone(definitions, parts, starts)
+    for found_ in (rolled, redo.gone(rolled, flat, starts)):
+        keys = zip(found_.series.tolist(), found_.starts.tolist(), strict=True)
+        quarters = found_.only(np.array([key not in left for key in keys], np.bool_))
         rollups.keep(quarters, flat, tenants)
         written += [
             (parts[place], start)
@@ -174,6 +177,26 @@ def _computed(
         if (recalled := derivations.recalls.get(stretch.version_id)) is not None
     ]
     return written, any(followed)
+
+
+def _left_alone(
+    definitions: Definitions, parts: Sequence[Part], starts: Mapping[int, Sequence[int]]
+) -> set[tuple[int, int]]:
+    """(Place among the parts, start) of quarters whose formulas take readings that are gone."""
+    known = definitions.parts
+    return removed.left_alone(
+        {
+            place: removed.Rests(
+                starts[part.device_id],
+                frozenset(
+                    known[channel_id].device_id
+                    for channel_id in definitions.measured_of([part.channel_id])
+                ),
+                definitions.reach_of(part.channel_id) + reach_ms(part.step_ms),
+            )
+            for place, part in enumerate(parts)
+        }
+    )
 
 
 def rolled_up(derivations: Derivations, windows: Mapping[int, Window]) -> dict[int, Quarters]:

@@ -8,7 +8,7 @@ done by several at once. What it has computed it announces (`changes.py`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -131,7 +131,7 @@ def _compute(
     if not dirty:
         return 0
     rolled, flat = rollups.compute(dirty, series)
-    lost = gone(rolled, flat, dirty)
+    lost = _without(gone(rolled, flat, dirty), flat, removed.covered(_rests(dirty), tenants))
     rollups.keep(rolled, flat, tenants)
     rollups.keep(lost, flat, tenants)
     devices = np.array([one.device_id for one in flat], np.int64)
@@ -142,6 +142,22 @@ def _compute(
     }
     rollup_store.mark_facilities(connection, sorted(touched))
     return len(rolled.starts) + len(lost.starts)
+
+
+def _rests(dirty: Mapping[int, Sequence[int]]) -> dict[int, removed.Rests]:
+    return {
+        device_id: removed.Rests(starts, frozenset({device_id}), 0)
+        for device_id, starts in dirty.items()
+    }
+
+
+def _without(
+    quarters: Quarters, flat: Sequence[Series], left: Collection[tuple[int, int]]
+) -> Quarters:
+    """The quarters but for those of some (device, start)."""
+    pairs = zip(quarters.series.tolist(), quarters.starts.tolist(), strict=True)
+    kept = [(flat[place].device_id, start) not in left for place, start in pairs]
+    return quarters.only(np.array(kept, np.bool_))
 
 
 def gone(rolled: Quarters, flat: Sequence[Series], dirty: Mapping[int, Sequence[int]]) -> Quarters:

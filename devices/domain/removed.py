@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -32,30 +33,80 @@ YOUNG: Final = timedelta(days=LEAST_DAYS)
 Hours = Mapping[int, Mapping[int, Readings]]  # start (ms): channel
 
 
+@dataclass(frozen=True, slots=True)
+class Rests:
+    """What quarters (starts in ms) are computed from: readings of some devices, no further away
+    from a quarter than `reach_ms`.
+    """
+
+    starts: Sequence[int]
+    devices: frozenset[int]
+    reach_ms: int
+
+
 def without_removed(
     dirty: Mapping[int, Sequence[int]], series: Mapping[int, Sequence[Series]]
 ) -> dict[int, Sequence[int]]:
     """Of the quarters (starts in ms) of devices, those that rest on no reading that is gone."""
+    left = left_alone(
+        {
+            device_id: Rests(starts, frozenset({device_id}), reach_ms(series[device_id][0].step_ms))
+            for device_id, starts in dirty.items()
+            if series.get(device_id)
+        }
+    )
+    if not left:
+        return dict(dirty)
+    return {
+        device_id: known
+        for device_id, starts in dirty.items()
+        if (known := [start for start in starts if (device_id, start) not in left])
+    }
+
+
+def left_alone(asked: Mapping[int, Rests]) -> set[tuple[int, int]]:
+    """Of quarters by some key (a device, a channel), (key, start) of those that rest on a reading
+    that is gone: they stay as they are.
+    """
     old = _old_ms()
     wanted: dict[tuple[int, int], set[tuple[int, int]]] = {}
-    for device_id, starts in dirty.items():
-        reach = reach_ms(series[device_id][0].step_ms) if series.get(device_id) else 0
-        for start in starts:
-            if start - reach < old:
-                wanted[device_id, start] = {
-                    (device_id, hour) for hour in _hours(start - reach, start + QUARTER_MS + reach)
-                }
+    for key, rests in asked.items():
+        for start in rests.starts:
+            if start - rests.reach_ms < old:
+                hours = _hours(start - rests.reach_ms, start + QUARTER_MS + rests.reach_ms)
+                wanted[key, start] = {(one, hour) for one in rests.devices for hour in hours}
     if not wanted:
-        return dict(dirty)
+        return set()
     store.wait_for_removals(connection)
     gone = store.gone(connection, set().union(*wanted.values()))
     left = {quarter for quarter, hours in wanted.items() if hours & gone}
     if left:
         logger.info("rollups_left quarters=%d: readings below them were removed", len(left))
+    return left
+
+
+def covered(asked: Mapping[int, Rests], tenants: Mapping[int, int]) -> set[tuple[int, int]]:
+    """Of quarters by some key, (key, start) of those in whose time retention has removed readings,
+    even if an import has brought some back: of channels that it has not, nothing can be told.
+    `tenants` has the tenant of each key.
+    """
+    old = _old_ms()
+    starts = [start for rests in asked.values() for start in rests.starts if start < old]
+    if not starts:
+        return set()
+    first, last = min(starts) // HOUR_MS * HOUR_MS, max(starts) + QUARTER_MS
+    removals = store.removals(connection, tenants.values(), first, last)
     return {
-        device_id: known
-        for device_id, starts in dirty.items()
-        if (known := [start for start in starts if (device_id, start) not in left])
+        (key, start)
+        for key, rests in asked.items()
+        for start in rests.starts
+        for hour in (start // HOUR_MS * HOUR_MS,)
+        if start < old
+        and any(
+            removal.covers(tenants[key], device_id, hour)
+            for removal in removals
+            for device_id in rests.devices
+        )
     }
 
 

@@ -65,7 +65,8 @@ def renew(
     """Seal segments that have just been written, in their transaction.
 
     `before` has the bodies that they replace, by device and start (ms). A body that was not what
-    its seal says keeps the old leaf, so that the difference stays to be found.
+    its seal says keeps the old leaf, so that the difference stays to be found; one that retention
+    had removed is sealed anew.
     """
     found: dict[tuple[int, date], bytes] = {}
     tenants = {one.device_id: one.tenant_id for one in segments}
@@ -78,7 +79,8 @@ def renew(
         start_ms, hour = milliseconds(one.starts_at), one.starts_at.hour
         replaced = before.get((one.device_id, start_ms))
         leaf = seal.NOTHING if replaced is None else seal.leaf(one.device_id, start_ms, replaced)
-        if seal.leaves_of(day)[hour] == leaf:
+        known = seal.leaves_of(day)[hour] == leaf
+        if known or (replaced is None and _was_removed(connection, one)):
             day = seal.with_leaf(day, hour, seal.leaf(one.device_id, start_ms, one.body))
         else:
             logger.error(
@@ -92,6 +94,13 @@ def renew(
             for (device_id, day), leaves in sorted(found.items())
         ],
     )
+
+
+def _was_removed(connection: BaseDatabaseWrapper, one: Kept) -> bool:
+    """Whether retention had taken the hour away, which an import then brings back."""
+    start_ms = milliseconds(one.starts_at)
+    known = retention_store.removals(connection, [one.tenant_id], start_ms, start_ms + HOUR_MS)
+    return any(removal.covers(one.tenant_id, one.device_id, start_ms) for removal in known)
 
 
 def verify(

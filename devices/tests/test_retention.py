@@ -13,11 +13,20 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 
 from devices import tasks
-from devices.domain import holds, redo, retention, rollups, seals, segments
+from devices.domain import (
+    derived_operations,
+    derived_rollups,
+    holds,
+    redo,
+    retention,
+    rollups,
+    seals,
+    segments,
+)
 from devices.domain.holds import Held, HoldRefused
 from devices.domain.retention import Own, RetentionRefused
 from devices.models import DataClass, Device, Facility, Hold, HoldCause
-from devices.telemetry import redo_store
+from devices.telemetry import derived_store, redo_store, segment_store
 from devices.telemetry.retention_schema import LOCK
 from devices.tests import factories
 from tenants.models import AuditEntry, Tenant, TenantKind
@@ -72,6 +81,13 @@ def _roll_and_move(device: Device) -> None:
         rollups.roll_up()
     with open_scope(_scope(device)):
         segments.move(before=NOW)
+
+
+def _compute(device: Device) -> None:
+    """What is due of derived channels."""
+    with open_scope(_scope(device)):
+        while derived_rollups.advance().more:
+            pass
 
 
 def _keep(of: Device, days: int | None, data_class: DataClass = DataClass.READINGS) -> None:
@@ -443,6 +459,58 @@ def test_roll_ups_stay_as_they_are_whatever_arrives_or_is_asked_for() -> None:
     assert _quarters(device) == before
     assert (_hours(device), _problems(device)) == ([], [])
     assert _owner("SELECT 1 FROM telemetry_frame WHERE device_id = %s", device.pk) == []
+
+
+def test_what_an_import_brings_back_is_sealed_and_takes_nothing_else_away() -> None:
+    device = _device()
+    _measure(device, OLD + HOUR, OLD + 3 * HOUR)
+    _keep(device, 365)
+    before = _quarters(device)
+    tasks.remove_over()
+    # A file about one channel of the hour.
+    start_ms = int((OLD + HOUR).timestamp() * 1000)
+    with open_scope(_scope(device)):
+        back = factories.segment(device, OLD + HOUR, {0: [700] * 30})
+        segment_store.keep(connection, [back])
+        seals.renew(connection, [back], {})
+        redo_store.ask_again(
+            connection,
+            [redo_store.Redo(device.pk, start_ms, start_ms + 3_600_000)],
+            cause=redo_store.Cause.IMPORT,
+        )
+    with open_scope(_scope(device)):
+        while redo.redo().more:
+            pass
+    after = _quarters(device)
+    assert _problems(device) == []
+    assert [row[:2] for row in after] == [row[:2] for row in before]
+    changed = [row for row, old in zip(after, before, strict=True) if row != old]
+    assert [(row[0], row[1], row[3]) for row in changed] == [(0, OLD + HOUR, 70.0)]
+
+
+def test_derived_channels_stay_as_they_are_too() -> None:
+    device = _device()
+    with open_scope(_scope(device)):
+        made = derived_operations.derive_channel(
+            device_id=device.pk,
+            values=derived_operations.Derivation("doubled", "Doubled", "voltage", "2 * voltage"),
+            actor_id=None,
+            now=NOW,
+        )
+    _measure(device, OLD + HOUR)
+    _compute(device)
+    before = _quarters(device)
+    assert {row[0] for row in before} == {0, 1, made.number}
+    _keep(device, 365)
+    tasks.remove_over()
+    factories.store_frame(device, 9, OLD + HOUR, [[7] * 30, [8] * 30], received_at=NOW - 2 * HOUR)
+    _roll_and_move(device)
+    start_ms = int(OLD.timestamp() * 1000)
+    with open_scope(_scope(device)):
+        due = derived_store.Due(0, made.pk, start_ms, start_ms + 86_400_000)
+        derived_store.ask(connection, [due])
+    _compute(device)
+    assert _quarters(device) == before
 
 
 def test_a_quarter_that_rests_in_part_on_what_is_gone_stays_too() -> None:

@@ -134,6 +134,8 @@ def test_a_register_says_how_much_it_was() -> None:
         assert [gap.scaled for gap in found.estimates.gaps] == [True]
         # A minute belongs to the last reading before the gap.
         assert found.estimates.wh.sum() == pytest.approx(1200, abs=20)
+    assert found.periods is not None
+    assert found.estimates is not None
     assert found.periods.energy.sum() + found.estimates.wh.sum() == pytest.approx(
         21_000 + 1200, abs=20
     )
