@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -19,6 +20,7 @@ from devices.models.device import DeviceState
 from devices.protocol.codes import LogLevel
 from devices.telemetry.history import Delivered, Event, LogLine
 from portal.charts import live as charts
+from portal.charts import past
 from portal.enterprise.park import words
 from portal.enterprise.park.figures import completeness, whole
 from portal.frame.quantities import NOTHING, channel_name, exact, quantity
@@ -82,19 +84,21 @@ def device(found: DevicePage, *, show_log: bool, may_change: bool, level: int) -
         for channel in facts.channels
     ]
     figures = charts.chart_per_quantity(lines)
+    back = past.words(address=reverse("device-history", args=[facts.device_id]), title=facts.name)
     return {
         "facility": words.facility(found.facility),
         "device": words.device(facts) | _facts(facts),
         "delivered": _delivered(found.delivered, found.coverage),
         "channels": [_channel(channel, found.loads) for channel in facts.channels],
         "charts": figures,
+        "presets": past.presets().items(),
         "changes": _changes(facts) if may_change else [],
         "may_change": may_change,
         "may_rotate": may_change and facts.state != DeviceState.REVOKED,
         **history(found),
         "show_log": show_log,
         **(log(found, level=level) if show_log else {}),
-        "page": words.live({"device": facts.device_id}, found.facility, [facts], figures),
+        "page": words.live({"device": facts.device_id}, found.facility, [facts], figures, back),
     }
 
 

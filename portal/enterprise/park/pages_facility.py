@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from devices.domain.flow import PowerNow
@@ -14,6 +15,7 @@ from devices.domain.sites import LoadNow, Site
 from devices.models import LoadCategory, Placement
 from portal.charts import day as day_chart
 from portal.charts import live as charts
+from portal.charts import past
 from portal.charts.window import MAX_DEVICES
 from portal.enterprise.park import words
 from portal.enterprise.park.figures import completeness, readable
@@ -31,7 +33,9 @@ def facility(site: Site) -> dict[str, Any]:
     total = _total(shown)
     figures = [*([total] if total else []), *charts.chart_per_quantity(_lines(shown))]
     day = day_chart.day_spec(site.quarters, begins_at=site.begins_at, ends_at=site.ends_at)
-    page = words.live({"facility": detail.facility.facility_id}, detail.facility, shown, figures)
+    key = detail.facility.facility_id
+    back = past.words(address=reverse("facility-history", args=[key]), title=detail.facility.name)
+    page = words.live({"facility": key}, detail.facility, shown, figures, back)
     return {
         "facility": words.facility(detail.facility),
         "devices": [words.device(device) for device in detail.devices],
@@ -42,6 +46,7 @@ def facility(site: Site) -> dict[str, Any]:
         "tiles": facility_tiles(site),
         "day": day,
         "charts": figures,
+        "presets": past.presets().items(),
         "loads": [_load(load) for load in site.loads],
         "page": page | {"day": day},
     }

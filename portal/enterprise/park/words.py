@@ -85,8 +85,11 @@ def live(
     facts: FacilityFacts,
     devices: Sequence[DeviceFacts],
     figures: Sequence[charts.Chart],
+    history: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `static/js/wattline/live.js` reads from the page, ready for JSON."""
+    """What `static/js/wattline/live.js` and, of the past, `static/js/history/main.js` read from the
+    page, ready for JSON; `history` is what `portal.charts.past` says.
+    """
     return {
         "target": target,
         "zone": facts.time_zone,
@@ -94,6 +97,7 @@ def live(
         "devices": [describe_device(device) for device in devices],
         "charts": [charts.browser_spec(figure) for figure in figures],
         "templates": templates(),
+        "history": history,
         "strings": {
             "connecting": _("Connecting"),
             "live": _("Live"),

@@ -7,12 +7,12 @@ import { LiveChart } from "./chart.js";
 import { RunningMedian, ServerClock } from "./clock.js";
 import { LiveConnection, NOT_SIGNED_IN } from "./connection.js";
 import { Fills } from "./fills.js";
-import { showFlow } from "./flow.js";
+import { put, showNumbers } from "./numbers.js";
 import { decodeData } from "./protocol.js";
 import { BACKFILL, FILL, LINK, LIVE, parseRecords } from "./records.js";
 import { Sequences } from "./sequences.js";
-import { Series, newestSum } from "./series.js";
-import { decimalsOf, readable } from "./units.js";
+import { Series } from "./series.js";
+import { decimalsOf } from "./units.js";
 import { zoneOffsetMs } from "./zone.js";
 
 const page = JSON.parse(document.getElementById("page").textContent);
@@ -21,8 +21,6 @@ const { strings, zone, window_ms: windowMs } = page;
 // Drawing more often than this shows nothing more; a window without news still moves on.
 const DRAW_AT_MOST_EVERY_MS = 250;
 const MOVE_EVERY_MS = 2_000;
-// A device that sent single samples and fell silent for so many steps is not live any more.
-const LIVE_STEPS = 4;
 
 const clock = new ServerClock();
 const latency = new RunningMedian();
@@ -47,6 +45,8 @@ for (const device of page.devices) {
     });
   }
 }
+
+export { channels, charts, clock, page, scheduleDraw };
 
 const charts = page.charts.map(
   (spec) =>
@@ -145,11 +145,6 @@ function compare(description) {
 
 // --- what the page shows beside the charts ---------------------------------------------------
 
-function put(name, text) {
-  const element = document.querySelector(`[data-show="${name}"]`);
-  if (element && element.textContent !== text) element.textContent = text;
-}
-
 function showLink(device, kind) {
   const online = { connected: true, seen: true, disconnected: false }[kind];
   if (online === undefined) return;
@@ -179,52 +174,6 @@ function notice(text, reload) {
   element.hidden = false;
 }
 
-/** The newest sum of the channels `device/channel`; with `-` before it a channel is subtracted. */
-function latestOf(keys, now) {
-  const names = keys.split(" ");
-  const sum = (wanted) =>
-    wanted.length === 0
-      ? 0
-      : newestSum(wanted.map((name) => channels.get(name)?.series), now);
-  const plus = sum(names.filter((name) => !name.startsWith("-")));
-  const minus = sum(names.filter((name) => name.startsWith("-")).map((name) => name.slice(1)));
-  const { unit, decimals } = channels.get(names[0].replace("-", "")) ?? {};
-  return { value: plus === null || minus === null ? null : plus - minus, unit, decimals };
-}
-
-function showNumbers(now) {
-  for (const element of document.querySelectorAll("[data-latest]")) {
-    const { value, unit, decimals } = latestOf(element.dataset.latest, now);
-    const text = value === null ? "–" : readable(value, unit, decimals).join(" ");
-    if (element.textContent !== text) element.textContent = text;
-  }
-  showFlow((keys) => latestOf(keys, now));
-  for (const element of document.querySelectorAll("[data-sum]")) {
-    const chart = charts.find((one) => one.spec.key === element.dataset.sum);
-    const value = chart?.latest(0, now) ?? null;
-    const [number, unit] = value === null ? ["–", ""] : readable(value, chart.spec.unit, 0);
-    element.firstElementChild.textContent = number;
-    element.lastElementChild.textContent = unit;
-  }
-  let live = 0;
-  let newest = -Infinity;
-  for (const [id, device] of devices) {
-    if (now - device.liveAt < LIVE_STEPS * device.stepMs + 1000) live += 1;
-    newest = Math.max(newest, device.lastTime ?? -Infinity);
-    const element = document.querySelector(`[data-age="${id}"]`);
-    if (element && device.lastTime !== null) element.textContent = ago(now - device.lastTime);
-  }
-  put("live", String(live));
-  put("age", newest === -Infinity ? "–" : ago(now - newest));
-}
-
-function ago(ms) {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 90) return strings.seconds_ago.replace("%s", seconds);
-  if (seconds < 5400) return strings.minutes_ago.replace("%s", Math.round(seconds / 60));
-  return strings.hours_ago.replace("%s", Math.round(seconds / 3600));
-}
-
 // --- drawing ---------------------------------------------------
 
 let drawnAt = 0;
@@ -235,6 +184,16 @@ function scheduleDraw() {
   scheduled = true;
   const wait = Math.max(0, drawnAt + DRAW_AT_MOST_EVERY_MS - performance.now());
   setTimeout(() => requestAnimationFrame(draw), wait);
+}
+
+// Who gives the values while the page shows the past (`../history/main.js`), null while it is live.
+let past = null;
+
+/** Leave the charts to somebody who shows the past, or (null) take them back. Frames go on coming. */
+export function setPast(other) {
+  past = other;
+  for (const chart of charts) chart.dirty = true;
+  scheduleDraw();
 }
 
 /** In a task of its own. */
@@ -254,7 +213,7 @@ function draw() {
   const offset = zoneOffsetMs(zone, to);
   drawnAt = performance.now();
   let begun = false;
-  for (const chart of charts) {
+  for (const chart of past ? [] : charts) {
     const still = drawnAt - chart.drawnAt >= MOVE_EVERY_MS - 100;
     // Outside the screen only the first readings are drawn, so that scrolling meets no empty chart.
     if (chart.visible ? chart.dirty || still : chart.dirty && chart.empty) {
@@ -269,8 +228,8 @@ function draw() {
       chart.drawnAt = drawnAt;
     }
   }
-  showNumbers(to);
-  const painted = unpainted;
+  showNumbers({ channels, charts, devices, strings, past }, to);
+  const painted = past ? [] : unpainted;
   unpainted = [];
   // The frame that was just drawn is on the screen when the next one begins.
   if (painted.length > 0) requestAnimationFrame(() => showLatency(painted));
