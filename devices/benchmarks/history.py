@@ -3,7 +3,7 @@
 The facility has the meters of shops as the simulator's model plays them, at two seconds. The model
 computes PATTERN_DAYS days; what came before repeats them, copied within the database: what a query
 costs depends on how many rows there are and how they lie, not on whether two days are alike.
-Quarters lie on disk in the order in which a roller writes them, all devices at a time.
+Quarters are packed and days kept as the product does it; the newest hours of quarters are rows.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import numpy as np
 from django.db import connection, connections
-from psycopg import sql
 
 from devices.benchmarks.stack import open_stack
+from devices.benchmarks.years import count_quarters, repeat_quarters
 from devices.domain.operations import (
     ChannelSpec,
     create_device_type,
@@ -55,11 +55,6 @@ GOAL_MS: Final = 50.0
 ROUNDS: Final = 20
 LEAST_ROUNDS: Final = 3
 _SEED: Final = 7_000
-_ROLLUP_COLUMNS: Final = (
-    "tenant_id", "device_id", "channel", "n", "minimum", "maximum", "mean", "first", "last",
-    "energy_wh", "returned_wh", "coverage",
-)  # fmt: skip
-_SEGMENT_COLUMNS: Final = ("tenant_id", "device_id", "value_count", "body")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -117,10 +112,12 @@ def run(options: Namespace) -> dict[str, object]:
             }
     quarters = 96 * options.span_days
     complete = (
-        stored["quarters"] == CHANNELS * quarters
+        stored["quarters"] >= CHANNELS * quarters
         and stored["facility_quarters"] == quarters
         and queries["last_hour_raw_8_channels"]["rows"] == 8 * HOUR_MS // STEP_MS
         and queries["month_by_quarter_50_channels"]["rows"] == 50 * min(quarters, 96 * 30)
+        and queries["year_by_day_200_channels"]["rows"] // CHANNELS
+        in (options.span_days, options.span_days + 1)
     )
     return {
         "ok": complete and all(found["p95_ms"] <= GOAL_MS for found in queries.values()),
@@ -263,6 +260,7 @@ def _keep_quarters(meter: Meter, end: datetime) -> None:
     quarters = roll(samples, series)
     quarters = quarters.only(quarters.starts < _hour(end) * HOUR_MS)
     rows = len(quarters.starts)
+    rollup_store.hold(connection, [device.pk])
     rollup_store.keep(
         connection,
         quarters,
@@ -295,25 +293,20 @@ def _keep_segments(meter: Meter, end: datetime) -> None:
 
 
 def repeat(end: datetime, *, quarters: int, segments: int) -> None:
-    """Repeat the pattern into the past, and cut off what is older than asked for."""
+    """Repeat the pattern into the past, of quarters and of segments for so many days."""
+    repeat_quarters(end, days=quarters, pattern_days=PATTERN_DAYS)
     begin = end - timedelta(days=PATTERN_DAYS)
     with connections["owner"].cursor() as cursor:
-        for table, columns, days in (
-            ("rollup_15m", _ROLLUP_COLUMNS, quarters),
-            ("telemetry_segment", _SEGMENT_COLUMNS, segments),
-        ):
-            copied = sql.SQL(
-                "INSERT INTO {table} (starts_at, {columns})"
-                " SELECT starts_at - make_interval(hours => %s), {columns} FROM {table}"
-                " WHERE starts_at >= %s ORDER BY starts_at, device_id"
-            ).format(
-                table=sql.Identifier(table),
-                columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+        for back in range(PATTERN_DAYS, segments, PATTERN_DAYS):
+            cursor.execute(
+                "INSERT INTO telemetry_segment (starts_at, tenant_id, device_id, value_count, body)"
+                " SELECT starts_at - make_interval(days => %s), tenant_id, device_id, value_count,"
+                " body FROM telemetry_segment WHERE starts_at >= %s ORDER BY starts_at, device_id",
+                [back, begin],
             )
-            older = sql.SQL("DELETE FROM {table} WHERE starts_at < %s")
-            for back in range(PATTERN_DAYS, days, PATTERN_DAYS):
-                cursor.execute(copied, [24 * back, begin])
-            cursor.execute(older.format(table=sql.Identifier(table)), [end - timedelta(days=days)])
+        cursor.execute(
+            "DELETE FROM telemetry_segment WHERE starts_at < %s", [end - timedelta(days=segments)]
+        )
 
 
 def _make_room(end: datetime) -> None:
@@ -350,7 +343,7 @@ def _store_frames(meter: Meter, end: datetime) -> None:
 def sum_all(scope: Scope, at: Facility, end: datetime, days: int) -> None:
     """The facility's quarters as the product sums them."""
     with connections["owner"].cursor() as cursor:
-        cursor.execute("ANALYZE rollup_15m")
+        cursor.execute("ANALYZE rollup_15m, rollup_packed")
         cursor.execute(
             "INSERT INTO rollup_dirty (facility_id, starts_at, tenant_id)"
             " SELECT %s, starts_at, %s"
@@ -368,18 +361,22 @@ def sum_all(scope: Scope, at: Facility, end: datetime, days: int) -> None:
 
 
 def stored_rows() -> dict[str, int]:
-    """How many channels, roll-ups and readings there are."""
+    """How many channels, roll-ups and readings there are, and in how many rows."""
     with connections["owner"].cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT count(*) FROM devices_channel), (SELECT count(*) FROM rollup_15m),"
+            " (SELECT count(*) FROM rollup_packed), (SELECT count(*) FROM rollup_1d),"
             " (SELECT count(*) FROM facility_15m), (SELECT count(*) FROM telemetry_segment),"
             " (SELECT count(*) FROM telemetry_frame),"
             " (SELECT coalesce(sum(value_count), 0) FROM telemetry_segment)::bigint"
             " + (SELECT coalesce(sum(value_count), 0) FROM telemetry_frame)::bigint"
         )
         row: Any = cursor.fetchone()
-    names = ("channels", "quarters", "facility_quarters", "segments", "frames", "readings")
-    return dict(zip(names, map(int, row), strict=True))
+    names = (
+        "channels", "quarter_rows", "packed_days", "local_days", "facility_quarters", "segments",
+        "frames", "readings",
+    )  # fmt: skip
+    return {"quarters": count_quarters()} | dict(zip(names, map(int, row), strict=True))
 
 
 def _hour(moment: datetime) -> int:

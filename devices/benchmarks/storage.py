@@ -1,10 +1,10 @@
 """`manage.py bench storage`: bytes on disk a value, measured on recordings of real meters.
 
 Every recording with a step of 1 to 3 s is cut into frames of 30 samples by the device protocol, the
-frames are stored as the writer leaves them, rolled up and moved into segments. Counted is what the
-database then holds for it, tables and indexes: segments, roll-ups, cursors and ledger. A recording
-that is too short to fill its pages is stored for as many devices as it takes; each is compressed by
-itself. Every value is read again and compared.
+frames are stored as the writer leaves them, rolled up and moved into segments, the roll-ups packed
+by day. Counted is what the database then holds for it, tables and indexes: segments, roll-ups,
+cursors and ledger. A recording that is too short to fill its pages is stored for as many devices as
+it takes; each is compressed by itself. Every value is read again and compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from django.db import connection, connections
 
 from devices.benchmarks.stack import open_stack
 from devices.benchmarks.wire import LossyError, count_values, cut, folder_of, messages_of, narrow
-from devices.domain import rollups, segments
+from devices.domain import packing, rollups, segments
 from devices.domain.operations import (
     ChannelSpec,
     create_device_type,
@@ -44,9 +44,12 @@ GOAL: Final = 0.6
 _LIMIT: Final = Decimal(10**9)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TABLES: Final = (
-    "telemetry_segment", "telemetry_latest", "telemetry_frame", "rollup_15m", "rollup_progress",
+    "telemetry_segment", "telemetry_latest", "telemetry_frame", "rollup_15m", "rollup_packed",
+    "rollup_1d", "rollup_progress",
     "rollup_dirty", "facility_15m", "device_cursor", "ledger_hour",
 )  # fmt: skip
+
+ROLLUPS: Final = ("rollup_15m", "rollup_packed", "rollup_1d", "facility_15m")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -124,7 +127,8 @@ def _measure(recorded: Sequence[RecordedDevice], least: int) -> dict[str, float]
     full = sizes()
     values = once * copies
     used = {name: (full[name] - empty[name]) / values for name in TABLES}
-    segment, rolled = used["telemetry_segment"], used["rollup_15m"] + used["facility_15m"]
+    segment = used["telemetry_segment"]
+    rolled = sum(used[name] for name in ROLLUPS)
     return {
         "bytes": round(sum(used.values()), 4),
         "segments": round(segment, 4),
@@ -234,6 +238,27 @@ def roll_all(scope: Scope) -> None:
         while rollups.sum_facilities():
             pass
     segments.drop_empty_chunks(before=before)
+    pack_all(scope)
+
+
+def pack_all(scope: Scope) -> None:
+    """Pack the roll-ups that are over, and keep their days."""
+    before = packing.packed_before(datetime.now(UTC))
+    worked = True
+    while worked:
+        worked, after = False, 0
+        while True:
+            with open_scope(scope):
+                packed = packing.pack(before=before, after=after)
+            worked |= packed.crowded
+            if packed.last is None:
+                break
+            after = packed.last
+    device_id: int | None = 0
+    while device_id is not None:
+        with open_scope(scope):
+            device_id = packing.recount_days(before=before, after=device_id)
+    packing.drop_empty_chunks(before=before)
 
 
 def _roll_once(after: int) -> tuple[int | None, int]:
