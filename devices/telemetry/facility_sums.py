@@ -67,7 +67,7 @@ def sum_facilities(
     dirty = sorted(dirty)
     facilities, starts, tenants = (list(column) for column in zip(*dirty, strict=True))
     first, last = min(starts), max(starts)
-    with binary_cursor(connection) as cursor:
+    with binary_cursor(connection, plans_anew=True) as cursor:
         cursor.execute(
             _READ,
             {

@@ -15,10 +15,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
+from numpy.typing import NDArray
 
 from devices.protocol.data import Bools, Int64s
 from devices.telemetry.prepared import binary_cursor
-from devices.telemetry.quarter_reads import instants
+from devices.telemetry.quarter_reads import instants, series_key
+from devices.telemetry.rollup import no_quarters
 from devices.telemetry.rollup_codec import NUMBERS
 from devices.telemetry.segment_store import moment
 from devices.telemetry.sums import Sums, ordered
@@ -28,12 +30,13 @@ _VALUES: Final = (
 )  # fmt: skip
 RECORD: Final = np.dtype([("number", "u1"), ("n", "<u4"), *((name, "<f8") for name in _VALUES)])
 
+# One row a device: a single one with all of them would have to be there before it is sent.
 _READ: Final = """
-SELECT string_agg(int8send(device_id), ''::bytea),
-  string_agg(timestamptz_send(starts_at), ''::bytea),
+SELECT device_id, string_agg(timestamptz_send(starts_at), ''::bytea),
   string_agg(timestamptz_send(ends_at), ''::bytea),
   string_agg(int4send(length(body)), ''::bytea), string_agg(body, ''::bytea)
 FROM rollup_1d WHERE device_id = ANY(%s) AND starts_at >= %s AND starts_at < %s
+GROUP BY device_id
 """
 _FORGET: Final = """
 DELETE FROM rollup_1d d
@@ -115,23 +118,35 @@ def read_days(
     with binary_cursor(connection) as cursor:
         bounds = [moment(int(edges[0])), moment(int(edges[-1]))]
         cursor.execute(_READ, [list(device_ids), *bounds])
-        packed: Any = cursor.fetchone()
-    if packed[0] is None:
-        return _sums(np.empty(0, RECORD), np.empty(0, np.int64), np.empty(0, np.int64)), is_kept
-    devices = np.frombuffer(packed[0], ">i8").astype(np.int64)
-    starts, ends = instants(packed[1]), instants(packed[2])
-    counts = np.frombuffer(packed[3], ">i4") // RECORD.itemsize
+        rows = cursor.fetchall()
+    place_of = {device_id: place for place, device_id in enumerate(device_ids)}
+    parts = [_of_device(row, edges, is_kept[place_of[row[0]]]) for row in rows]
+    if not parts:
+        return Sums.of(no_quarters()), is_kept
+    records, series, starts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    chosen = np.isin(series, wanted)
+    if not chosen.all():
+        records, series, starts = records[chosen], series[chosen], starts[chosen]
+    columns = {name: np.ascontiguousarray(records[name]) for name in _VALUES}
+    return ordered(
+        Sums(series=series, starts=starts, n=records["n"].astype(np.int64), **columns)
+    ), is_kept
+
+
+def _of_device(
+    row: Sequence[Any], edges: Int64s, is_kept: Bools
+) -> tuple[NDArray[Any], Int64s, Int64s]:
+    """The records of the days of a device that lie between edges, with series and start of each;
+    notes which days these are.
+    """
+    device_id, starts_at, ends_at, lengths, body = row
+    starts, ends = instants(starts_at), instants(ends_at)
     place = np.searchsorted(edges, starts)
     exact = (edges[place] == starts) & (edges[np.minimum(place + 1, len(edges) - 1)] == ends)
-    by_id = np.argsort(np.asarray(device_ids, np.int64), kind="stable")
-    rank = by_id[np.searchsorted(np.asarray(device_ids, np.int64)[by_id], devices[exact])]
-    is_kept[rank, place[exact]] = True
-    records = np.frombuffer(packed[4], RECORD)
-    series = np.repeat(devices * NUMBERS, counts) + records["number"]
-    chosen = np.flatnonzero(np.repeat(exact, counts) & np.isin(series, wanted))
-    return _sums(records[chosen], series[chosen], np.repeat(starts, counts)[chosen]), is_kept
-
-
-def _sums(records: Any, series: Int64s, starts: Int64s) -> Sums:
-    columns = {name: np.ascontiguousarray(records[name]) for name in _VALUES}
-    return ordered(Sums(series=series, starts=starts, n=records["n"].astype(np.int64), **columns))
+    is_kept[place[exact]] = True
+    counts = np.frombuffer(lengths, ">i4") // RECORD.itemsize
+    records = np.frombuffer(body, RECORD)
+    if not exact.all():
+        records = records[np.repeat(exact, counts)]
+    series = series_key(device_id, 0) + records["number"].astype(np.int64)
+    return records, series, np.repeat(starts[exact], counts[exact])

@@ -139,7 +139,7 @@ def take(
     """
     devices, starts = [one for one, _ in days], [moment(at) for _, at in days]
     first, last = min(starts), max(starts)
-    with binary_cursor(connection) as cursor:
+    with binary_cursor(connection, plans_anew=True) as cursor:
         cursor.execute(
             _TAKE, {"devices": devices, "days": starts, "first": first, "before": before}
         )

@@ -18,17 +18,28 @@ def prepared_cursor(connection: BaseDatabaseWrapper) -> Any:
     statement needs; psycopg prepares what a connection has run `prepare_threshold` times (option of
     the database in the settings), and only where that is set.
     """
+    return _cursor(connection, ServerBindingCursor)
+
+
+def binary_cursor(connection: BaseDatabaseWrapper, *, plans_anew: bool = False) -> Any:
+    """The same, which fetches rows in PostgreSQL's binary form: text of long columns of bytes takes
+    longer than what is done with them. With `plans_anew` for statements whose best plan depends on
+    what they are given.
+    """
+    cursor = _cursor(connection, _PlannedAnew if plans_anew else ServerBindingCursor)
+    cursor.cursor.format = Format.BINARY
+    return cursor
+
+
+class _PlannedAnew(ServerBindingCursor):  # type: ignore[misc]
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        """Without preparing the statement."""
+        return super().execute(query, params, **{**options, "prepare": False})
+
+
+def _cursor(connection: BaseDatabaseWrapper, cursor_class: Any) -> Any:
     connection.ensure_connection()
-    wrapper, cursor_class = cast(Any, connection), cast(Any, ServerBindingCursor)
+    wrapper = cast(Any, connection)
     cursor = cursor_class(connection.connection)
     make = wrapper.make_debug_cursor if connection.queries_logged else wrapper.make_cursor
     return make(cursor)
-
-
-def binary_cursor(connection: BaseDatabaseWrapper) -> Any:
-    """The same, which fetches rows in PostgreSQL's binary form: text of long columns of bytes takes
-    longer than what is done with them.
-    """
-    cursor = prepared_cursor(connection)
-    cursor.cursor.format = Format.BINARY
-    return cursor

@@ -112,7 +112,7 @@ def ordered(sums: Sums) -> Sums:
     key = keys(sums.series, sums.starts)
     if (np.diff(key) > 0).all():
         return sums
-    return sums.only(np.argsort(key, kind="stable"))
+    return sums.only(np.argsort(key))
 
 
 def keys(series: Int64s, starts: Int64s) -> Int64s:
