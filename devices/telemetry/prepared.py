@@ -31,10 +31,11 @@ def binary_cursor(connection: BaseDatabaseWrapper, *, plans_anew: bool = False) 
     return cursor
 
 
-class _PlannedAnew(ServerBindingCursor):  # type: ignore[misc]
+class _PlannedAnew(ServerBindingCursor):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         """Without preparing the statement."""
-        return super().execute(query, params, **{**options, "prepare": False})
+        cursor = cast(Any, super())
+        return cursor.execute(query, params, **{**options, "prepare": False})
 
 
 def _cursor(connection: BaseDatabaseWrapper, cursor_class: Any) -> Any:
