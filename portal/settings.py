@@ -353,7 +353,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "DESCRIPTION": "Facilities, devices, channels and their latest values. See docs/api.md.",
     "OAS_VERSION": "3.1.0",
-    "ENUM_NAME_OVERRIDES": {"CorrectionKindEnum": "devices.models.correction.Kind"},
+    "ENUM_NAME_OVERRIDES": {
+        "CorrectionKindEnum": "devices.models.correction.Kind",
+        "ExportResolutionEnum": "devices.models.data_export.ExportResolution",
+    },
     "PREPROCESSING_HOOKS": ["portal.api.schema.api_alone"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -234,6 +234,11 @@ ACCESS_SCOPES: Final[MappingProxyType[str, AccessScope]] = MappingProxyType(
                 _("correct the readings of your devices"),
                 frozenset({Permission.READINGS_CORRECT}),
             ),
+            AccessScope(
+                "readings:export",
+                _("export the readings of your devices as files"),
+                frozenset({Permission.READINGS_EXPORT}),
+            ),
         )
     }
 )

@@ -9,7 +9,7 @@ Needs an open scope that contains the tenant.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,7 +19,7 @@ from django.db.models import F, Sum
 from django.utils.translation import gettext as _
 
 from devices.domain import export_reading
-from devices.domain.catalogue import ChannelNotFound
+from devices.domain.catalogue import ChannelNotFound, Page
 from devices.domain.series import channel_facts
 from devices.domain.series_bounds import SeriesRefusedError, zone_named
 from devices.models import (
@@ -28,6 +28,7 @@ from devices.models import (
     ExportFormat,
     ExportResolution,
     ExportState,
+    Facility,
 )
 from devices.telemetry.export_formats import Form, NotExactlyError, Writer
 from devices.telemetry.periods import Resolution
@@ -78,10 +79,8 @@ class Question:
 
 
 @transaction.atomic
-def create(
-    *, tenant_id: int, question: Question, now: datetime, actor_id: int | None
-) -> DataExport:
-    """Take in an export; the entry point starts the task after commit.
+def create(*, question: Question, now: datetime, actor_id: int | None) -> DataExport:
+    """Take in an export of the channels' tenant; the entry point starts the task after commit.
 
     Raises SeriesRefusedError, ChannelNotFound and TooManyExportsError.
     """
@@ -94,8 +93,9 @@ def create(
     )
     zone = question.zone or facts[0].zone
     zone_named(zone)
-    _require_room(tenant_id)
     facilities = {one.facility_id for one in facts}
+    tenant_id = _tenant_of(facilities)
+    _require_room(tenant_id)
     export = DataExport.objects.create(
         tenant_id=tenant_id,
         facility_id=facilities.pop() if len(facilities) == 1 else None,
@@ -122,6 +122,25 @@ def create(
             "format": export.format,
         },
     )
+    return export
+
+
+def _tenant_of(facilities: set[int]) -> int:
+    """The tenant of facilities. Raises SeriesRefusedError where they are of several."""
+    found = set(Facility.objects.filter(pk__in=facilities).values_list("tenant_id", flat=True))
+    if len(found) > 1:
+        raise SeriesRefusedError(
+            "channels", "These channels belong to several organisations: export each by itself."
+        )
+    return found.pop()
+
+
+def ask(*, question: Question, now: datetime, actor_id: int | None) -> DataExport:
+    """`create`, and what is small is written at once: then its state is not `waiting` any more."""
+    export = create(question=question, now=now, actor_id=actor_id)
+    if question.small:
+        run(export_id=export.pk, scoped=nullcontext, clock=lambda: now)
+        export.refresh_from_db()
     return export
 
 
@@ -181,6 +200,7 @@ def _begin(export_id: int, now: datetime) -> DataExport | None:
         attempt=F("attempt") + 1,
         advanced_at=now,
         progress=0,
+        parts_written=0,
         row_count=0,
         size=0,
     )
@@ -237,21 +257,25 @@ def _form(export: DataExport) -> Form:
 @transaction.atomic
 def _advance(export: DataExport, pieces: list[bytes], now: datetime) -> None:
     """Keep what has been written. Raises _StoppedError and TooManyExportsError."""
-    number = export.parts.count() if pieces else 0
-    for at, piece in enumerate(pieces):
+    for piece in pieces:
         DataExportPart.objects.create(
             tenant_id=export.tenant_id,
             export=export,
             facility_id=export.facility_id,
-            number=number + at,
+            number=export.parts_written,
             content=piece,
         )
         export.size += len(piece)
+        export.parts_written += 1
     pieces.clear()
     going_on = DataExport.objects.filter(
         pk=export.pk, state=ExportState.RUNNING, attempt=export.attempt
     ).update(
-        advanced_at=now, progress=export.progress, row_count=export.row_count, size=export.size
+        advanced_at=now,
+        progress=export.progress,
+        parts_written=export.parts_written,
+        row_count=export.row_count,
+        size=export.size,
     )
     if not going_on:
         raise _StoppedError
@@ -309,6 +333,28 @@ def file_of(*, export_id: int) -> tuple[DataExport, Sequence[int]]:
     if export is None:
         raise ExportNotFound(f"export {export_id}")
     return export, list(export.parts.order_by("number").values_list("pk", flat=True))
+
+
+def page(*, limit: int, after: int = 0) -> Page[DataExport]:
+    """Exports of the scope by id, behind one; one query."""
+    rows = list(DataExport.objects.filter(pk__gt=after).order_by("pk")[: limit + 1])
+    return Page(tuple(rows[:limit]), rows[limit - 1].pk if len(rows) > limit else None)
+
+
+def entry(*, export_id: int) -> DataExport:
+    """One export. Raises ExportNotFound."""
+    found = DataExport.objects.filter(pk=export_id).first()
+    if found is None:
+        raise ExportNotFound(f"export {export_id}")
+    return found
+
+
+def numbered_part(*, export_id: int, number: int) -> tuple[DataExport, bytes]:
+    """A finished export and a part of its file, counted from 0. Raises ExportNotFound."""
+    export, parts = file_of(export_id=export_id)
+    if not 0 <= number < len(parts):
+        raise ExportNotFound(f"part {number} of export {export_id}")
+    return export, part_content(parts[number])
 
 
 def part_content(part_id: int) -> bytes:

@@ -92,7 +92,7 @@ def read(run: HistoryImport) -> MeterFile:
 def prepare(run: HistoryImport, file: MeterFile, *, now: datetime) -> Prepared:
     """Where the streams go by what is there now, and their readings until `now`."""
     wishes = wishes_of(run)
-    known = known_devices(history_plan.serials_of(file.streams, wishes))
+    known = known_devices(run.tenant_id, history_plan.serials_of(file.streams, wishes))
     targets = history_plan.plan(file.streams, known, wishes)
     return taken_from(file, targets, now=now)
 
@@ -144,10 +144,10 @@ def _taken(target: Target, content: Content, until: int) -> Taken:
     )
 
 
-def known_devices(serials: set[str]) -> dict[str, KnownDevice]:
-    """Devices by serial number; two queries."""
+def known_devices(tenant_id: int, serials: set[str]) -> dict[str, KnownDevice]:
+    """Devices of a tenant by serial number; two queries."""
     devices = (
-        Device.objects.filter(serial__in=serials)
+        Device.objects.filter(tenant_id=tenant_id, serial__in=serials)
         .select_related("device_type")
         .prefetch_related("channels")
     )
@@ -198,7 +198,11 @@ def check(
     if mapping is not None:
         mapping_from(mapping)
     run.mapping = mapping
-    run.facility = None if facility_id is None else Facility.objects.get(pk=facility_id)
+    run.facility = (
+        None
+        if facility_id is None
+        else Facility.objects.get(pk=facility_id, tenant_id=run.tenant_id)
+    )
     run.options = json.loads(json.dumps(asdict(wishes)))
     run.plan = []
     try:

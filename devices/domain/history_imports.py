@@ -130,7 +130,10 @@ def _registered(run: HistoryImport, prepared: Prepared, actor_id: int | None) ->
     """The targets with the devices and channels that were missing."""
     wanted = {id(one.target) for one in prepared.taken}
     devices: dict[str, Device] = {
-        one.serial: one for one in Device.objects.filter(serial__in=prepared.serials).order_by("pk")
+        one.serial: one
+        for one in Device.objects.filter(
+            tenant_id=run.tenant_id, serial__in=prepared.serials
+        ).order_by("pk")
     }
     made: set[tuple[int, int]] = set(
         Channel.objects.filter(device__in=devices.values()).values_list("device_id", "number")

@@ -59,6 +59,7 @@ class DataExport(TenantOwned):
     state = models.CharField(max_length=16, choices=ExportState, default=ExportState.WAITING)
     attempt = models.PositiveIntegerField(default=0)
     progress = models.FloatField(default=0, help_text="Part of the period that is done.")
+    parts_written = models.PositiveIntegerField(default=0)
     row_count = models.BigIntegerField(default=0)
     size = models.BigIntegerField(default=0, help_text="Bytes of the parts.")
     problem = models.TextField(blank=True)
@@ -92,6 +93,11 @@ class DataExport(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.format} of {len(self.channels)} channels"
+
+    @property
+    def part_count(self) -> int:
+        """How many parts the file has; 0 until it is finished."""
+        return self.parts_written if self.state == ExportState.FINISHED else 0
 
 
 class DataExportPart(TenantOwned):

@@ -317,7 +317,6 @@ def import_run(of: Tenant) -> ImportRun:
 def data_export(at: Branch) -> DataExport:
     """An export with a part of its file."""
     export = exports.create(
-        tenant_id=at.facility.tenant_id,
         question=Question(
             channels=(at.channel.pk,),
             start=START,

@@ -88,7 +88,7 @@ def asked(device: Device, **changes: Any) -> Question:
 
 def exported(at: Facility, question: Question) -> tuple[DataExport, bytes]:
     with open_scope(scope(at)):
-        export = exports.create(tenant_id=at.tenant_id, question=question, now=NOW, actor_id=None)
+        export = exports.create(question=question, now=NOW, actor_id=None)
     exports.run(export_id=export.pk, scoped=lambda: open_scope(scope(at)), clock=lambda: NOW)
     with open_scope(scope(at)):
         export.refresh_from_db()
@@ -238,9 +238,7 @@ def test_windows_join_without_gap_or_overlap(resolution: ExportResolution, as_of
 
 
 def started(at: Facility, device: Device, **changes: Any) -> DataExport:
-    return exports.create(
-        tenant_id=at.tenant_id, question=asked(device, **changes), now=NOW, actor_id=None
-    )
+    return exports.create(question=asked(device, **changes), now=NOW, actor_id=None)
 
 
 def between(at: Facility, happening: Callable[[], None]) -> exports.Scoped:

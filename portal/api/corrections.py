@@ -44,20 +44,7 @@ class GivenReading(serializers.Serializer[Any]):
     )
 
 
-class Body(serializers.Serializer[Any]):
-    """The body of a request; a member that is not known is refused, as parameters are."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """The values by name."""
-        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, Mapping) else ()
-        if unknown:
-            raise serializers.ValidationError(
-                {name: ["There is no such parameter."] for name in unknown}
-            )
-        return super().to_internal_value(data)
-
-
-class DraftBody(Body):
+class DraftBody(shapes.Body):
     """A correction that is asked for."""
 
     kind = serializers.ChoiceField(Kind.choices, help_text="What is done in the period.")
@@ -95,7 +82,7 @@ class CorrectionBody(DraftBody):
     reason = serializers.CharField(max_length=REASON_LENGTH)
 
 
-class WithdrawalBody(Body):
+class WithdrawalBody(shapes.Body):
     """Why a correction is withdrawn."""
 
     reason = serializers.CharField(max_length=REASON_LENGTH)
@@ -172,7 +159,7 @@ def _told() -> Iterator[None]:
         ) from error
 
 
-def _body(shape: type[Body], request: Request) -> Mapping[str, Any]:
+def _body(shape: type[shapes.Body], request: Request) -> Mapping[str, Any]:
     if not isinstance(request.data, dict):
         raise ValidationError(["Send a JSON object."])
     given = request.data.get("readings")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, Final
 
@@ -66,6 +67,19 @@ class Query(serializers.Serializer[Any]):
         repeated = [name for name in data if len(data.getlist(name)) > 1]
         if repeated:
             raise serializers.ValidationError({name: ["Give it once."] for name in repeated})
+        return super().to_internal_value(data)
+
+
+class Body(serializers.Serializer[Any]):
+    """The body of a request; a member that is not known is refused, as parameters are."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The values by name."""
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, Mapping) else ()
+        if unknown:
+            raise serializers.ValidationError(
+                {name: ["There is no such parameter."] for name in unknown}
+            )
         return super().to_internal_value(data)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from portal.api import corrections, series, views
+from portal.api import corrections, exports, series, views
 
 app_name = "api"
 
@@ -41,6 +41,9 @@ resources = [
         corrections.CorrectionWithdraw.as_view(),
         name="correction-withdraw",
     ),
+    path("exports/", exports.ExportList.as_view(), name="export-list"),
+    path("exports/<int:pk>/", exports.ExportDetail.as_view(), name="export"),
+    path("exports/<int:pk>/parts/<int:number>/", exports.ExportPart.as_view(), name="export-part"),
     path("schema/", views.Schema.as_view(), name="schema"),
     # Line breaks too, which the converter `path` does not match.
     re_path(r"^(?P<path>[\s\S]*)\Z", views.Unknown.as_view(), name="unknown"),

@@ -16,6 +16,7 @@ _ICONS: Final = {
     "devices:read": "cpu",
     "readings:read": "chart-line",
     "readings:correct": "edit",
+    "readings:export": "download",
 }
 
 

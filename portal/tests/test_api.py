@@ -630,7 +630,7 @@ def test_schema_names_scopes_that_exist(client: Client) -> None:
         for scope in way.get("oauth2", [])
     }
     flows = schema["components"]["securitySchemes"]["oauth2"]["flows"]
-    assert named == {*READ, "readings:correct"}
+    assert named == {*READ, "readings:correct", "readings:export"}
     assert set(flows["authorizationCode"]["scopes"]) == set(ACCESS_SCOPES)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devices.models import Correction
+from devices.models import Correction, DataExport, ExportState
 from devices.tests.factories import Park
 from portal.tests.permission_rows.notation import EVERY, STAFF, Area, Row, anybody, api
 from tenants.scope import open_scope
@@ -30,6 +30,30 @@ def _standing(of: Park) -> Correction:
         found = Correction.objects.filter(device=device, withdrawal=None).first()
     assert found is not None
     return found
+
+
+_EXPORT = "operator admin manager analyst"
+_EXPORTING = "devices:read readings:read readings:export"
+
+
+def _asked(world: World) -> dict[str, object]:
+    """A small export of the first channel."""
+    return {
+        "channels": [world.park.branches[0].channel.pk],
+        "start": "2026-03-01T00:00:00Z",
+        "end": "2026-03-01T01:00:00Z",
+        "resolution": "raw",
+        "format": "csv",
+    }
+
+
+def _export(world: World) -> DataExport:
+    """The export of the first facility, finished."""
+    at = world.park.branches[0].facility
+    with open_scope(world.park.scope):
+        found = DataExport.objects.filter(facility=at, parts__isnull=False)
+        found.update(state=ExportState.FINISHED)
+        return found[0]
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -60,8 +84,15 @@ AREA = Area(
             form=lambda world: _DRAFT, scopes=_CORRECTING),
         Row("api:correction-withdraw", "POST", _CORRECT, 201, 404, 403, 403, 401, "correction",
             form=lambda world: {"reason": "It was not."}, scopes=_CORRECTING),
+        api("api:export-list",     _EXPORT, _EXPORTING,                      200),
+        api("api:export",          _EXPORT, _EXPORTING,                      404, "export"),
+        api("api:export-part",     _EXPORT, _EXPORTING,                      404, "export part"),
+        Row("api:export-list",     "POST",   _EXPORT, 201, 404, 403, 403, 401, form=_asked, scopes=_EXPORTING),
+        Row("api:export",          "DELETE", _EXPORT, 204, 404, 403, 403, 401, "export", scopes=_EXPORTING),
     ),
     subjects={
+        "export": lambda world: _export(world).pk,
+        "export part": lambda world: (_export(world).pk, 0),
         "nothing": lambda world: "nothing/",
         "correction": lambda world: _standing(world.park).pk,
     },
