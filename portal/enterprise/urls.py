@@ -9,4 +9,5 @@ urlpatterns = [
     path("", include("portal.enterprise.administration.urls")),
     path("", include("portal.enterprise.people.urls")),
     path("", include("portal.enterprise.registry.urls")),
+    path("", include("portal.enterprise.corrections.urls")),
 ]

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.browser]
 PEOPLE: Final = ("own admin", "above operator", "own consumer", "none nobody")
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
-_RUN_AXE: Final = """async (theme) => {
+RUN_AXE: Final = """async (theme) => {
   const root = document.documentElement;
   const until = async (done, what) => {
     const end = performance.now() + 10_000;
@@ -106,7 +106,7 @@ def _get(context: BrowserContext, copy: Copy) -> survey.Get:
 
 def _violations(page: Page, axe: str, theme: str) -> list[str]:
     page.evaluate(axe)
-    found: list[Any] = page.evaluate(_RUN_AXE, theme)
+    found: list[Any] = page.evaluate(RUN_AXE, theme)
     return [str(one) for one in found]
 
 
