@@ -63,7 +63,8 @@ def make(request: HttpRequest, *, pk: int) -> HttpResponse:
                     actor_id=actor_id(request),
                 )
                 messages.success(
-                    request, _("The readings are corrected. Energy and roll-ups follow within minutes.")
+                    request,
+                    _("The readings are corrected. Energy and roll-ups follow within minutes."),
                 )
                 return redirect("correction-list", pk=pk)
         except ChannelNotFound as error:

@@ -21,7 +21,7 @@ from devices.domain import operations
 from devices.models import Facility
 from devices.tests import factories
 from portal.tests.browser.conftest import PASSWORD, Copy, eventually, free_port
-from portal.tests.browser.test_axe import _RUN_AXE
+from portal.tests.browser.test_axe import RUN_AXE
 from tenants.domain import application_operations
 from tenants.models import Application, User
 from tenants.permissions import Role
@@ -245,7 +245,7 @@ def test_home_has_no_violation_of_accessibility(
         page.set_viewport_size({"width": width, "height": 900})
         page.locator(".hm-account summary").click()
         page.evaluate(source.read_text(encoding="utf-8"))
-        assert page.evaluate(_RUN_AXE, theme) == []
+        assert page.evaluate(RUN_AXE, theme) == []
         page.keyboard.press("Escape")
         overflow = page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -254,7 +254,7 @@ def test_home_has_no_violation_of_accessibility(
     for path in ("/home/offline/", "/home/callback/", "/home/signed-out/"):
         page.goto(f"{phone.street.url}{path}")
         page.evaluate(source.read_text(encoding="utf-8"))
-        assert page.evaluate(_RUN_AXE, theme) == []
+        assert page.evaluate(RUN_AXE, theme) == []
 
 
 def test_without_a_connection_the_last_values_are_shown_with_their_time(phone: Phone) -> None:

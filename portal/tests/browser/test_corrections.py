@@ -73,7 +73,7 @@ def _violations(page: Page) -> list[str]:
     page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
     found: list[Any] = []
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=theme)
         for size in (DESK, PHONE):
             page.set_viewport_size(size)  # type: ignore[arg-type]
             found += page.evaluate(RUN_AXE, theme)
