@@ -20,6 +20,7 @@ from devices.domain import redo, removed, rollups
 from devices.domain.derived_definitions import Definitions, Part, Stretch, definitions_of
 from devices.domain.derived_keeping import keep_memory
 from devices.domain.derived_readings import Derivations, Window, read_derived
+from devices.models import DataClass
 from devices.telemetry import derived_store, redo_store, rollup_store
 from devices.telemetry.derived_store import Due
 from devices.telemetry.rollup import QUARTER_MS, Quarters, no_quarters, roll
@@ -184,7 +185,13 @@ def _left_alone(
 ) -> set[tuple[int, int]]:
     """(Place among the parts, start) of quarters whose formulas take readings that are gone."""
     known = definitions.parts
-    return removed.left_alone(
+    own = {
+        place: removed.Rests(starts[part.device_id], frozenset({part.device_id}), 0)
+        for place, part in enumerate(parts)
+    }
+    tenants = {place: part.tenant_id for place, part in enumerate(parts)}
+    gone = removed.covered(own, tenants, data_class=DataClass.QUARTERS)
+    return gone | removed.left_alone(
         {
             place: removed.Rests(
                 starts[part.device_id],

@@ -127,11 +127,11 @@ def _compute(
         for device_id, part in parts.items()
         if part.starts and series.get(device_id)
     }
-    dirty = removed.without_removed(dirty, series)
+    dirty = removed.without_removed(dirty, series, tenants)
     if not dirty:
         return 0
     rolled, flat = rollups.compute(dirty, series)
-    lost = _without(gone(rolled, flat, dirty), flat, removed.covered(_rests(dirty), tenants))
+    lost = _without(gone(rolled, flat, dirty), flat, removed.covered(removed.own(dirty), tenants))
     rollups.keep(rolled, flat, tenants)
     rollups.keep(lost, flat, tenants)
     devices = np.array([one.device_id for one in flat], np.int64)
@@ -142,13 +142,6 @@ def _compute(
     }
     rollup_store.mark_facilities(connection, sorted(touched))
     return len(rolled.starts) + len(lost.starts)
-
-
-def _rests(dirty: Mapping[int, Sequence[int]]) -> dict[int, removed.Rests]:
-    return {
-        device_id: removed.Rests(starts, frozenset({device_id}), 0)
-        for device_id, starts in dirty.items()
-    }
 
 
 def _without(

@@ -1,7 +1,8 @@
 """What retention has taken away is not computed from, and does not come back piece by piece.
 
 - Roll-ups that rest on readings which are gone stay as they are, whatever arrives or is asked for:
-  they would be computed to less, or to nothing.
+  they would be computed to less, or to nothing. So do days and sums of facilities whose quarters
+  are gone.
 - What arrives late for an hour whose readings were removed is over when it comes, and not kept. An
   hour of which nothing had ever been kept is an hour as any other.
 
@@ -18,7 +19,7 @@ from typing import Final
 
 from django.db import connection
 
-from devices.models import LEAST_DAYS
+from devices.models import LEAST_DAYS, DataClass
 from devices.telemetry import retention_store as store
 from devices.telemetry.rollup import QUARTER_MS
 from devices.telemetry.rollup_samples import Series, reach_ms
@@ -45,9 +46,13 @@ class Rests:
 
 
 def without_removed(
-    dirty: Mapping[int, Sequence[int]], series: Mapping[int, Sequence[Series]]
+    dirty: Mapping[int, Sequence[int]],
+    series: Mapping[int, Sequence[Series]],
+    tenants: Mapping[int, int],
 ) -> dict[int, Sequence[int]]:
-    """Of the quarters (starts in ms) of devices, those that rest on no reading that is gone."""
+    """Of the quarters (starts in ms) of devices, those that rest on no reading that is gone, and
+    are not gone themselves; `tenants` has the tenant of each device.
+    """
     left = left_alone(
         {
             device_id: Rests(starts, frozenset({device_id}), reach_ms(series[device_id][0].step_ms))
@@ -55,12 +60,20 @@ def without_removed(
             if series.get(device_id)
         }
     )
+    left |= covered(own(dirty), tenants, data_class=DataClass.QUARTERS)
     if not left:
         return dict(dirty)
     return {
         device_id: known
         for device_id, starts in dirty.items()
         if (known := [start for start in starts if (device_id, start) not in left])
+    }
+
+
+def own(dirty: Mapping[int, Sequence[int]]) -> dict[int, Rests]:
+    """Quarters of devices as what they are themselves."""
+    return {
+        device_id: Rests(starts, frozenset({device_id}), 0) for device_id, starts in dirty.items()
     }
 
 
@@ -85,17 +98,22 @@ def left_alone(asked: Mapping[int, Rests]) -> set[tuple[int, int]]:
     return left
 
 
-def covered(asked: Mapping[int, Rests], tenants: Mapping[int, int]) -> set[tuple[int, int]]:
-    """Of quarters by some key, (key, start) of those in whose time retention has removed readings,
-    even if an import has brought some back: of channels that it has not, nothing can be told.
-    `tenants` has the tenant of each key.
+def covered(
+    asked: Mapping[int, Rests],
+    tenants: Mapping[int, int],
+    *,
+    data_class: DataClass = DataClass.READINGS,
+) -> set[tuple[int, int]]:
+    """Of quarters by some key, (key, start) of those in whose time retention has removed readings
+    (or quarters), even if an import has brought some back: of channels that it has not, nothing can
+    be told. `tenants` has the tenant of each key.
     """
     old = _old_ms()
     starts = [start for rests in asked.values() for start in rests.starts if start < old]
     if not starts:
         return set()
     first, last = min(starts) // HOUR_MS * HOUR_MS, max(starts) + QUARTER_MS
-    removals = store.removals(connection, tenants.values(), first, last)
+    removals = store.removals(connection, tenants.values(), first, last, data_class=data_class)
     return {
         (key, start)
         for key, rests in asked.items()
@@ -108,6 +126,30 @@ def covered(asked: Mapping[int, Rests], tenants: Mapping[int, int]) -> set[tuple
             for device_id in rests.devices
         )
     }
+
+
+Dirty = Sequence[tuple[int, datetime, int]]  # facility, start of a quarter, tenant
+
+
+def without_lost_sums(dirty: Dirty) -> Dirty:
+    """Of the quarters of facilities that are to be summed, those whose roll-ups are not gone."""
+    old = datetime.now(UTC) - YOUNG
+    past = [(tenant_id, milliseconds(at)) for _, at, tenant_id in dirty if at < old]
+    if not past:
+        return dirty
+    store.wait_for_removals(connection)
+    first, last = (bound(start for _, start in past) for bound in (min, max))
+    removals = store.removals(
+        connection, {one for one, _ in past}, first, last + 1, data_class=DataClass.QUARTERS
+    )
+    return [
+        (facility_id, at, tenant_id)
+        for facility_id, at, tenant_id in dirty
+        if not any(
+            removal.tenant_id == tenant_id and removal.start_ms <= milliseconds(at) < removal.end_ms
+            for removal in removals
+        )
+    ]
 
 
 def without_late(fresh: Mapping[int, Hours], tenants: Mapping[int, int]) -> dict[int, Hours]:

@@ -80,9 +80,12 @@ class RetentionRefused(ValueError):  # noqa: N818 - it reads as what happened
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A rule of the tenant itself; `days` None: for ever."""
+    """A rule of the tenant itself; `days` None: for ever. `shorter`: although finer data is kept
+    for longer.
+    """
 
     days: int | None
+    shorter: bool = False
 
 
 def rules(*, tenant_id: int) -> list[RuleFacts]:
@@ -154,13 +157,28 @@ def set_rules(
             continue
         _check(data_class, rule)
         if row is None:
-            row = Retention(tenant_id=tenant_id, data_class=data_class, days=rule.days)
+            row = Retention(
+                tenant_id=tenant_id, data_class=data_class, days=rule.days, shorter=rule.shorter
+            )
             audit.insert(row, actor_id=actor_id, action="retention.set")
             changed = True
         else:
-            values = {"days": rule.days}
+            values = {"days": rule.days, "shorter": rule.shorter}
             changed |= audit.update(row, values, actor_id=actor_id, action="retention.change")
+    _check_order(wanted, {rule.data_class: rule.days for rule in rules(tenant_id=tenant_id)})
     return changed
+
+
+def _check_order(
+    wanted: Mapping[DataClass, Own | None], counts: Mapping[DataClass, int | None]
+) -> None:
+    """Coarser data is kept as long as finer: what counts is what was asked for."""
+    for data_class, rule in wanted.items():
+        if rule is not None and counts[data_class] != rule.days:
+            raise RetentionRefused(
+                data_class,
+                _("Finer data is kept for longer: keep this as long at least."),
+            )
 
 
 def _check(data_class: DataClass, rule: Own) -> None:

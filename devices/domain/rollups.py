@@ -83,7 +83,7 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
             for device_id in group
             if series.get(device_id)
         }
-        dirty = removed.without_removed(dirty, series)
+        dirty = removed.without_removed(dirty, series, tenants)
         touched += [(device_id, start) for device_id, starts in dirty.items() for start in starts]
         rolled, flat = compute(dirty, series)
         keep(rolled, flat, tenants)
@@ -305,9 +305,10 @@ def kind_of(quantity: str, unit: str) -> Kind:
 def sum_facilities(*, limit: int = MAX_DIRTY) -> int:
     """Sum up to `limit` quarters of facilities whose devices have changed; returns how many."""
     dirty = store.take_dirty(connection, limit=limit)
-    if dirty:
-        facility_ids = sorted({facility_id for facility_id, _, _ in dirty})
-        facility_sums.sum_facilities(connection, dirty, energy_sources(facility_ids=facility_ids))
+    left = removed.without_lost_sums(dirty)
+    if left:
+        facility_ids = sorted({facility_id for facility_id, _, _ in left})
+        facility_sums.sum_facilities(connection, left, energy_sources(facility_ids=facility_ids))
     return len(dirty)
 
 

@@ -21,6 +21,8 @@ class DataClass(models.TextChoices):
     """What is kept for a time of its own; finer ones first."""
 
     READINGS = "readings", _("Readings as measured")
+    QUARTERS = "quarters", _("Energy and values by the quarter of an hour")
+    DAYS = "days", _("Days, and sums of facilities")
     LOGS = "logs", _("Log lines of devices")
     EVENTS = "events", _("Events and connections of devices")
     QUARANTINE = "quarantine", _("Quarantined messages")

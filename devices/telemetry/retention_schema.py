@@ -31,7 +31,7 @@ _REMOVAL = """CREATE TABLE retention_removal (
 )"""
 
 # What a class is kept in: a hypertable (or a table, by its time), and how long a row lasts.
-_TABLES = """CREATE FUNCTION retention_tables()
+TABLES = """CREATE FUNCTION retention_tables()
 RETURNS TABLE (data_class text, relation text, at text, lasts interval)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, public, pg_temp AS $$
 VALUES ('readings', 'telemetry_segment', 'starts_at', interval '1 hour'),
@@ -128,7 +128,7 @@ $$"""
 
 # One bounded step: the rows of one tenant in the oldest chunk that is over for it. The last device
 # is done with, so that the record says exactly what is gone. NULL: somebody is at work, later.
-_DOOR_ROWS = """CREATE FUNCTION door_remove_over(of_tenant bigint, of_class text, most integer)
+DOOR_ROWS = """CREATE FUNCTION door_remove_over(of_tenant bigint, of_class text, most integer)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
@@ -195,7 +195,7 @@ END $$""".replace("LOCK_KEY", str(LOCK))
 # One chunk that is over for every tenant with rows in it, and of which nothing is held, as a whole.
 # Writers wait while it is looked at, readers only while it is dropped. The application asks for it
 # without a scope: chunks are everybody's.
-_DOOR_CHUNK = """CREATE FUNCTION door_drop_over(of_class text) RETURNS integer
+DOOR_CHUNK = """CREATE FUNCTION door_drop_over(of_class text) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   tenants bigint[];
@@ -267,15 +267,15 @@ CREATE: Final = [
     _REMOVAL,
     "CREATE INDEX retention_removal_period ON retention_removal (tenant_id, data_class, ends_at)",
     "REVOKE INSERT, UPDATE, DELETE ON retention_removal FROM {app}",
-    _TABLES,
+    TABLES,
     _OWN_RULE,
     _RULE,
     _HELD,
     _KEPT,
     _OVER,
     _DOOR_RULES,
-    _DOOR_ROWS,
-    _DOOR_CHUNK,
+    DOOR_ROWS,
+    DOOR_CHUNK,
     f"REVOKE ALL ON FUNCTION {', '.join((*_FUNCTIONS, *_DOORS))} FROM PUBLIC",
     f"GRANT EXECUTE ON FUNCTION {', '.join(_DOORS)} TO {{app}}",
     # Only the doors take it away: the task that did it before asked nobody for a hold.

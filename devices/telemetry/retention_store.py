@@ -19,7 +19,7 @@ from devices.telemetry.segment_store import milliseconds, moment
 _REMOVALS: Final = """
 SELECT tenant_id, starts_at, ends_at, first_device, last_device, removed_at, days, rule_tenant, kept
 FROM retention_removal
-WHERE tenant_id = ANY(%s) AND data_class = 'readings' AND starts_at < %s AND ends_at > %s
+WHERE tenant_id = ANY(%s) AND data_class = %s AND starts_at < %s AND ends_at > %s
 ORDER BY id
 """
 _GONE: Final = """
@@ -149,10 +149,19 @@ def gone(
 
 
 def removals(
-    connection: BaseDatabaseWrapper, tenant_ids: Iterable[int], start_ms: int, end_ms: int
+    connection: BaseDatabaseWrapper,
+    tenant_ids: Iterable[int],
+    start_ms: int,
+    end_ms: int,
+    *,
+    data_class: str = "readings",
 ) -> Sequence[Removal]:
-    """What was removed of the readings of tenants that touches a period, the latest last."""
-    parameters: list[Any] = [sorted(set(tenant_ids)), moment(end_ms), moment(start_ms)]
+    """What was removed of a class (readings or quarters) of tenants that touches a period, the
+    latest last.
+    """
+    parameters: list[Any] = [
+        sorted(set(tenant_ids)), data_class, moment(end_ms), moment(start_ms),
+    ]  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_REMOVALS, parameters)
         return [

@@ -17,16 +17,19 @@ from devices.domain import (
     derived_operations,
     derived_rollups,
     holds,
+    packing,
     redo,
     retention,
     rollups,
     seals,
     segments,
+    series,
 )
 from devices.domain.holds import Held, HoldRefused
 from devices.domain.retention import Own, RetentionRefused
 from devices.models import DataClass, Device, Facility, Hold, HoldCause
-from devices.telemetry import derived_store, redo_store, segment_store
+from devices.telemetry import derived_store, redo_store, rollup_store, segment_store
+from devices.telemetry.periods import Resolution
 from devices.telemetry.retention_schema import LOCK
 from devices.tests import factories
 from tenants.models import AuditEntry, Tenant, TenantKind
@@ -156,6 +159,8 @@ def _days(of: Tenant) -> dict[str, tuple[int | None, bool]]:
 def test_without_a_rule_everything_but_the_quarantine_is_kept_for_ever() -> None:
     assert _days(factories.tenant()) == {
         "readings": (None, False),
+        "quarters": (None, False),
+        "days": (None, False),
         "logs": (None, False),
         "events": (None, False),
         "quarantine": (90, False),
@@ -324,6 +329,107 @@ def test_logs_and_events_go_by_their_own_rules() -> None:
     _keep(device, 92, DataClass.EVENTS)
     tasks.remove_over()
     assert left() == [2, 2]
+
+
+# --- Roll-ups ---------------------------------------------------------------------------------
+
+# Quarters go by the month, days by the quarter of a year.
+LONG_AGO = OLD - 200 * DAY
+
+
+def _packed(device: Device, *starts: datetime) -> None:
+    _measure(device, *starts)
+    with open_scope(_scope(device)):
+        packing.pack(before=NOW)
+        rollups.sum_facilities()
+
+
+def _energy(device: Device, resolution: Resolution) -> list[float]:
+    with open_scope(_scope(device)):
+        found = series.read_series(
+            channels=[(device.pk, 0)],
+            start=LONG_AGO - DAY,
+            end=LONG_AGO + 2 * DAY,
+            resolution=resolution,
+        ).channels[0]
+    assert found.periods is not None
+    return [round(float(wh), 6) for wh in found.periods.energy]
+
+
+def _sums(device: Device) -> list[Row]:
+    return _owner(
+        "SELECT starts_at, import_wh FROM facility_15m WHERE facility_id = %s ORDER BY 1",
+        device.facility_id,
+    )
+
+
+@pytest.mark.parametrize("others_keep", [False, True])
+def test_days_and_sums_stay_when_quarters_go(others_keep: bool) -> None:
+    device, other = _device(), _device()
+    for each in (device, other):
+        _packed(each, LONG_AGO + HOUR, NOW - 2 * DAY)
+        if each == device or not others_keep:
+            _keep(each, 365)
+            _keep(each, 365, DataClass.QUARTERS)
+    days, sums = _energy(device, Resolution.DAY), _sums(device)
+    assert len(days) == 1
+    assert len(sums) > 1
+    tasks.remove_over()
+    assert _energy(device, Resolution.QUARTER) == []
+    assert (_energy(device, Resolution.DAY), _sums(device)) == (days, sums)
+    assert len(_energy(other, Resolution.QUARTER)) == (1 if others_keep else 0)
+    # What arrives late, or is to be summed again, leaves them as they are.
+    late = LONG_AGO + 5 * HOUR
+    factories.store_frame(device, 9, late, [[7] * 30, [8] * 30], received_at=NOW - 2 * HOUR)
+    _roll_and_move(device)
+    with open_scope(_scope(device)):
+        rollup_store.mark_facilities(
+            connection, [(device.pk, int((LONG_AGO + HOUR).timestamp() * 1000))]
+        )
+        assert rollups.sum_facilities() == 1
+    assert (_energy(device, Resolution.DAY), _sums(device)) == (days, sums)
+
+
+def test_days_and_sums_of_facilities_go_by_their_own_rule() -> None:
+    device = _device()
+    _packed(device, LONG_AGO + HOUR, NOW - 2 * DAY)
+    _hold(device, Held(LONG_AGO, LONG_AGO + DAY, facility_id=device.facility_id))
+    for data_class in (DataClass.READINGS, DataClass.QUARTERS, DataClass.DAYS):
+        _keep(device, 365, data_class)
+    before = _energy(device, Resolution.DAY), _energy(device, Resolution.QUARTER), _sums(device)
+    tasks.remove_over()
+    kept = _energy(device, Resolution.DAY), _energy(device, Resolution.QUARTER), _sums(device)
+    assert kept == before
+    with open_scope(_scope(device)):
+        (made,) = holds.all_holds(tenant_id=device.tenant_id)
+        _release(made)
+    tasks.remove_over()
+    assert (_energy(device, Resolution.DAY), _energy(device, Resolution.QUARTER)) == ([], [])
+    assert [row for row in _sums(device) if row[0] < NOW - 365 * DAY] == []
+    assert _sums(device) != []
+
+
+def test_coarser_data_is_kept_as_long_as_finer_unless_said() -> None:
+    of = factories.tenant()
+
+    def rule(data_class: DataClass, own: Own) -> None:
+        with open_scope(_of(of)):
+            wanted: dict[DataClass, Own | None] = {data_class: own}
+            retention.set_rules(tenant_id=of.pk, wanted=wanted, actor_id=None)
+
+    with pytest.raises(RetentionRefused, match="Finer data is kept for longer"):
+        rule(DataClass.QUARTERS, Own(365))
+    rule(DataClass.READINGS, Own(731))
+    with pytest.raises(RetentionRefused, match="Finer data is kept for longer"):
+        rule(DataClass.QUARTERS, Own(366))
+    rule(DataClass.QUARTERS, Own(1096))
+    rule(DataClass.DAYS, Own(1827))
+    rule(DataClass.QUARTERS, Own(366, shorter=True))
+    found = _days(of)
+    assert [found[name][0] for name in ("readings", "quarters", "days")] == [731, 366, 1827]
+    # A rule for finer data that is made later takes the coarser along.
+    rule(DataClass.READINGS, Own(3653))
+    assert _days(of)["days"] == (3653, True)
 
 
 # --- Holds ------------------------------------------------------------------------------------

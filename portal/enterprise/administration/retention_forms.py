@@ -34,6 +34,14 @@ HELP: Final[dict[DataClass, str | Promise]] = {
         "Every reading, to the second. Energy by the quarter of an hour and what is made of it"
         " stays when readings go. They go by the week, once all of the week is over."
     ),
+    DataClass.QUARTERS: gettext_lazy(
+        "Energy, lowest, highest and mean of each quarter of an hour, kept as long as readings at"
+        " least. They go by the month."
+    ),
+    DataClass.DAYS: gettext_lazy(
+        "What each day amounted to, and the sums of facilities, kept as long as quarters of an hour"
+        " at least. They go by the month and by the quarter of a year."
+    ),
     DataClass.LOGS: gettext_lazy("What the firmware of devices writes. They go by the day."),
     DataClass.EVENTS: gettext_lazy("Connections, restarts and alarms. They go by the week."),
     DataClass.QUARANTINE: gettext_lazy(
