@@ -10,7 +10,7 @@ from tenants.rowsecurity import Statements
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0023_exports"),
+        ("devices", "0024_export_parts_written"),
     ]
 
     operations = [
