@@ -38,9 +38,9 @@ from devices.telemetry.segment_store import milliseconds
 from devices.telemetry.series import LEAST_POINTS, Curve, Periods
 
 MEDIA_TYPE: Final = "application/vnd.wattline.columns"
-# More points than this nobody sees on a screen, nor draws in time for the next frame; readings of
-# an hour and a half are still all there, for what is replayed.
-MOST_POINTS: Final = 4_000
+# More points than this nobody sees on a screen, nor draws in time for the next frame; two-second
+# readings of three hours are still all there, for what is replayed.
+MOST_POINTS: Final = 8_000
 _ALIGNED: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CHANNEL: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,5})")

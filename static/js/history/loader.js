@@ -12,7 +12,9 @@ const ASK_AFTER_MS = 90;
 const POINTS = 300;
 // Up to here all readings of a few channels are quick to read, and are drawn as they are.
 const SHORT_MS = 6 * HOUR;
-const ALL_POINTS = 4_000;
+const ALL_POINTS = 8_000;
+// A curve that was thinned has at least so much of the points that were asked for.
+const THINNED_HAS = 0.7;
 const MARGIN = 0.25;
 // A layer that was asked for more than this many times the view would show too little of it.
 const TOO_COARSE = 3;
@@ -141,9 +143,10 @@ export class Loader {
   }
 }
 
-/** Whether a layer has every reading: fewer points than there may be. */
-function isComplete({ resolution, tracks }, points) {
-  return resolution === "raw" && [...tracks.values()].every((track) => track.length < points);
+/** Whether a layer has every reading: so few that they were not thinned. */
+export function isComplete({ resolution, tracks }, points) {
+  const few = THINNED_HAS * points - 4;
+  return resolution === "raw" && [...tracks.values()].every((track) => track.length < few);
 }
 
 async function trouble(answer) {

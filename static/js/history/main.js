@@ -23,7 +23,7 @@ const MOST_MS = 20 * 366 * 86_400_000;
 const EARLIEST = Date.UTC(1971, 0, 2);
 const TICK_EVERY_PX = 80;
 // Played readings are fetched for so long a time of watching ahead.
-const AHEAD_MS = 15_000;
+const AHEAD_MS = 10_000;
 // A view that reaches up to now is taken anew so often.
 const FRESH_MS = 15_000;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { read, written } from "../history/address.js";
 import { HOUR, civil, instantOf, periodOf, shifted, startOfDay, ticks } from "../history/calendar.js";
 import { Track, decode, total, trackOfSeries } from "../history/columns.js";
-import { best, questionOf, suffices } from "../history/loader.js";
+import { best, isComplete, questionOf, suffices } from "../history/loader.js";
 import { Playback } from "../history/playback.js";
 import { extent, scaleOf } from "../history/plot.js";
 import { csvOf, isoIn } from "../history/saving.js";
@@ -177,8 +177,15 @@ test("what is asked for encloses the view in full quarters", () => {
   const short = { from: view.from, to: view.from + 5 * HOUR };
   const around = { from: view.from - HOUR, to: view.from + 6 * HOUR, complete: false };
   assert.ok(!suffices({ ...around, points: 400 }, short));
-  assert.ok(suffices({ ...around, points: 4_000 }, short));
+  assert.ok(suffices({ ...around, points: 8_000 }, short));
   assert.ok(!suffices({ from, to, complete: true }, { from: from - 1, to: view.to }));
+});
+
+test("what may have been thinned is not taken for all", () => {
+  const layer = (length, resolution = "raw") => ({ resolution, tracks: new Map([["7/0", { length }]]) });
+  assert.ok(isComplete(layer(0), 40) && isComplete(layer(20), 40));
+  assert.ok(!isComplete(layer(30), 40) && !isComplete(layer(40), 40));
+  assert.ok(!isComplete(layer(20, "quarter"), 40));
 });
 
 test("the coarser is shown until the finer has come", () => {
