@@ -5,6 +5,9 @@ reader of one channel of seven does a seventh of the work so, and less where the
 the first.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 from devices.protocol.errors import TruncatedError
 from devices.protocol.layout import (
     CONSTANT,
@@ -16,7 +19,6 @@ from devices.protocol.layout import (
     ColumnLayout,
     read_channels,
     read_column,
-    read_sequence,
     read_sparse_column,
     read_times,
 )
@@ -35,8 +37,7 @@ def chosen_blocks(body: bytes, wanted: int) -> list[BlockLayout]:
 
 
 def _chosen_blocks(body: bytes, wanted: int) -> list[BlockLayout]:
-    _, at = read_sequence(body)
-    start_ms, at = read_uvarint(body, at)
+    start_ms, at = read_uvarint(body, _behind_integers(body, 0, 1))
     count, at = read_uvarint(body, at)
     blocks = []
     for left in range(count - 1, -1, -1):
@@ -50,41 +51,52 @@ def _chosen_blocks(body: bytes, wanted: int) -> list[BlockLayout]:
         step_ms, axis, end_ms = 0, None, begin_ms
         if n > 1:
             step_ms, axis, end_ms, at = read_times(body, at, begin_ms, n, flags)
-        channels, mask, at = read_channels(body, at, flags)
-        here = mask & wanted
-        if not (here or left):
+        _, mask, at = read_channels(body, at, flags)
+        here, chosen, choices = _plan(mask, wanted, left > 0)
+        if not choices:
             break
-        # Behind the last chosen column of the last block nothing has to be found any more.
-        until = len(channels) if left else (mask & ((1 << here.bit_length()) - 1)).bit_count()
-        columns, at = _columns(body, at, (n, flags), channels[:until], wanted)
+        if n == 1 or flags & MISSING:
+            columns, at = _rare_columns(body, at, n, choices)
+        else:
+            columns = []
+            for choice in choices:
+                if choice:
+                    column, at = read_column(body, at, n, None)
+                    columns.append(column)
+                else:
+                    at = _behind(body, at, n)
         if here:
-            chosen = tuple(number for number in channels[:until] if wanted >> number & 1)
-            block = BlockLayout(begin_ms, end_ms, n, step_ms, axis, chosen, columns, here)
-            blocks.append(block)
+            blocks.append(BlockLayout(begin_ms, end_ms, n, step_ms, axis, chosen, columns, here))
     return blocks
 
 
-def _columns(
-    body: bytes, at: int, shape: tuple[int, int], channels: tuple[int, ...], wanted: int
+@lru_cache(maxsize=4_096)
+def _plan(mask: int, wanted: int, more: bool) -> tuple[int, tuple[int, ...], tuple[bool, ...]]:
+    """Of a block's channels those that are chosen, as mask and numbers, and for each column that
+    has to be read or stepped over whether it is chosen.
+
+    Behind the last chosen column of the last block (not `more`) nothing has to be found any more.
+    """
+    here = mask & wanted
+    until = mask.bit_length() if more else here.bit_length()
+    numbers = [number for number in range(until) if mask >> number & 1]
+    choices = tuple(bool(here >> number & 1) for number in numbers)
+    return here, tuple(number for number in numbers if here >> number & 1), choices
+
+
+def _rare_columns(
+    body: bytes, at: int, n: int, choices: Sequence[bool]
 ) -> tuple[list[ColumnLayout], int]:
-    n, flags = shape
+    """Columns of one sample, or of some that miss: all are read, and the chosen are kept."""
     columns: list[ColumnLayout] = []
-    for number in channels:
-        chosen = wanted >> number & 1
+    for choice in choices:
         if n == 1:
             value, at = read_svarint(body, at)
-            if chosen:
-                columns.append(ColumnLayout(1, CONSTANT, 0, value, 0, 0, 0, 0, 0, (), None))
-        elif flags & MISSING:
-            # Rare enough to be read like one that is chosen.
-            column, at = read_sparse_column(body, at, n)
-            if chosen:
-                columns.append(column)
-        elif chosen:
-            column, at = read_column(body, at, n, None)
-            columns.append(column)
+            column = ColumnLayout(1, CONSTANT, 0, value, 0, 0, 0, 0, 0, (), None)
         else:
-            at = _behind(body, at, n)
+            column, at = read_sparse_column(body, at, n)
+        if choice:
+            columns.append(column)
     return columns, at
 
 

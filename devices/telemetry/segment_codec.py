@@ -86,24 +86,24 @@ def decode_many(
     Without `arrivals` it is left open when a reading became known: `known` is 0. SegmentError when
     what is read is damaged; channels that are not asked for are stepped over.
     """
-    # Devices that sample evenly write the same bytes hour by hour: a column is unpacked once.
-    columns: dict[tuple[bytes, int], Int64s] = {}
+    # Devices that sample evenly write the same bytes hour by hour: those are unpacked once.
+    unpacked: dict[tuple[bytes, int], Int64s] = {}
 
-    def unpacked(data: bytes, n: int) -> Int64s:
-        column = columns.get((data, n))
-        if column is None:
-            column = columns[data, n] = unpack(data, n)
-        return column
+    def times_of(data: bytes, n: int) -> Int64s:
+        times = unpacked.get((data, n))
+        if times is None:
+            times = unpacked[data, n] = unpack(data, n)
+            if int(times.min()) < 0 or int(times.max()) >= HOUR_MS:
+                raise SegmentError("a time of a segment lies outside its hour")
+        return times
 
     def axis_of(packed: _Packed, start_ms: int) -> _Axis:
         if not 0 < packed.n <= _MAX_READINGS:
             raise SegmentError(f"an axis of a segment has {packed.n} readings")
-        times = unpacked(packed.times, packed.n)
-        if int(times.min()) < 0 or int(times.max()) >= HOUR_MS:
-            raise SegmentError("a time of a segment lies outside its hour")
+        times = times_of(packed.times, packed.n) + start_ms
         if not arrivals:
-            return _Axis(times + start_ms, no_arrivals(packed.n))
-        return _Axis(times + start_ms, unpacked(packed.known, packed.n) + start_ms // 1000)
+            return _Axis(times, no_arrivals(packed.n))
+        return _Axis(times, unpack(packed.known, packed.n) + start_ms // 1000)
 
     return [_decoded(start_ms, body, channels, axis_of) for start_ms, body, channels in segments]
 

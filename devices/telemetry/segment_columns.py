@@ -69,9 +69,9 @@ def unpack(data: bytes, n: int) -> Int64s:
     if len(planes) != width * count:
         raise SegmentError(f"a column has {len(planes)} bytes, not {width} for {count} numbers")
     rows = np.frombuffer(planes, np.uint8).reshape(width, count)
-    spread = np.zeros((count, 8), np.uint8)
-    spread[:, :width] = rows.T
-    residuals: NDArray[np.uint64] = spread.view("<u8").ravel()
+    residuals: NDArray[np.uint64] = rows[0].astype(np.uint64)
+    for place in range(1, width):
+        residuals |= rows[place].astype(np.uint64) << np.uint64(8 * place)
     if order == _PLAIN:
         return residuals.view(np.int64) + base
     numbers = np.empty(n, np.int64)

@@ -7,10 +7,9 @@ begins. So the energy of a period is the sum of that of its parts, whatever the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from tsdownsample import MinMaxLTTBDownsampler
 
 from devices.protocol.data import Bools, Int64s
@@ -39,7 +38,8 @@ class Curve:
 
     def chosen(self, rows: Int64s) -> Curve:
         """The points of some rows (rising); a gap anywhere between two of them stays one."""
-        gaps = np.cumsum(self.gap_before)[rows]
+        # How many gaps there are up to each row.
+        gaps = np.searchsorted(np.flatnonzero(self.gap_before), rows, side="right")
         gap_before = np.concatenate([self.gap_before[rows[:1]], np.diff(gaps) > 0])
         return Curve(self.times[rows], self.values[rows], gap_before)
 
@@ -127,10 +127,10 @@ def thinned(curve: Curve, points: int) -> Curve:
     gaps = np.flatnonzero(curve.gap_before)
     longest = np.argsort(curve.times[gaps - 1] - curve.times[gaps], kind="stable")
     gaps = gaps[longest[: points // (2 * _FOR_GAPS)]]
-    extremes = [0, len(curve.times) - 1, int(curve.values.argmin()), int(curve.values.argmax())]
-    kept = np.unique(np.concatenate([extremes, gaps - 1, gaps]))
-    chosen = cast(
-        NDArray[np.uint64],
-        _DOWNSAMPLER.downsample(curve.times, curve.values, n_out=max(3, points - len(kept))),
-    )
-    return curve.chosen(np.union1d(kept, chosen.astype(np.int64)))
+    kept = np.zeros(len(curve.times), np.bool_)
+    kept[[0, -1, int(curve.values.argmin()), int(curve.values.argmax())]] = True
+    kept[gaps - 1] = True
+    kept[gaps] = True
+    left = max(3, points - int(np.count_nonzero(kept)))
+    kept[_DOWNSAMPLER.downsample(curve.times, curve.values, n_out=left)] = True
+    return curve.chosen(np.flatnonzero(kept))
