@@ -6,6 +6,7 @@ for the system. What is refused is a ValidationError with a sentence at its fiel
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -85,6 +86,7 @@ def derive_channel(
     device = _locked(device_id)
     if values.quantity not in QUANTITIES:
         raise ValidationError({"quantity": [_("Choose one of the quantities.")]})
+    _check_key(device, values.key)
     unit = QUANTITIES[values.quantity].unit
     resolution = values.resolution if values.resolution is not None else STEPS[unit]
     if not _FINEST <= resolution <= _COARSEST:
@@ -147,6 +149,15 @@ def _accepted(device: Device, text: str, unit: str, channel_id: int | None = Non
         return accepted(names_for(device), text, unit, channel_id=channel_id)
     except FormulaError as error:
         raise ValidationError({"text": [str(error)]}) from error
+
+
+def _check_key(device: Device, key: str) -> None:
+    """Raises ValidationError for a key that formulas could not read, or that is taken."""
+    if re.fullmatch(r"[a-z][a-z0-9_]{0,39}", key) is None:
+        sentence = _("A key has small letters, digits and _, and begins with a letter.")
+        raise ValidationError({"key": [sentence]})
+    if device.channels.filter(key=key).exists():
+        raise ValidationError({"key": [_("The device has a channel with this key already.")]})
 
 
 def _free_number(device: Device) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 
@@ -67,6 +67,19 @@ def channels_of(node: Node) -> tuple[Name, ...]:
     if isinstance(node, Name):
         return (node,)
     return tuple(name for child in _children(node) for name in channels_of(child))
+
+
+def renamed(node: Node, names: Mapping[str, str]) -> Node:
+    """The tree with other names of channels; those that are not among `names` stay."""
+    if isinstance(node, Name):
+        return replace(node, name=names.get(node.name, node.name))
+    if isinstance(node, Unary):
+        return replace(node, operand=renamed(node.operand, names))
+    if isinstance(node, Binary):
+        return replace(node, left=renamed(node.left, names), right=renamed(node.right, names))
+    if isinstance(node, Call):
+        return replace(node, arguments=tuple(renamed(each, names) for each in node.arguments))
+    return node
 
 
 def nesting(node: Node, functions: Collection[str]) -> int:

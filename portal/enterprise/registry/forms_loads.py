@@ -54,7 +54,7 @@ class LocalDateTimeField(forms.DateTimeField):
         return value.astimezone(self.zone) if isinstance(value, datetime) else value
 
 
-class _ZonedForm(GroupedForm, forms.Form):
+class ZonedForm(GroupedForm, forms.Form):
     """A form whose instants are on a facility's clock."""
 
     def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
@@ -65,7 +65,7 @@ class _ZonedForm(GroupedForm, forms.Form):
                 field.help_text = _("On the clock of %(zone)s.") % {"zone": zone}
 
 
-class AllocationForm(_ZonedForm):
+class AllocationForm(ZonedForm):
     """A channel that measures a load from an instant on."""
 
     channel = PickerField(
@@ -83,7 +83,7 @@ class AllocationForm(_ZonedForm):
         self.fields["ends_at"].help_text += " " + _("Empty: until further notice.")
 
 
-class EndForm(_ZonedForm):
+class EndForm(ZonedForm):
     """The end of an allocation."""
 
     ends_at = LocalDateTimeField(label=gettext_lazy("Until"))

@@ -6,6 +6,7 @@ from django.urls import path
 
 from portal.enterprise.registry import (
     views_claims,
+    views_derived,
     views_devices,
     views_facilities,
     views_imports,
@@ -31,6 +32,11 @@ urlpatterns = [
     path("devices/states/", views_devices.change_states, name="device-states"),
     path("devices/<int:pk>/edit/", views_devices.edit, name="device-edit"),
     path("devices/<int:pk>/anew/", views_devices.anew, name="device-anew"),
+    path("devices/<int:pk>/derived/", views_derived.derived_list, name="derived-list"),
+    path("devices/<int:pk>/derived/new/", views_derived.create, name="derived-create"),
+    path("devices/<int:pk>/derived/check/", views_derived.check, name="derived-check"),
+    path("devices/<int:pk>/derived/add/", views_derived.add_ready_made, name="derived-add"),
+    path("channels/<int:pk>/formula/", views_derived.change, name="formula-change"),
     path("device-types/", views_devices.type_list, name="device-type-list"),
     path("device-types/<int:pk>/", views_devices.type_detail, name="device-type"),
     path("imports/", views_imports.import_list, name="import-list"),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from devices.models import Channel
 from portal.tests.permission_rows.notation import EVERY, STAFF, Area, Row
+from portal.tests.permission_rows.world import World
+from tenants.scope import open_scope
 
 _KEEPERS = "operator admin manager"  # facilities
 _HANDS = "operator admin manager technician"  # devices
 _CLAIMERS = f"{_HANDS} consumer"
 # Imports concern the tenant as a whole: whoever is granted a few facilities cannot.
 _PARTLY = {"elsewhere admin": 403, "elsewhere manager": 403}
+
+
+def _derived(world: World) -> object:
+    with open_scope(world.park.scope):
+        return Channel.objects.get(device=world.park.branches[0].device, derived=True).pk
 
 
 # fmt: off
@@ -41,6 +49,14 @@ AREA = Area(
         Row("device-edit",      "POST", _HANDS,    422, 404, 403,   403,     302, "device"),
         Row("device-anew",      "GET",  _HANDS,    200, 404, 403,   403,     302, "device"),
         Row("device-anew",      "POST", _HANDS,    422, 404, 403,   403,     302, "device"),
+        Row("derived-list",     "GET",  STAFF,     200, 404, 403,   403,     302, "device"),
+        Row("derived-create",   "GET",  _HANDS,    200, 404, 403,   403,     302, "device"),
+        Row("derived-create",   "POST", _HANDS,    422, 404, 403,   403,     302, "device"),
+        Row("derived-check",    "POST", _HANDS,    200, 404, 403,   403,     302, "device"),
+        # Without a choice it leads back to the list, whatever the device.
+        Row("derived-add",      "POST", _HANDS,    302, 302, 403,   403,     302, "device"),
+        Row("formula-change",   "GET",  _HANDS,    200, 404, 403,   403,     302, "derived"),
+        Row("formula-change",   "POST", _HANDS,    422, 404, 403,   403,     302, "derived"),
         # Without a choice it leads back to the list.
         Row("device-states",    "POST", _HANDS,    302, 302, 403,   403,     302),
         Row("device-type-list", "GET",  STAFF,     200, 200, 403,   403,     302),
@@ -68,6 +84,7 @@ AREA = Area(
         Row("code-labels",      "GET",  _HANDS,    200, 200, 403,   403,     302),
     ),
     subjects={
+        "derived": _derived,
         "load": lambda world: world.park.branches[0].load.pk,
         "allocation": lambda world: world.park.branches[0].allocation.pk,
         "device-type": lambda world: world.park.branches[0].device.device_type_id,
