@@ -175,3 +175,29 @@ def test_a_file_is_imported_labelled_and_claimed(
     expect(page.get_by_role("heading", name="Cold store", level=1)).to_be_visible()
     with open_scope(Scope((copy.tenant.pk,))):
         assert Device.objects.get(serial="ST-000").state == "active"
+
+
+def test_a_formula_is_checked_while_it_is_typed(page: Page, site: tuple[Copy, DeviceType]) -> None:
+    copy, _kind = site
+    with open_scope(Scope((copy.tenant.pk,))):
+        device = Device.objects.filter(tenant=copy.tenant).order_by("pk")[0]
+        name, pk = device.name, device.pk
+    page.goto(f"/devices/{pk}/derived/new/")
+    page.get_by_label("Name", exact=True).fill("Twice")
+    page.get_by_label("Key").fill("twice")
+    page.get_by_label("Quantity").select_option("voltage")
+    formula = page.get_by_label("Formula")
+    formula.fill("2 * voltag")
+    told = page.locator("#formula-check")
+    expect(told).to_contain_text("did you mean `voltage`?")
+    expect(told.locator("mark")).to_have_text("voltag")
+    expect(formula).to_have_attribute("aria-invalid", "true")
+    formula.fill("2 * ")
+    page.get_by_role("button", name="voltage", exact=True).click()
+    expect(formula).to_have_value("2 * voltage")
+    expect(told).to_contain_text("is in V")
+    expect(formula).to_have_attribute("aria-invalid", "false")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Derived channels", level=1)).to_be_visible()
+    expect(page.get_by_role("link", name=name)).to_be_visible()
+    expect(page.get_by_role("cell", name="2 * voltage")).to_be_visible()
