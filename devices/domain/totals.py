@@ -25,8 +25,10 @@ from devices.domain.series_bounds import (
     checked,
     zone_named,
 )
+from devices.domain.series_estimates import total_estimates
 from devices.models import Facility
 from devices.protocol.data import Int64s
+from devices.telemetry.estimates import PeriodEstimates
 from devices.telemetry.periods import Reason, Resolution, chosen, edges
 from devices.telemetry.rollup import Floats
 from devices.telemetry.segment_store import moment
@@ -40,7 +42,9 @@ class Totals:
 
     `starts` and `ends` in ms since the Unix epoch; energy in Wh, NaN where none of them measures
     it; `used` is what the loads drew, whatever it came from. `counted` are the facilities that the
-    sums are made of, `contained` those that lie behind the mains of one of them.
+    sums are made of, `contained` those that lie behind the mains of one of them. `estimates`, where
+    they were asked for: by flow (import, export, generation, charge, discharge) what was not
+    measured, which the sums do not contain.
     """
 
     start: datetime
@@ -56,6 +60,7 @@ class Totals:
     generated: Floats
     charged: Floats
     discharged: Floats
+    estimates: Mapping[str, PeriodEstimates] | None = None
 
     @property
     def used(self) -> Floats:
@@ -78,11 +83,13 @@ def read_totals(
     resolution: Resolution = Resolution.AUTO,
     points: int | None = None,
     zone: str | None = None,
+    estimate: bool = False,
 ) -> Totals:
     """The energy of one or more facilities in [start, end), widened to full quarters of an hour.
 
     `zone`: the calendar; None for that of the facilities, which must then be the same. Resolution
-    RAW does not exist for sums: AUTO stops at quarters of an hour. Three queries. Raises
+    RAW does not exist for sums: AUTO stops at quarters of an hour. `estimate`: tell, beside what
+    was measured, an estimate of what was not. Three queries, six with estimates. Raises
     FacilityNotFound and SeriesRefusedError.
     """
     bounds = checked(start, end, points=points)
@@ -109,9 +116,14 @@ def read_totals(
         [*facility_quarters(connection, counted, begin, finish).values()], borders
     )
     contained = tuple(sorted(set(facility_ids) - set(counted)))
+    estimates = None
+    if estimate:
+        sources = energy_sources(facility_ids=counted)
+        estimates = total_estimates(sources, bounds, calendar, borders)
     return Totals(
-        begin, finish, resolution, reason, tuple(counted), contained, starts, ends, *flows
-    )
+        begin, finish, resolution, reason, tuple(counted), contained, starts, ends, *flows,
+        estimates=estimates,
+    )  # fmt: skip
 
 
 def _tree(facility_ids: Sequence[int]) -> tuple[dict[int, int | None], set[str]]:

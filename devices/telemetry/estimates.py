@@ -270,6 +270,17 @@ class PeriodEstimates:
     gaps: tuple[Gap, ...]
 
 
+def added(parts: Sequence[Estimates]) -> Estimates:
+    """The estimates of several channels (at least one) that are counted together: what was missing
+    is that of all of them on average.
+    """
+    starts, place = np.unique(np.concatenate([one.starts for one in parts]), return_inverse=True)
+    wh, share = np.zeros(len(starts)), np.zeros(len(starts))
+    np.add.at(wh, place, np.concatenate([one.wh for one in parts]))
+    np.add.at(share, place, np.concatenate([one.share for one in parts]) / len(parts))
+    return Estimates(starts, wh, share, tuple(gap for one in parts for gap in one.gaps))
+
+
 def by_period(estimates: Estimates, edges: Int64s) -> PeriodEstimates:
     """Estimates of quarters by the periods between `edges` in which they begin."""
     place = np.searchsorted(edges, estimates.starts, side="right") - 1

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from devices.domain import operations, rollups, series
+from devices.domain import operations, rollups, series, totals
 from devices.domain.operations import ChannelSpec
 from devices.domain.series_bounds import SeriesRefusedError
 from devices.models import Device
@@ -138,6 +138,34 @@ def test_a_register_says_how_much_it_was() -> None:
     assert found.estimates is not None
     assert found.periods.energy.sum() + found.estimates.wh.sum() == pytest.approx(
         21_000 + 1200, abs=20
+    )
+
+
+def test_sums_of_facilities_tell_what_their_meters_did_not_measure() -> None:
+    metered = _metered((8 * 60, 11 * 60), watts_in_gap=400)
+    with open_scope(Scope((metered.tenant_id,))):
+        rollups.sum_facilities()
+
+    def read(*, estimate: bool) -> totals.Totals:
+        with open_scope(Scope((metered.tenant_id,))):
+            return totals.read_totals(
+                facility_ids=[metered.facility_id],
+                start=START + 9 * DAY,
+                end=START + 10 * DAY,
+                resolution=Resolution.DAY,
+                estimate=estimate,
+            )
+
+    found, plain = read(estimate=True), read(estimate=False)
+    assert plain.estimates is None
+    assert found.estimates is not None
+    assert found.imported.tolist() == plain.imported.tolist()
+    # Import by the register; export has none, and power says that nothing flowed back.
+    assert found.estimates["import"].wh.sum() == pytest.approx(1200, abs=20)
+    assert [gap.scaled for gap in found.estimates["import"].gaps] == [True]
+    assert found.estimates["export"].wh.sum() == pytest.approx(0)
+    assert (found.imported.sum() + found.estimates["import"].wh.sum()) == pytest.approx(
+        22_200, abs=20
     )
 
 
