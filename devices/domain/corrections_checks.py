@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from devices.domain.catalogue import ChannelNotFound
+from devices.domain.removed import YOUNG
 from devices.domain.rollups import series_of
 from devices.domain.series_bounds import EARLIEST
 from devices.models import Channel
@@ -29,15 +30,18 @@ from devices.telemetry.corrections import (
     CorrectionKind,
     Layer,
     Scaling,
+    Window,
+    concerned,
     filled,
     scaled,
     standing,
 )
+from devices.telemetry.retention_store import gone
 from devices.telemetry.rollup import QUARTER
 from devices.telemetry.rollup_reads import quarter_of
 from devices.telemetry.rollup_samples import LONGEST_STEP_MS, Series
 from devices.telemetry.rollup_samples import Kind as SeriesKind
-from devices.telemetry.segment import Readings
+from devices.telemetry.segment import HOUR_MS, Readings
 from devices.telemetry.segment_store import milliseconds, moment
 from devices.telemetry.series_reads import channel_quarters
 
@@ -130,6 +134,7 @@ def checked(draft: Draft, *, now: datetime) -> Sound:
     )
     if draft.kind is Kind.SCALE:
         _check_limits(channel, layer)
+    _check_kept(channel, concerned(layer, [*layers, layer]), now)
     return Sound(channel, series, draft.kind, factor, offset, layer, layers)
 
 
@@ -229,6 +234,27 @@ def _check_limits(channel: Channel, layer: Layer) -> None:
     if not sound.all():
         raise ValidationError(
             {"factor": [_("The channel's values would become too large to be told exactly.")]}
+        )
+
+
+def _check_kept(channel: Channel, windows: Sequence[Window], now: datetime) -> None:
+    """Roll-ups that rest on readings which retention has removed stay as they are."""
+    old = milliseconds((now - YOUNG).replace(microsecond=0))
+    hours = {
+        (channel.device_id, hour)
+        for start, end in windows
+        for hour in range(start // HOUR_MS * HOUR_MS, min(end, old), HOUR_MS)
+    }
+    if gone(connection, hours):
+        raise ValidationError(
+            {
+                "starts_at": [
+                    _(
+                        "Readings of this period were removed because their time was over; what"
+                        " rests on them stays as it is. Correct a period whose readings are kept."
+                    )
+                ]
+            }
         )
 
 

@@ -20,6 +20,7 @@ from devices.protocol.data import Int64s
 from devices.telemetry import redo_store, rollup_store, segment_store
 from devices.telemetry.redo_store import Asked, Changed
 from devices.telemetry.rollup import QUARTER_MS, Quarters, no_quarters
+from devices.telemetry.rollup_corrections import shifts_of
 from devices.telemetry.rollup_samples import Series, reach_ms
 from devices.telemetry.series_reads import channel_quarters
 
@@ -128,6 +129,7 @@ def _compute(
         if part.starts and series.get(device_id)
     }
     dirty = removed.without_removed(dirty, series, tenants)
+    dirty = removed.without_removed(dirty, series, shifts_of(connection, list(dirty)))
     if not dirty:
         return 0
     rolled, flat = rollups.compute(dirty, series)

@@ -84,6 +84,7 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
             if series.get(device_id)
         }
         dirty = removed.without_removed(dirty, series, tenants)
+        dirty = removed.without_removed(dirty, series, shifts)
         touched += [(device_id, start) for device_id, starts in dirty.items() for start in starts]
         rolled, flat = compute(dirty, series)
         keep(rolled, flat, tenants)

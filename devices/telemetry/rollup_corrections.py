@@ -44,6 +44,12 @@ class Shifts:
         for some in self.layers.get(device_id, ()):
             yield from reached([(start_ms, end_ms)], some)
 
+    def sources(self, device_id: int, start_ms: int, end_ms: int) -> Iterable[Window]:
+        """All windows in which was measured what is in [start, end) now."""
+        yield start_ms, end_ms
+        for some in self.layers.get(device_id, ()):
+            yield from source_windows([(start_ms, end_ms)], some)
+
 
 @dataclass(frozen=True, slots=True)
 class Corrections:

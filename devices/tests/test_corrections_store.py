@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, connections, transaction
 
 from devices.domain import corrections_operations as corrections
-from devices.domain import operations, redo, rollups, seals, segments
+from devices.domain import derived_rollups, operations, redo, rollups, seals, segments
 from devices.domain.catalogue import ChannelNotFound
 from devices.domain.corrections_checks import Draft
 from devices.domain.corrections_preview import preview
@@ -25,12 +25,14 @@ from devices.domain.corrections_queries import (
     correction_page,
     corrections_of_device,
 )
+from devices.domain.derived_operations import Derivation, derive_channel
 from devices.domain.operations import ChannelSpec
 from devices.domain.series import ChannelSeries, read_series
 from devices.models import Channel, Correction, CorrectionWithdrawal, Device
 from devices.models.correction import Kind
 from devices.telemetry.corrected_reads import read_columns
 from devices.telemetry.periods import Resolution
+from devices.telemetry.redo_store import Cause, Redo, ask_again
 from devices.tests import factories
 from tenants.models import AuditEntry, Tenant
 from tenants.scope import Scope, open_scope
@@ -600,6 +602,91 @@ def test_what_could_not_be_told_exactly_is_refused() -> None:
     with pytest.raises(ValidationError) as refused:
         _make(device, Kind.SCALE, 1, factor=Decimal(9_000_000_000))
     assert "too large to be told" in refused.value.message_dict["factor"][0]
+
+
+def test_what_retention_has_removed_cannot_be_corrected() -> None:
+    device = _device()
+    _minutes(device)
+    _roll(device)
+    _move_and_remove(device, START + HOUR)
+    kept = _energy(device)
+    with pytest.raises(ValidationError) as refused:
+        _make(device, Kind.REMOVE, starts_at=START + 50 * MINUTE, ends_at=START + 2 * HOUR)
+    assert "were removed" in refused.value.message_dict["starts_at"][0]
+    with pytest.raises(ValidationError):
+        _make(device, Kind.SHIFT, starts_at=START + HOUR, ends_at=START + 2 * HOUR, shift=-HOUR)
+    _make(device, Kind.REMOVE, starts_at=START + 90 * MINUTE, ends_at=START + 2 * HOUR)
+    _roll(device)
+    assert _energy(device) == pytest.approx(kept - 300, rel=1e-3)
+
+
+def test_what_was_shifted_stays_when_its_source_is_removed() -> None:
+    device = _device()
+    _minutes(device, 60)
+    _make(device, Kind.SHIFT, shift=3 * HOUR)
+    _roll(device)
+    before = _answer(_series(device, Resolution.QUARTER, end=START + 5 * HOUR))
+    assert len(dict(before)["starts"]) >= 4
+    _move_and_remove(device, START + HOUR)
+    # Somebody asks for the quarters where the readings went.
+    window = (int((START + at * HOUR).timestamp()) * 1000 for at in (3, 4))
+    with open_scope(_scope(device)):
+        ask_again(connection, [Redo(device.pk, *window)], cause=Cause.REGISTRY)
+    _roll(device)
+    assert _answer(_series(device, Resolution.QUARTER, end=START + 5 * HOUR)) == before
+
+
+def _move_and_remove(device: Device, before: datetime) -> None:
+    """Everything becomes segments, and those that begin before an instant go, as chunks do."""
+    with open_scope(_scope(device)):
+        segments.move(before=START + DAY)
+    connections["default"].close()
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("DELETE FROM telemetry_segment WHERE starts_at < %s", [before])
+
+
+def test_derived_channels_are_computed_from_corrected_readings() -> None:
+    device = _device()
+    _minutes(device)
+    with open_scope(_scope(device)):
+        derived = derive_channel(
+            device_id=device.pk,
+            values=Derivation("double", "Double", "active_power", "2 * active_power"),
+            valid_from=None,
+            actor_id=None,
+            now=START - HOUR,
+        )
+    _compute(device)
+    asked: dict[str, Any] = {"number": derived.number, "end": START + 6 * HOUR}
+    before = _answer(_series(device, Resolution.QUARTER, **asked))
+    row = _make(device, Kind.SCALE, factor=Decimal(3))
+    _make(device, Kind.SHIFT, starts_at=START + HOUR, ends_at=START + 2 * HOUR, shift=2 * HOUR)
+    _compute(device)
+    assert set(_values(device, **asked).values()) == {3600.0, 1200.0}
+    assert _energy(device, **asked) == pytest.approx(3600 + 1200, rel=1e-3)
+    assert min(at for at, value in _values(device, **asked).items() if value == 1200.0) == 10_800
+    # As of then nothing was corrected, for derived channels neither.
+    assert _answer(_series(device, Resolution.QUARTER, as_of=START + DAY, **asked)) == before
+    with pytest.raises(ValidationError, match="computed by a formula"):
+        _make(device, Kind.REMOVE, derived.number)
+    # Late readings of what is shifted reach the derived roll-ups, too.
+    late = START + HOUR + MINUTE
+    frame = [[12000] * 30, [23000] * 30]
+    factories.store_frame(device, 200, late, frame, received_at=START + DAY)
+    _compute(device)
+    assert 2400.0 in _values(device, **asked).values()
+    assert _energy(device, **asked) == pytest.approx(3600 + 1200 + 20, rel=1e-3)
+    _withdraw(device, row)
+    _compute(device)
+    assert _energy(device, **asked) == pytest.approx(1200 + 1200 + 20, rel=1e-3)
+
+
+def _compute(device: Device) -> None:
+    """Everything that is due, derived channels too."""
+    _roll(device)
+    with open_scope(_scope(device)):
+        while derived_rollups.advance().more:
+            pass
 
 
 def test_a_correction_needs_a_reason() -> None:
