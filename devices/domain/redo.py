@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from django.db import connection, transaction
 
-from devices.domain import derived_due, removed, rollups
+from devices.domain import corrections_gone, derived_due, removed, rollups
 from devices.protocol.data import Int64s
 from devices.telemetry import redo_store, rollup_store, segment_store
 from devices.telemetry.redo_store import Asked, Changed
@@ -129,7 +129,7 @@ def _compute(
         if part.starts and series.get(device_id)
     }
     dirty = removed.without_removed(dirty, series, tenants)
-    dirty = removed.without_removed(dirty, series, shifts_of(connection, list(dirty)))
+    dirty = corrections_gone.without_gone(dirty, series, shifts_of(connection, list(dirty)))
     if not dirty:
         return 0
     rolled, flat = rollups.compute(dirty, series)

@@ -22,7 +22,6 @@ from django.db import connection
 from devices.models import LEAST_DAYS, DataClass
 from devices.telemetry import retention_store as store
 from devices.telemetry.rollup import QUARTER_MS
-from devices.telemetry.rollup_corrections import Shifts
 from devices.telemetry.rollup_samples import Series, reach_ms
 from devices.telemetry.segment import HOUR_MS, Readings
 from devices.telemetry.segment_store import milliseconds
@@ -53,10 +52,6 @@ def without_removed(
 ) -> dict[int, Sequence[int]]:
     """Of the quarters (starts in ms) of devices, those that rest on no reading that is gone, and
     are not gone themselves; `tenants` has the tenant of each device.
-    dirty: Mapping[int, Sequence[int]], series: Mapping[int, Sequence[Series]], shifts: Shifts
-) -> dict[int, Sequence[int]]:
-    """Of the quarters (starts in ms) of devices, those that rest on no reading that is gone, nor on
-    one that a correction has moved there.
     """
     left = left_alone(
         {
@@ -66,7 +61,6 @@ def without_removed(
         }
     )
     left |= covered(own(dirty), tenants, data_class=DataClass.QUARTERS)
-    left |= _moved_from_gone(dirty, series, shifts)
     if not left:
         return dict(dirty)
     return {
@@ -80,33 +74,6 @@ def own(dirty: Mapping[int, Sequence[int]]) -> dict[int, Rests]:
     """Quarters of devices as what they are themselves."""
     return {
         device_id: Rests(starts, frozenset({device_id}), 0) for device_id, starts in dirty.items()
-def _moved_from_gone(
-    dirty: Mapping[int, Sequence[int]], series: Mapping[int, Sequence[Series]], shifts: Shifts
-) -> set[tuple[int, int]]:
-    """Of the quarters of devices, those that corrections move readings to which are gone."""
-    sources: dict[tuple[int, int], set[int]] = {}
-    for device_id in shifts.layers.keys() & dirty.keys():
-        reach = reach_ms(series[device_id][0].step_ms) if series.get(device_id) else 0
-        for start in dirty[device_id]:
-            windows = shifts.sources(device_id, start - reach, start + QUARTER_MS + reach)
-            sources[device_id, start] = {
-                quarter
-                for begin, end in windows
-                for quarter in range(begin // QUARTER_MS * QUARTER_MS, end, QUARTER_MS)
-            }
-    wanted: dict[int, set[int]] = {}
-    for (device_id, _), quarters in sources.items():
-        wanted.setdefault(device_id, set()).update(quarters)
-    gone = left_alone(
-        {
-            device_id: Rests(sorted(quarters), frozenset({device_id}), 0)
-            for device_id, quarters in wanted.items()
-        }
-    )
-    return {
-        (device_id, start)
-        for (device_id, start), quarters in sources.items()
-        if any((device_id, quarter) in gone for quarter in quarters)
     }
 
 

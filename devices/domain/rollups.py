@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from django.db import connection, transaction
 
-from devices.domain import derived_due, removed
+from devices.domain import corrections_gone, derived_due, removed
 from devices.models import FROM_FILES, Channel, Placement
 from devices.protocol.data import Block, decode_data, decode_many
 from devices.quantities import QUANTITIES
@@ -84,7 +84,7 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
             if series.get(device_id)
         }
         dirty = removed.without_removed(dirty, series, tenants)
-        dirty = removed.without_removed(dirty, series, shifts)
+        dirty = corrections_gone.without_gone(dirty, series, shifts)
         touched += [(device_id, start) for device_id, starts in dirty.items() for start in starts]
         rolled, flat = compute(dirty, series)
         keep(rolled, flat, tenants)
