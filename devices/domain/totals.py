@@ -11,7 +11,7 @@ Needs an open scope and sees what it holds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -60,7 +60,7 @@ class Totals:
     generated: Floats
     charged: Floats
     discharged: Floats
-    estimates: Mapping[str, PeriodEstimates] | None = None
+    estimates: Mapping[str, PeriodEstimates] | None = field(default=None, kw_only=True)
 
     @property
     def used(self) -> Floats:
@@ -120,10 +120,10 @@ def read_totals(
     if estimate:
         sources = energy_sources(facility_ids=counted)
         estimates = total_estimates(sources, bounds, calendar, borders)
-    return Totals(
-        begin, finish, resolution, reason, tuple(counted), contained, starts, ends, *flows,
-        estimates=estimates,
-    )  # fmt: skip
+    found = Totals(
+        begin, finish, resolution, reason, tuple(counted), contained, starts, ends, *flows
+    )
+    return replace(found, estimates=estimates)
 
 
 def _tree(facility_ids: Sequence[int]) -> tuple[dict[int, int | None], set[str]]:

@@ -8,7 +8,7 @@ steps, cutting into frames, as of), `test_rollup.py` (order, company, cutting), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -94,7 +94,7 @@ def _store(device: Device, sequence: int, piece: Piece, *, arrived: Any = END) -
 
 
 def _do(device: Device, work: str) -> None:
-    steps = {
+    steps: dict[str, Callable[[], object]] = {
         "roll": rollups.roll_up,
         "move": lambda: segments.move(before=LATER),
         "pack": lambda: packing.pack(before=LATER),
