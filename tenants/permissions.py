@@ -225,6 +225,11 @@ ACCESS_SCOPES: Final[MappingProxyType[str, AccessScope]] = MappingProxyType(
                 frozenset({Permission.DEVICES_VIEW}),
             ),
             AccessScope(
+                "devices:derive",
+                _("compute channels of your devices by formulas"),
+                frozenset({Permission.DEVICES_CHANGE}),
+            ),
+            AccessScope(
                 "readings:read",
                 _("see the readings of your devices, live and past"),
                 frozenset({Permission.READINGS_VIEW}),

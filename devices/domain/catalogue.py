@@ -57,7 +57,7 @@ class DeviceEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChannelEntry:
-    """One measured quantity of a device; `resolution` is the smallest step of `unit`."""
+    """One quantity of a device, measured or derived; `resolution`: the smallest step of `unit`."""
 
     channel_id: int
     device_id: int
@@ -69,6 +69,7 @@ class ChannelEntry:
     unit: str
     resolution: float
     in_total: bool
+    derived: bool
 
 
 def facility_page(
@@ -198,4 +199,5 @@ def _channel(row: Channel) -> ChannelEntry:
         unit=row.unit,
         resolution=float(row.resolution),
         in_total=row.in_total,
+        derived=row.derived,
     )

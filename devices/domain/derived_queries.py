@@ -5,15 +5,15 @@ Every function needs an open scope, and sees what it holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from django.db import connection
 
-from devices.domain.catalogue import ChannelNotFound
+from devices.domain.catalogue import ChannelNotFound, Page
 from devices.domain.derived_check import accepted
 from devices.domain.derived_definitions import (
     FOR_EVER_MS,
@@ -41,6 +41,8 @@ from devices.telemetry.rollup_samples import Kind, Series, reach_ms
 from devices.telemetry.segment import HOUR_MS, concatenated
 from devices.telemetry.segment_store import milliseconds
 from devices.telemetry.series import Curve, curve_of, thinned
+
+Entry = TypeVar("Entry")
 
 _POINTS: Final = 400
 # Of a preview: no stored version and no stored channel has it.
@@ -164,6 +166,37 @@ def formula_history(*, channel_id: int, now: datetime) -> FormulaPage:
         ],
         names=names.offered,
     )
+
+
+def derived_page(
+    *, device_id: int, limit: int, after: int = 0, now: datetime
+) -> Page[DerivedEntry]:
+    """Derived channels of a device by id. Raises DeviceNotFound."""
+    found = derived_channels(device_id=device_id, now=now)
+    entries = sorted(found.channels, key=lambda one: one.channel_id)
+    return _page(entries, lambda one: one.channel_id, limit, after)
+
+
+def derived_entry(*, channel_id: int, now: datetime) -> DerivedEntry:
+    """One derived channel. Raises ChannelNotFound."""
+    return formula_history(channel_id=channel_id, now=now).channel
+
+
+def version_page(
+    *, channel_id: int, limit: int, after: int = 0, now: datetime
+) -> Page[VersionEntry]:
+    """Versions of a channel's formula by id. Raises ChannelNotFound."""
+    found = formula_history(channel_id=channel_id, now=now)
+    entries = sorted(found.versions, key=lambda one: one.version_id)
+    return _page(entries, lambda one: one.version_id, limit, after)
+
+
+def _page(
+    entries: Sequence[Entry], number: Callable[[Entry], int], limit: int, after: int
+) -> Page[Entry]:
+    left = [one for one in entries if number(one) > after]
+    more = len(left) > limit
+    return Page(tuple(left[:limit]), number(left[limit - 1]) if more else None)
 
 
 def preview(

@@ -233,6 +233,7 @@ class ChannelSerializer(serializers.Serializer[Any]):
     in_total = serializers.BooleanField(
         help_text="Counts into the facility's total when the device is placed at the mains."
     )
+    derived = serializers.BooleanField(help_text="Computed by a formula, not measured.")
 
 
 class LatestValueSerializer(serializers.Serializer[Any]):

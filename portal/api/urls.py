@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from portal.api import corrections, exports, series, views
+from portal.api import corrections, derived, exports, series, views
 
 app_name = "api"
 
@@ -22,6 +22,13 @@ resources = [
     path("devices/", views.DeviceList.as_view(), name="device-list"),
     path("devices/<int:pk>/", views.DeviceDetail.as_view(), name="device"),
     path("devices/<int:pk>/latest/", views.DeviceLatest.as_view(), name="device-latest"),
+    path("devices/<int:pk>/derived/", derived.DerivedList.as_view(), name="derived-list"),
+    path(
+        "devices/<int:pk>/derived/preview/",
+        derived.DerivedPreview.as_view(),
+        name="derived-preview",
+    ),
+    path("channels/<int:pk>/formulas/", derived.FormulaList.as_view(), name="formula-list"),
     path("channels/", views.ChannelList.as_view(), name="channel-list"),
     path("channels/<int:pk>/", views.ChannelDetail.as_view(), name="channel"),
     path("channels/<int:pk>/series/", series.ChannelHistory.as_view(), name="channel-series"),

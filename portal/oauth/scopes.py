@@ -14,6 +14,7 @@ _ICONS: Final = {
     "email": "mail",
     "facilities:read": "building-community",
     "devices:read": "cpu",
+    "devices:derive": "adjustments",
     "readings:read": "chart-line",
     "readings:correct": "edit",
     "readings:export": "download",

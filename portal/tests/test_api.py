@@ -144,6 +144,7 @@ def test_channels_say_how_to_read_them(client: Client, world: World) -> None:
         "unit": "W",
         "resolution": 0.1,
         "in_total": True,
+        "derived": False,
     }
 
 
@@ -630,7 +631,7 @@ def test_schema_names_scopes_that_exist(client: Client) -> None:
         for scope in way.get("oauth2", [])
     }
     flows = schema["components"]["securitySchemes"]["oauth2"]["flows"]
-    assert named == {*READ, "readings:correct", "readings:export"}
+    assert named == {*READ, "devices:derive", "readings:correct", "readings:export"}
     assert set(flows["authorizationCode"]["scopes"]) == set(ACCESS_SCOPES)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from devices.models import Correction, DataExport, ExportState
+from devices.tests import factories
 from devices.tests.factories import Park
 from portal.tests.permission_rows.notation import EVERY, STAFF, Area, Row, anybody, api
 from tenants.scope import open_scope
@@ -30,6 +31,16 @@ def _standing(of: Park) -> Correction:
         found = Correction.objects.filter(device=device, withdrawal=None).first()
     assert found is not None
     return found
+
+
+_DERIVE = "operator admin manager technician"
+_DERIVING = "devices:read readings:read devices:derive"
+
+
+def _new() -> dict[str, object]:
+    """A derived channel with a key that no other has."""
+    key = f"twice_{factories.number()}"
+    return {"key": key, "name": key, "quantity": "voltage", "text": "2 * voltage"}
 
 
 _EXPORT = "operator admin manager analyst"
@@ -84,6 +95,14 @@ AREA = Area(
             form=lambda world: _DRAFT, scopes=_CORRECTING),
         Row("api:correction-withdraw", "POST", _CORRECT, 201, 404, 403, 403, 401, "correction",
             form=lambda world: {"reason": "It was not."}, scopes=_CORRECTING),
+        api("api:derived-list",    STAFF, "devices:read readings:read",      404, "device"),
+        api("api:formula-list",    STAFF, "devices:read readings:read",      404, "derived"),
+        Row("api:derived-list",    "POST", _DERIVE, 201, 404, 403, 403, 401, "device",
+            form=lambda world: _new(), scopes=_DERIVING),
+        Row("api:derived-preview", "POST", _DERIVE, 200, 404, 403, 403, 401, "device",
+            form=lambda world: {"text": "2 * voltage"}, scopes=_DERIVING),
+        Row("api:formula-list",    "POST", _DERIVE, 201, 404, 403, 403, 401, "derived",
+            form=lambda world: {"text": "3 * voltage", "reason": "Why not."}, scopes=_DERIVING),
         api("api:export-list",     _EXPORT, _EXPORTING,                      200),
         api("api:export",          _EXPORT, _EXPORTING,                      404, "export"),
         api("api:export-part",     _EXPORT, _EXPORTING,                      404, "export part"),
