@@ -251,6 +251,7 @@ def move_to_segments(**_: Any) -> None:
 
     Several at once share the work; one that is killed leaves whole groups behind.
     """
+    segments.prepare_chunks(now=datetime.now(UTC))
     before = segments.closed_before(datetime.now(UTC))
     for tenant_ids in tenant_batches():
         frames = after = 0

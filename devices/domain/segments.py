@@ -89,6 +89,14 @@ def move(*, before: datetime, after: int = 0, limit: int = MAX_DEVICES) -> Moved
 
 
 @transaction.atomic
+def prepare_chunks(*, now: datetime) -> int:
+    """Make the chunks that will be written to, so that nobody who moves or rolls up holds up the
+    others; returns how many. Chunks are everybody's: it needs no scope.
+    """
+    return store.prepare_chunks(connection, at=now)
+
+
+@transaction.atomic
 def drop_empty_chunks(*, before: datetime) -> int:
     """Drop the hours of arrival of which nothing is left; returns how many. Chunks are everybody's:
     it needs no scope.

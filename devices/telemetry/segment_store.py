@@ -229,6 +229,15 @@ def keep_latest(
         cursor.executemany(_KEEP_LATEST, rows)
 
 
+def prepare_chunks(connection: BaseDatabaseWrapper, *, at: datetime) -> int:
+    """Make the chunks of segments and roll-ups for an instant (now at the latest) and the next ones
+    after it, where there are none; returns how many.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT door_prepare_chunks(%s)", [at])
+        return int(cursor.fetchone()[0])
+
+
 def drop_empty_chunks(connection: BaseDatabaseWrapper, *, before: datetime) -> int:
     """Drop the chunks of frames that closed before an instant and are empty; returns how many."""
     with connection.cursor() as cursor:

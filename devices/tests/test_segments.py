@@ -248,11 +248,7 @@ def test_clocks_of_bridges_that_differ_do_not_change_which_reading_counts() -> N
 
 def test_two_at_once_move_each_frame_once() -> None:
     of = factories.tenant()
-    # Who makes the first segment of a week holds up the others until the commit.
-    first_of_week = _device()
-    _store(first_of_week, 1, START, [[1], [7]])
-    _roll(first_of_week)
-    _move(first_of_week)
+    segments.prepare_chunks(now=START)  # who makes one holds up the others
     devices = [_device(of) for _ in range(4)]
     for device in devices:
         _store(device, 1, START, [[1], [7]])
@@ -272,6 +268,25 @@ def test_two_at_once_move_each_frame_once() -> None:
         thread.join(30)
     assert (first.frames, other[0].frames) == (2, 2)
     assert [len(_segments(device)) for device in devices] == [1, 1, 1, 1]
+
+
+def test_chunks_are_made_before_they_are_needed() -> None:
+    """Two who write the first rows of a week at once do not wait for each other."""
+    week = START.replace(year=2001)  # of which nobody else has anything
+    assert segments.prepare_chunks(now=week) == 4
+    assert segments.prepare_chunks(now=week) == 0
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT (SELECT count(*) FROM telemetry_segment WHERE device_id = 0)")
+        assert cursor.fetchone() == (0,)
+    mine, others = _device(), _device()
+    with open_scope(_scope(mine)), connection.cursor() as cursor:
+        segment_store.keep(connection, [factories.segment(mine, week, {0: [1]})])
+        with transaction.atomic("owner"), connections["owner"].cursor() as beside:
+            beside.execute("SET LOCAL lock_timeout = '2s'")
+            beside.execute(
+                "INSERT INTO telemetry_segment VALUES (%s, %s, %s, 1, '')",
+                [week + timedelta(days=7), others.tenant_id, others.pk],
+            )
 
 
 def test_a_step_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

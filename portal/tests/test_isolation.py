@@ -80,6 +80,7 @@ SHARED = {"devices_devicetype", "devices_devicetypechannel"}
 DOORS = {
     "door_drop_empty_chunks",
     "door_drop_over",
+    "door_prepare_chunks",
     "door_remove_over",
     "door_retention_of",
     "door_drop_packed_chunks",
