@@ -96,3 +96,13 @@ def test_bench_audit_measures_every_search(servers: Endpoints) -> None:
     assert (everything["entries"], everything["queries"]) == (50, 4)
     assert any("Index" in line for line in result["plan"])
     assert not any("Sort" in line for line in result["plan"])
+
+
+def test_bench_charts_compares_answers_and_draws() -> None:
+    done = bench("charts", "--json", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for answer in found["answers"].values():
+        assert 0 < answer["columns_gzip_bytes"] < answer["columns_bytes"] < answer["json_bytes"]
+    assert found["drawing"]["frames"] > 0
+    assert found["drawing"]["draw_p50_ms"] <= found["drawing"]["draw_p95_ms"]

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from django.conf import settings
 from django.db import connections
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 from pytest_django import DjangoDbBlocker
@@ -31,6 +32,7 @@ from devices.protocol.data import Block, encode_data
 from devices.telemetry.periods import Resolution
 from devices.tests import factories
 from portal.tests.browser.conftest import PASSWORD, Copy, eventually
+from portal.tests.browser.test_live_page import violations
 from tenants.scope import Scope, open_scope
 
 pytestmark = [
@@ -704,6 +706,35 @@ def test_the_page_of_a_device_has_a_past_too(visit: Visit, house: House) -> None
     expect(visit.state).to_have_text("Yesterday")
     latest = visit.page.locator(f'[data-latest="{house.device}/0"]')
     expect(latest).to_have_text(re.compile(r"^[\d.]+ kW$"))
+    assert visit.troubles == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_past_is_accessible(
+    visit: Visit, house: House, theme: Literal["light", "dark"]
+) -> None:
+    visit.page.emulate_media(color_scheme=theme)
+    visit.open(house.facility, "?period=7d&compare=1")
+    visit.expect_resolution("quarter")
+    assert len(visit.table("chart-active-power")) > 96
+    visit.page.get_by_label("Period", exact=True).select_option("custom")
+    axe = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
+    assert violations(visit.page, axe) == []
+    assert visit.troubles == []
+
+
+def test_what_is_live_is_taken_along_as_well(visit: Visit) -> None:
+    facility, _device = _recorded(visit.copy)
+    visit.open(facility)
+    visit.until(lambda: len(visit.page.evaluate(_LIVE_POINTS)) >= 5, "five points")
+    with visit.page.expect_download() as saved:
+        _save(visit, "chart-total", "Download as CSV")
+    rows = list(csv.reader(Path(saved.value.path()).read_text("utf-8").splitlines()))
+    assert len(rows) >= 5
+    with visit.page.expect_download() as saved:
+        _save(visit, "chart-total", "Download as a picture")
+    assert Path(saved.value.path()).stat().st_size > 2_000
+    expect(visit.state).to_have_text("Live")
     assert visit.troubles == []
 
 

@@ -29,6 +29,10 @@ export class Card {
     this.pointer = null; // px
     this.chosen = null;
     this.kept = null; // the scale while somebody moves the chart
+    this.onScreen = true;
+    new IntersectionObserver((entries) => {
+      this.onScreen = entries.at(-1).isIntersecting;
+    }).observe(this.frame);
   }
 
   /** Channels `device/channel` of the lines that are shown. */

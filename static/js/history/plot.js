@@ -61,21 +61,21 @@ export class Plot {
 
   /** Where a time is, in px from the left. */
   x(time) {
-    const { from, to } = this.view;
-    const room = this.width - EDGE.left - EDGE.right;
-    return EDGE.left + ((time - from) / (to - from)) * room;
-  }
-
-  /** The time at `x` px from the left. */
-  time(x) {
-    const { from, to } = this.view;
-    return from + ((x - EDGE.left) / (this.width - EDGE.left - EDGE.right)) * (to - from);
+    return EDGE.left + (time - this.from) * this.perMs;
   }
 
   #y(value) {
+    return this.floor - (value - this.low) * this.perUnit;
+  }
+
+  #measure() {
+    const { from, to } = this.view;
     const { low, high } = this.scale;
-    const room = this.height - EDGE.top - EDGE.bottom;
-    return EDGE.top + (1 - (value - low) / (high - low)) * room;
+    this.from = from;
+    this.perMs = (this.width - EDGE.left - EDGE.right) / (to - from);
+    this.low = low;
+    this.floor = this.height - EDGE.bottom;
+    this.perUnit = (this.floor - EDGE.top) / (high - low);
   }
 
   /**
@@ -92,6 +92,7 @@ export class Plot {
   draw(picture) {
     Object.assign(this, { view: picture.view, scale: picture.scale });
     if (!this.#fit()) return;
+    this.#measure();
     const { context } = this;
     context.clearRect(0, 0, this.width, this.height);
     this.#axes(picture);
@@ -181,38 +182,33 @@ export class Plot {
 
   /** Readings, joined; of many in one column of pixels the first, the extremes and the last. */
   #points(track, shift, first, end) {
-    const { context } = this;
+    const { context, perMs, perUnit, floor, low: base } = this;
+    const { begin, mean } = track;
+    const offset = EDGE.left + (shift - this.from) * perMs;
+    const y = (i) => floor - (mean[i] - base) * perUnit;
+    context.moveTo(offset + begin[first] * perMs, y(first));
     let i = first;
-    let begun = false;
-    const go = (x, y) => {
-      if (begun) context.lineTo(x, y);
-      else context.moveTo(x, y);
-      begun = true;
-    };
     while (i < end) {
-      const x = this.x(track.begin[i] + shift);
-      const column = Math.floor(x);
+      const x = offset + begin[i] * perMs;
+      // The readings until the next column of pixels begins.
+      const until = begin[i] + (Math.floor(x) + 1 - x) / perMs;
       let low = i;
       let high = i;
-      let last = i;
-      while (last + 1 < end && Math.floor(this.x(track.begin[last + 1] + shift)) === column) {
-        last += 1;
-        if (track.mean[last] < track.mean[low]) low = last;
-        if (track.mean[last] > track.mean[high]) high = last;
+      let next = i + 1;
+      for (; next < end && begin[next] < until; next += 1) {
+        if (mean[next] < mean[low]) low = next;
+        if (mean[next] > mean[high]) high = next;
       }
-      go(x, this.#y(track.mean[i]));
-      if (last > i) {
-        for (const k of low < high ? [low, high] : [high, low]) go(x, this.#y(track.mean[k]));
-        go(this.x(track.begin[last] + shift), this.#y(track.mean[last]));
+      context.lineTo(x, y(i));
+      if (next > i + 1) {
+        context.lineTo(x, y(Math.min(low, high)));
+        context.lineTo(x, y(Math.max(low, high)));
+        context.lineTo(offset + begin[next - 1] * perMs, y(next - 1));
       }
-      i = last + 1;
+      i = next;
     }
     // A reading alone between two gaps is a dot.
-    if (end - first === 1) {
-      const [x, y] = [this.x(track.begin[first] + shift), this.#y(track.mean[first])];
-      context.moveTo(x - 1, y);
-      context.lineTo(x + 1, y);
-    }
+    if (end - first === 1) context.lineTo(offset + begin[first] * perMs + 2, y(first));
   }
 
   /** The means of periods: level while each lasts. */
