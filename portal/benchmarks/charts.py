@@ -165,7 +165,7 @@ def _as_json(result: SeriesResult) -> bytes:
     answers: list[dict[str, Any]] = []
     for one in result.channels:
         columns = one.curve or one.periods
-        names = () if columns is None else columns.__slots__  # type: ignore[attr-defined]
+        names = () if columns is None else columns.__slots__
         answers.append({name: getattr(columns, name).tolist() for name in names})
     return json.dumps(answers, separators=(",", ":")).encode()
 
