@@ -216,7 +216,7 @@ def _write(export: DataExport, scoped: Scoped, clock: Callable[[], datetime]) ->
     with scoped():
         fields = export_reading.fields_of(channel_facts(export.channels), resolution)
     writer = Writer(
-        _form(export),
+        form_of(export),
         fields,
         zone=export.time_zone,
         facts=export_reading.facts_of(export),
@@ -249,7 +249,8 @@ def _write(export: DataExport, scoped: Scoped, clock: Callable[[], datetime]) ->
         _end(export, ExportState.FINISHED, clock())
 
 
-def _form(export: DataExport) -> Form:
+def form_of(export: DataExport) -> Form:
+    """The form of its file."""
     forms: dict[str, Form] = {"csv": "csv", "parquet": "parquet", "arrow": "arrow"}
     return forms[export.format]
 

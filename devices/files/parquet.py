@@ -45,6 +45,16 @@ def read(
     return table.take(header, rows, ",", mapping, problems)
 
 
+def columns_of(data: bytes) -> list[str]:
+    """The names of the columns. Raises NotAMeterFileError."""
+    try:
+        return list(pq.ParquetFile(pa.BufferReader(data)).schema_arrow.names)
+    except (pa.ArrowException, OSError) as error:
+        raise NotAMeterFileError(
+            "damaged", "The Parquet file is damaged or incomplete. Ask for it again."
+        ) from error
+
+
 def _check(file: Any, header: Sequence[str]) -> None:
     """Raises NotAMeterFileError for more than is read, before anything is unpacked."""
     metadata = file.metadata

@@ -32,6 +32,20 @@ def read_meter_file(data: bytes, *, name: str, mapping: ColumnMapping | None = N
         raise NotAMeterFileError(error.code, f"{shown(name)}: {error}") from error
 
 
+def columns_of(data: bytes) -> tuple[str, ...]:
+    """The names of a table's columns; none for other formats and for what cannot be read."""
+    try:
+        content = unpacked(data)
+        if content.startswith(parquet.MAGIC):
+            return tuple(parquet.columns_of(content))
+        if not content.strip() or _is_xml(content):
+            return ()
+        text = text_of(content)
+        return () if _format(text) != "table" else tuple(table.columns_of(text))
+    except NotAMeterFileError:
+        return ()
+
+
 def _read(data: bytes, mapping: ColumnMapping | None, problems: Problems) -> MeterFile:
     content = unpacked(data)
     if not content.strip():

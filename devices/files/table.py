@@ -56,6 +56,13 @@ def read(
     return take(header, rows, separator, mapping, problems)
 
 
+def columns_of(text: str) -> list[str]:
+    """The names of the columns that have one. Raises NotAMeterFileError."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    header, _ = _rows(first, _separator(text))
+    return [name for name in header if name]
+
+
 def take(
     header: Sequence[str],
     rows: Sequence[Row],

@@ -10,4 +10,5 @@ urlpatterns = [
     path("", include("portal.enterprise.people.urls")),
     path("", include("portal.enterprise.registry.urls")),
     path("", include("portal.enterprise.corrections.urls")),
+    path("", include("portal.enterprise.history.urls")),
 ]

@@ -80,7 +80,7 @@ def _chunks(table: PortalTable, keys: Sequence[Any]) -> Chunks[int]:
     """The rows of the keys in their order, in the scope and the language of the request."""
     rows, scope, language = table.data.data, require_scope(), translation.get_language()
 
-    def read(begin: int | None) -> tuple[str, int | None]:
+    def read(begin: int | None) -> tuple[str | bytes, int | None]:
         begin = begin or 0
         end = begin + PORTION
         with translation.override(language), open_scope(scope):

@@ -105,6 +105,20 @@ FLEET: Final = Group(
             Permission.PARK_IMPORT,
             words=_("CSV upload bulk file"),
         ),
+        Entry(
+            _("Meter data"),
+            "history-import-list",
+            "file-import",
+            Permission.PARK_IMPORT,
+            words=_("NEM12 Green Button history readings import"),
+        ),
+        Entry(
+            _("Exports"),
+            "export-list",
+            "download",
+            Permission.READINGS_EXPORT,
+            words=_("CSV Parquet Arrow download readings"),
+        ),
     ),
 )
 PEOPLE: Final = Group(

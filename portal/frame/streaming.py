@@ -14,20 +14,21 @@ Place = TypeVar("Place")
 
 
 class Chunks(Generic[Place]):
-    """A text in chunks: `read(place)` gives one and the place behind it, None at the end.
+    """A text, or bytes, in chunks: `read(place)` gives one and the place behind it, None at the
+    end.
 
     Each call is a transaction of its own, in whatever thread is free: `read` opens its scope
     itself, since that of the request has closed when the first chunk is sent.
     """
 
-    def __init__(self, read: Callable[[Place | None], tuple[str, Place | None]]) -> None:
+    def __init__(self, read: Callable[[Place | None], tuple[str | bytes, Place | None]]) -> None:
         self._read = read
 
     def __iter__(self) -> Iterator[bytes]:
         place: Place | None = None
         while True:
             text, place = self._read(place)
-            yield text.encode()
+            yield text if isinstance(text, bytes) else text.encode()
             if place is None:
                 return
 
@@ -36,7 +37,7 @@ class Chunks(Generic[Place]):
         place: Place | None = None
         while True:
             text, place = await read(place)
-            yield text.encode()
+            yield text if isinstance(text, bytes) else text.encode()
             if place is None:
                 return
 

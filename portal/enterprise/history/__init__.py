@@ -1,0 +1,1 @@
+"""History as files: imports of meter data, exports of readings."""
