@@ -137,7 +137,9 @@ class Writer:
                 return pa.ipc.new_stream(self._pieces, self.schema)
             case _:
                 # Without a time in its header: the same export is the same file.
-                self._packed = gzip.GzipFile(fileobj=self._pieces, mode="wb", compresslevel=4, mtime=0)
+                self._packed = gzip.GzipFile(
+                    fileobj=self._pieces, mode="wb", compresslevel=4, mtime=0
+                )
                 shape = pa.schema(
                     [
                         pa.field(field.name, pa.string() if at < self._times else field.type)
