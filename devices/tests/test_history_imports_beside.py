@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
-from devices.domain import history_imports, ledger, rollups, segments
+from devices import tasks
+from devices.domain import history_imports, ledger, rollups, seals, segments
 from devices.domain.series import read_series
-from devices.models import Channel, HistoryImport, HistoryState
+from devices.models import Channel, Device, HistoryImport, HistoryState
 from devices.telemetry.periods import Resolution
 from devices.tests import factories
 from devices.tests.history_world import checked, place, roll, run_to_end, scope
@@ -188,3 +193,63 @@ def test_command_stores_a_file_and_says_what_it_did(
     ):
         with pytest.raises(CommandError, match=re.escape(sentence)):
             call_command("import_meter_file", *arguments)
+
+
+KILLED = """
+import sys
+import django
+django.setup()
+from django.db import connections
+from devices import tasks
+tasks.import_history(tenant_id=int(sys.argv[1]), run_id=int(sys.argv[2]))
+"""
+
+
+def _days(count: int) -> bytes:
+    start = datetime(2016, 1, 1, tzinfo=UTC)
+    values = ",".join(["1"] * 48)
+    rows = "".join(
+        f"300,{start + timedelta(days=31 * n):%Y%m%d},{values},A,,,20260301000000,\r\n"
+        for n in range(count)
+    )
+    head = "100,NEM12,202601010000,A,B\r\n200,NMI1,E1,E1,E1,N1,S1,kWh,30,\r\n"
+    return f"{head}{rows}900\r\n".encode()
+
+
+@pytest.mark.crash
+def test_import_whose_worker_is_killed_goes_on_and_stores_every_part_once() -> None:
+    at = place("Australia/Brisbane")
+    count = 110
+    run = checked(at, _days(count), now=NOW)
+    with open_scope(scope(at)):
+        history_imports.start(run_id=run.pk, now=NOW, actor_id=None)
+        parts = run.parts.count()
+    connections["default"].close()
+    worker = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(at.tenant_id), str(run.pk)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "portal.settings"},
+    )
+    try:
+        for _ in range(1200):
+            with open_scope(scope(at)):
+                done = run.parts.filter(done_at__isnull=False).count()
+            if done >= 3 or worker.poll() is not None:
+                break
+            time.sleep(0.01)
+    finally:
+        worker.kill()
+        worker.wait()
+    assert 3 <= done < parts
+    for _ in range(2):
+        tasks.import_history(tenant_id=at.tenant_id, run_id=run.pk)
+    with open_scope(scope(at)):
+        run.refresh_from_db()
+        assert run.state == HistoryState.FINISHED
+        assert history_imports.totals(run) == {"new": 48 * count, "changed": 0, "same": 0}
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*), sum(value_count) FROM telemetry_segment")
+            assert cursor.fetchone() == (24 * count, 48 * count)
+        device = Device.objects.get(serial="NMI1")
+        found = seals.verify(connection, [device.pk], date(2015, 12, 31), date(2026, 1, 1))
+        assert (found.segments, found.differences) == (24 * count, ())
