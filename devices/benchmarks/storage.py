@@ -241,9 +241,9 @@ def roll_all(scope: Scope) -> None:
     pack_all(scope)
 
 
-def pack_all(scope: Scope) -> None:
-    """Pack the roll-ups that are over, and keep their days."""
-    before = packing.packed_before(datetime.now(UTC))
+def pack_all(scope: Scope, before: datetime | None = None) -> None:
+    """Pack the roll-ups that are over (or began before an instant), and keep their days."""
+    before = before or packing.packed_before(datetime.now(UTC))
     worked = True
     while worked:
         worked, after = False, 0
