@@ -142,8 +142,9 @@ def unpacked(rows: Iterable[Sequence[Any]], wanted: Int64s | None = None) -> Qua
         if numbers is not None:
             lying_over = of_rows(row)
         elif devices is not None:
-            day = Body(int(_integers(devices)[0]), int(instants(starts)[0]), bytes(body))
-            bodies[day.device_id, day.start_ms] = day
+            device_id = int.from_bytes(devices, "big", signed=True)
+            start_ms = int.from_bytes(starts, "big", signed=True) // 1000 + _EPOCH_MS
+            bodies[device_id, start_ms] = Body(device_id, start_ms, body)
     packed = decode(list(bodies.values()), wanted) if bodies else no_quarters()
     return overlaid(packed, lying_over)
 
@@ -168,16 +169,29 @@ def overlaid(packed: Quarters, rows: Quarters) -> Quarters:
     """
     if not len(rows.starts):
         return packed
-    key = np.concatenate([keys(packed.series, packed.starts), keys(rows.series, rows.starts)])
-    order = np.argsort(key, kind="stable")
-    final = np.append(np.diff(key[order]) != 0, True)
-    order = order[final]
-    coverage = np.concatenate([packed.coverage, rows.coverage])
-    order = order[coverage[order] > 0]
-    names = Quarters.__slots__
-    return Quarters(
-        *(np.concatenate([getattr(packed, name), getattr(rows, name)])[order] for name in names)
-    )
+    key = keys(rows.series, rows.starts)
+    order = np.argsort(key)
+    rows, key = rows.only(order), key[order]
+    below = keys(packed.series, packed.starts)
+    place = np.minimum(np.searchsorted(below, key), max(0, len(below) - 1))
+    covered = place[below[place] == key] if len(below) else place[:0]
+    if len(covered):
+        uncovered = np.ones(len(below), np.bool_)
+        uncovered[covered] = False
+        packed, below = packed.only(uncovered), below[uncovered]
+    known = rows.coverage > 0
+    rows, key = rows.only(known), key[known]
+    # Where rows go, and where what is packed stays: cheaper than sorting all of it.
+    at = np.searchsorted(below, key) + np.arange(len(key))
+    stays = np.ones(len(below) + len(key), np.bool_)
+    stays[at] = False
+    columns = []
+    for name in Quarters.__slots__:
+        one, other = getattr(packed, name), getattr(rows, name)
+        column = np.empty(len(stays), one.dtype)
+        column[stays], column[at] = one, other
+        columns.append(column)
+    return Quarters(*columns)
 
 
 def within(quarters: Quarters, spans: Sequence[Span]) -> Quarters:

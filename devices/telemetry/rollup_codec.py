@@ -283,70 +283,87 @@ def _opened(body: bytes) -> tuple[bytes, bytes]:
 
 
 class _Grids:
-    """Columns of many channels and days: (m, QUARTERS) each."""
+    """Columns of many channels and days: (m, QUARTERS) each, (m, 1) where none of them varies."""
 
     def __init__(self, heads: NDArray[Any], begins: Int64s, planes: NDArray[np.uint8]) -> None:
         self.heads = heads
         self._begins = begins
         self._planes = planes
+        self.scale: Floats = heads["scale"][:, None]
+        self.unscale: Floats = heads["unscale"][:, None]
+        self.present = np.unpackbits(heads["present"], axis=1, bitorder="little").view(np.bool_)
+        self._all_present = bool(self.present.all())
 
     def integers(self, column: Column) -> Int64s:
         """What was added."""
         widths = self.heads["width"][:, column]
-        found = np.zeros((len(widths), QUARTERS), np.uint64)
+        base = self.heads["base"][:, column, None]
+        if not widths.any():
+            return base.astype(np.int64)
+        found = np.zeros(self.present.shape, np.uint64)
         for width in np.unique(widths[widths > 0]).tolist():
             rows = np.flatnonzero(widths == width)
             begins = self._begins[rows, column]
-            read = self._planes[begins].astype(np.uint64)
+            kind = np.uint32 if width <= 4 else np.uint64
+            read = self._planes[begins].astype(kind)
             for byte in range(1, width):
-                read |= self._planes[begins + byte].astype(np.uint64) << np.uint64(8 * byte)
+                read |= self._planes[begins + byte].astype(kind) << kind(8 * byte)
             found[rows] = read
         found *= self.heads["step"][:, column, None]
-        integers: Int64s = found.view(np.int64) + self.heads["base"][:, column, None]
+        integers: Int64s = found.view(np.int64)
+        integers += base
         return integers
 
-    def doubles(self, column: Column, made: Callable[[Floats], Floats]) -> Floats:
-        """The doubles of a column: `made` of the integers, or as they were kept."""
-        integers, forms = self.integers(column), self.heads["form"][:, column]
+    def doubles(
+        self, column: Column, made: Callable[[Floats], Floats], integers: Int64s | None = None
+    ) -> Floats:
+        """The doubles of a column: `made` of its integers, or as they were kept."""
+        if integers is None:
+            integers = self.integers(column)
+        forms = self.heads["form"][:, column, None]
         values = made(integers.astype(np.float64))
-        exact = forms == Form.DOUBLES
-        if exact.any():
-            values[exact] = integers[exact].view(np.float64)
-        values[forms == Form.NOTHING] = np.nan
+        if (forms == Form.DOUBLES).any():
+            values = np.where(forms == Form.DOUBLES, integers.view(np.float64), values)
+        if (forms == Form.NOTHING).any():
+            values = np.where(forms == Form.NOTHING, np.nan, values)
         return values
+
+    def flat(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The values of the quarters that there are, one channel and day after the other."""
+        whole = np.broadcast_to(values, self.present.shape)
+        return whole.reshape(-1) if self._all_present else whole[self.present]
 
 
 def _flat(grids: _Grids, series: Int64s, days: Int64s) -> Quarters:
-    scale, unscale = grids.heads["scale"][:, None], grids.heads["unscale"][:, None]
-    present = np.unpackbits(grids.heads["present"], axis=1, bitorder="little").view(np.bool_)
-    n = grids.integers(Column.N)
-    held = grids.integers(Column.HELD)
+    scale, unscale = grids.scale, grids.unscale
+    n, held, whole = (grids.integers(column) for column in (Column.N, Column.HELD, Column.WHOLE))
     lasted = np.where(held > 0, held, 1)
+    without_readings = n == 0
 
     def reading(column: Column) -> Floats:
         values = grids.doubles(column, lambda raw: raw * scale / unscale)
-        as_integers = grids.heads["form"][:, column, None] == Form.INTEGERS
-        values[(n == 0) & as_integers] = np.nan
-        return values[present]
+        if without_readings.any():
+            as_integers = grids.heads["form"][:, column, None] == Form.INTEGERS
+            values = np.where(without_readings & as_integers, np.nan, values)
+        return grids.flat(values)
 
     energy = grids.doubles(Column.ENERGY, lambda counted: counted * scale / unscale)
-    derived = grids.heads["form"][:, Column.ENERGY] == Form.DERIVED
+    derived = grids.heads["form"][:, Column.ENERGY, None] == Form.DERIVED
     if derived.any():
-        whole = grids.integers(Column.WHOLE)
-        energy[derived] = (whole * scale / unscale / WH_PER_UNIT_MS)[derived]
-    starts = days[:, None] + np.arange(QUARTERS) * QUARTER_MS
+        energy = np.where(derived, whole * scale / unscale / WH_PER_UNIT_MS, energy)
+    back = grids.doubles(Column.BACK, lambda back: back * scale / unscale / WH_PER_UNIT_MS)
     return Quarters(
-        series=np.repeat(series, present.sum(axis=1)),
-        starts=starts[present],
-        n=n[present],
+        series=np.repeat(series, grids.present.sum(axis=1)),
+        starts=grids.flat(days[:, None] + np.arange(QUARTERS) * QUARTER_MS),
+        n=grids.flat(n),
         minimum=reading(Column.MINIMUM),
         maximum=reading(Column.MAXIMUM),
-        mean=grids.doubles(Column.WHOLE, lambda whole: whole * scale / unscale / lasted)[present],
+        mean=grids.flat(
+            grids.doubles(Column.WHOLE, lambda whole: whole * scale / unscale / lasted, whole)
+        ),
         first=reading(Column.FIRST),
         last=reading(Column.LAST),
-        energy=energy[present],
-        returned=grids.doubles(Column.BACK, lambda back: back * scale / unscale / WH_PER_UNIT_MS)[
-            present
-        ],
-        coverage=grids.doubles(Column.HELD, lambda held: held / QUARTER_MS)[present],
+        energy=grids.flat(energy),
+        returned=grids.flat(back),
+        coverage=grids.flat(grids.doubles(Column.HELD, lambda held: held / QUARTER_MS, held)),
     )

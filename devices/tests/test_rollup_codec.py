@@ -145,14 +145,12 @@ def test_many_days_are_read_as_each_by_itself(days: list[Quarters], chosen: set[
 @given(_any_quarters(most=12), _any_quarters(most=12))
 def test_rows_lie_over_packed_days(packed: Quarters, rows: Quarters) -> None:
     expected = {row[:2]: row for row in _rows(packed)}
-    expected |= {row[:2]: row for row in _rows(rows)}
-    zero, nothing = {0, int(np.array([-0.0]).view(np.int64)[0])}, 0
-    found = _rows(overlaid(packed, rows))
-    kept = [expected[key] for key in sorted(expected)]
-    assert found == [
-        row for row in kept
-        if row[-1] not in zero and float(np.array([row[-1]]).view(np.float64)[0]) > nothing
-    ]  # fmt: skip
+    for row, coverage in zip(_rows(rows), rows.coverage.tolist(), strict=True):
+        expected.pop(row[:2], None)
+        if coverage > 0:
+            expected[row[:2]] = row
+    mixed = np.random.default_rng(len(rows.starts)).permutation(len(rows.starts))
+    assert _rows(overlaid(packed, rows.only(mixed))) == [expected[key] for key in sorted(expected)]
 
 
 def test_keys_sort_as_series_and_start() -> None:
