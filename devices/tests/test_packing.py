@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from devices import tasks
 from devices.domain import packing, rollups, series_stored
@@ -470,3 +470,30 @@ def test_a_channel_that_is_gone_keeps_its_past() -> None:
     Channel.objects.using("owner").filter(device=device, number=1).delete()
     pack(device, END)
     assert same(read(device), rows)
+
+
+def test_who_holds_a_device_has_it_alone() -> None:
+    """Derived channels are rolled up by who holds their device: not while it is packed."""
+    draw, device = random.Random(11), make_device()
+    write(device, some_rows(draw))
+    refused: list[str] = []
+
+    def beside() -> None:
+        try:
+            with open_scope(scope_of(device)), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '200ms'")
+                rollup_store.hold(connection, [device.pk])
+        except OperationalError as error:
+            refused.append(str(error))
+        finally:
+            connection.close()
+
+    with open_scope(scope_of(device)), transaction.atomic():
+        assert packing.pack(before=END).last == device.pk
+        thread = threading.Thread(target=beside)
+        thread.start()
+        thread.join(30)
+    assert ["lock timeout" in text for text in refused] == [True]
+    with open_scope(scope_of(device)):
+        rollup_store.hold(connection, [device.pk])
+        assert packing.pack(before=END).last is None  # all of it is packed
