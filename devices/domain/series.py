@@ -29,7 +29,7 @@ from devices.domain.series_bounds import (
     checked,
     zone_named,
 )
-from devices.domain.series_derived import derived_curves, derived_quarters
+from devices.domain.series_derived import derived_curves, derived_quarters, inputs_of
 from devices.domain.series_estimates import Place, estimates_of, refuse_estimates
 from devices.domain.series_stored import stored_periods
 from devices.models import Channel
@@ -137,7 +137,7 @@ def read_series(
             bounds.end_ms,
             zones[facts[0].zone],
             points=points or DEFAULT_POINTS,
-            raw_is_quick=not estimate and bounds.hours * len(facts) <= QUICK_HOURS,
+            raw_is_quick=not estimate and bounds.hours * _to_be_read(facts, bounds) <= QUICK_HOURS,
         )
     if estimate:
         refuse_estimates(bounds, channels=len(facts), raw=resolution is Resolution.RAW)
@@ -212,6 +212,12 @@ def _facts(channels: Sequence[int] | Sequence[tuple[int, int]]) -> list[ChannelF
         if wanted not in found:
             raise ChannelNotFound(f"channel {wanted}")
     return [found[wanted] for wanted in channels]
+
+
+def _to_be_read(facts: Sequence[ChannelFacts], bounds: Bounds) -> int:
+    """How many measured channels the readings of some channels come from."""
+    derived = [one for one in facts if one.derived]
+    return len(facts) - len(derived) + (inputs_of(derived, bounds) if derived else 0)
 
 
 def _readings(

@@ -57,6 +57,12 @@ def derived_quarters(facts: Sequence[_Facts], bounds: Bounds) -> dict[int, Quart
     return rolled_up(derivations, {one.channel_id: window for one in facts})
 
 
+def inputs_of(facts: Sequence[_Facts], bounds: Bounds) -> int:
+    """How many measured channels derived ones are computed from; one, where none is known."""
+    ids = [one.channel_id for one in facts]
+    return max(1, len(definitions_of(ids, as_of=bounds.as_of).measured_of(ids)))
+
+
 def _up(at: datetime) -> int:
     """An instant in ms; one between two milliseconds keeps its meaning for whole ones."""
     whole = at.replace(microsecond=at.microsecond // 1000 * 1000)

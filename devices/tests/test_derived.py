@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,11 +15,14 @@ from django.db import DatabaseError, connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devices.domain import derived_ready_made, derived_rollups, operations, segments
+from devices.domain import changes, derived_ready_made, derived_rollups, operations, segments
+from devices.domain.corrections_checks import Draft
+from devices.domain.corrections_operations import make_correction
 from devices.domain.derived_operations import Derivation, change_formula, derive_channel
 from devices.domain.operations import ChannelSpec
 from devices.domain.series import SeriesResult, read_series
 from devices.models import Channel, Device, Facility, FormulaVersion, Placement
+from devices.models.correction import Kind
 from devices.tasks import redo_rollups, roll_up
 from devices.telemetry import redo_store
 from devices.telemetry.periods import Resolution
@@ -270,6 +273,38 @@ def test_a_derived_channel_over_stored_history_is_computed_in_bounded_parts(
     assert _quarters(power).mean[5] == pytest.approx(230 * (75 + 89) / 200, abs=0.1)
 
 
+def test_what_is_derived_follows_corrections_and_is_announced() -> None:
+    _, device = _park()
+    power = _derive(device)
+    factories.store_frame(device, 1, START, [row * 15 for row in STEADY])
+    roll_up()
+    asked = datetime.now(UTC)
+    assert _quarters(power).mean.tolist() == [230.0]
+    with open_scope(_scope(device)):
+        make_correction(
+            draft=Draft(
+                channel_id=device.channels.get(key="current").pk,
+                kind=Kind.SCALE,
+                starts_at=START,
+                ends_at=START + HOUR,
+                factor=Decimal(2),
+            ),
+            reason="Wrong transformer",
+            now=datetime.now(UTC),
+            actor_id=None,
+        )
+        before = [one.id for one in changes.changes_after(0)]
+    redo_rollups()
+    assert _quarters(power).mean.tolist() == [460.0]
+    assert set(_raw(power).values()) == {460.0}
+    # What was known before is what was told before.
+    assert _quarters(power, as_of=asked).mean.tolist() == [230.0]
+    with open_scope(_scope(device)):
+        told = changes.changes_after(max(before, default=0))
+    assert {one.cause for one in told} == {Cause.CORRECTION, Cause.DERIVED}
+    assert {one.device_id for one in told} == {device.pk}
+
+
 # --- Versions -------------------------------------------------------------------------------------
 
 
@@ -407,6 +442,39 @@ def test_a_formula_over_devices_of_a_facility_follows_each_of_them() -> None:
     roll_up()
     assert _quarters(rest).mean.tolist() == [15.0, 1.5]
     assert _quarters(twice).mean.tolist() == [30.0, 3.0]
+
+
+def test_auto_weighs_what_a_derived_channel_is_computed_from() -> None:
+    mains, _, _ = _house()
+    places = ("", "heat_pump.", "wall_box.")
+    amperes = [f"{place}current / 1 A" for place in places]
+    volts = [f"{place}voltage / 1 V" for place in places]
+    ratio = _derive(mains, f"sum({', '.join([*amperes, *volts])})", "some", "ratio")
+    plain = _derive(mains, "current / 1 A", "plain", "ratio")
+    with open_scope(_scope(mains)):
+        for channel, resolution in ((plain, Resolution.RAW), (ratio, Resolution.QUARTER)):
+            for hours, expected in ((20, Resolution.RAW), (190, resolution)):
+                end = START + hours * HOUR
+                found = read_series(channels=[channel.pk], start=START, end=end, points=10_000)
+                assert found.resolution is expected
+
+
+def test_estimates_may_be_asked_for_derived_channels_too() -> None:
+    _, device = _park()
+    power = _derive(device)
+    factories.store_frame(device, 1, START, [row * 15 for row in STEADY])
+    roll_up()
+    with open_scope(_scope(device)):
+        found = read_series(
+            channels=[power.pk],
+            start=START,
+            end=START + HOUR,
+            resolution=Resolution.QUARTER,
+            estimate=True,
+        )
+    periods = found.channels[0].periods
+    assert periods is not None
+    assert periods.energy.tolist()[0] == 57.5
 
 
 def test_names_that_two_devices_have_are_refused_and_serials_are_not() -> None:
