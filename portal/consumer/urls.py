@@ -11,6 +11,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("facilities/<int:pk>/", views.home, name="facility"),
     path("facilities/<int:pk>/today/", views.today, name="today"),
+    path("facilities/<int:pk>/use/", views.use, name="use"),
     path("sign-in/", views.sign_in, name="sign-in"),
     path("callback/", views.callback, name="callback"),
     path("sign-out/", views.sign_out, name="sign-out"),

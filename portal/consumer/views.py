@@ -19,8 +19,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from devices.domain import home as domain
+from devices.domain import home_use
 from devices.domain.queries import FacilityNotFound
 from portal.consumer import application, pages, provider, sessions
+from portal.consumer import use as use_page
 from portal.consumer.guard import AtHome, at_home, problem
 from portal.feed.notices import memberships_changed
 from portal.oauth import own
@@ -60,6 +62,20 @@ def today(request: AtHome, *, pk: int) -> HttpResponse:
     except (FacilityNotFound, domain.NoFacility) as error:
         raise Http404 from error
     return render(request, "consumer/today.html", pages.today(found))
+
+
+@require_safe
+@never_cache
+@at_home
+def use(request: AtHome, *, pk: int) -> HttpResponse:
+    """The use of a day, week, month or year: `?span=month&of=2026-11-01`."""
+    span, of = use_page.asked(request.GET.dict())
+    try:
+        found = home_use.use(facility_id=pk, span=span, of=of, now=datetime.now(UTC))
+    except FacilityNotFound as error:
+        raise Http404 from error
+    context = pages.person(request.visit) | use_page.page(found)
+    return render(request, "consumer/use.html", context)
 
 
 # --- signing in and out ------------------------------------------------------------------

@@ -14,6 +14,7 @@ AREA = Area(
         anybody("consumer:home", "GET", 302),
         anybody("consumer:facility", "GET", 302, "facility"),
         anybody("consumer:today", "GET", 302, "facility"),
+        anybody("consumer:use", "GET", 302, "facility"),
         anybody("consumer:sign-in", "GET", 302),
         anybody("consumer:callback", "GET", 400),
         anybody("consumer:sign-out", "POST", 302),
