@@ -116,11 +116,15 @@ def _measured(device: Device, start: datetime, end: datetime, rounds: int) -> di
     """Medians in ms of what was measured and of what counts, asked in turn."""
 
     def alone() -> int:
+        list(Channel.objects.filter(device=device).values_list("device_id", "derived"))
         found = read_readings(connection, [device.pk], start, end, arrivals=False)
         return sum(len(one.counting()) for one in found[device.pk].values())
 
     def under() -> int:
-        found = read_corrected(connection, [device.pk], start, end)
+        # As `read_series` does: what channels are says whether they were corrected.
+        rows = Channel.objects.filter(device=device).values_list("device_id", "corrected")
+        devices = {device_id for device_id, corrected in rows if corrected}
+        found = read_corrected(connection, [device.pk], start, end, corrected_devices=devices)
         return sum(len(one.readings) for one in found[device.pk].values())
 
     readings = (alone(), under())

@@ -129,7 +129,9 @@ def _compute(
         if part.starts and series.get(device_id)
     }
     dirty = removed.without_removed(dirty, series, tenants)
-    dirty = corrections_gone.without_gone(dirty, series, shifts_of(connection, list(dirty)))
+    dirty = corrections_gone.without_gone(
+        dirty, series, shifts_of(connection, rollups.corrected_devices(series))
+    )
     if not dirty:
         return 0
     rolled, flat = rollups.compute(dirty, series)

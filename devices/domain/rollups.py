@@ -73,7 +73,7 @@ def roll_up(*, after: int = 0, limit: int = MAX_DEVICES) -> Rolled:
     for frame in frames:
         fresh[frame.device_id].append(frame)
     series = series_of(list(fresh))
-    shifts = shifts_of(connection, list(fresh))
+    shifts = shifts_of(connection, corrected_devices(series))
     tenants = {claim.device_id: claim.tenant_id for claim in claims}
     touched: list[tuple[int, int]] = []
     quarters = 0
@@ -195,7 +195,7 @@ def compute(
         for device_id, starts in dirty.items()
         for span in _spans(device_id, starts, reach_ms(series[device_id][0].step_ms))
     ]
-    corrections = corrections_of(connection, spans)
+    corrections = corrections_of(connection, spans, corrected_devices(series))
     rows = store.frames_in(connection, corrections.spans)
     bodies = decode_many([bytes(body) for _, _, body in rows])
     for device_id, block in _moved(corrections.spans):
@@ -269,15 +269,15 @@ def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:
         .order_by("device_id", "number")
         .values_list(
             "device_id", "number", "quantity", "unit", "resolution", "minimum", "maximum",
-            "device__device_type__step_ms", "device__device_type__capabilities",
+            "device__device_type__step_ms", "device__device_type__capabilities", "corrected",
         )
     )  # fmt: skip
     most: dict[int, float] = {}
-    for device_id, _, quantity, _, _, minimum, maximum, _, _ in rows:
+    for device_id, _, quantity, _, _, minimum, maximum, *_ in rows:
         if quantity == "active_power":
             most[device_id] = max(most.get(device_id, 0.0), float(max(-minimum, maximum)))
     found: dict[int, list[Series]] = defaultdict(list)
-    for device_id, number, quantity, unit, resolution, _, maximum, step_ms, able in rows:
+    for device_id, number, quantity, unit, resolution, _, maximum, step_ms, able, fixed in rows:
         found[device_id].append(
             Series(
                 device_id=device_id,
@@ -288,9 +288,19 @@ def series_of(device_ids: Sequence[int]) -> dict[int, list[Series]]:
                 maximum=Decimal(maximum),
                 most_w=most.get(device_id),
                 exact=FROM_FILES in able,
+                corrected=fixed,
             )
         )
     return found
+
+
+def corrected_devices(series: Mapping[int, Sequence[Series]]) -> list[int]:
+    """The devices of which a channel was corrected at some time."""
+    return [
+        device_id
+        for device_id, channels in series.items()
+        if any(one.corrected for one in channels)
+    ]
 
 
 def kind_of(quantity: str, unit: str) -> Kind:

@@ -53,7 +53,7 @@ _OF_DAYS: Final = (Resolution.DAY, Resolution.MONTH)
 class ChannelFacts:
     """What a channel is; `resolution` is the smallest step of `unit`, `zone` its facility's.
 
-    `derived`: it is computed from others.
+    `derived`: it is computed from others; `corrected`: it was, at some time.
     """
 
     channel_id: int
@@ -68,6 +68,7 @@ class ChannelFacts:
     step_ms: int
     zone: str
     derived: bool = False
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,9 +120,9 @@ def read_series(
     `as_of`: what was known at that instant. `zone`: the calendar, instead of each facility's own.
     `estimate`: tell, beside what was measured, an estimate of the energy that was not; not for RAW.
 
-    Takes two queries and, for RAW, two more; one more for days and months, of which those that are
-    kept are read apart (for each calendar where there are several); five as of an instant; a few
-    more for derived ones and for corrections that move readings in time; many channels over a long
+    Takes two queries and, for RAW, one more; one more for days and months, of which those that are
+    kept are read apart (for each calendar where there are several); four as of an instant; a few
+    more for derived ones and for those that were corrected; many channels over a long
     time are read a million quarters at a time. Raises ChannelNotFound, and SeriesRefusedError for a
     period, number or zone that cannot be answered.
     """
@@ -205,6 +206,7 @@ def _facts(channels: Sequence[int] | Sequence[tuple[int, int]]) -> list[ChannelF
     for row in rows.values_list(
         "pk", "device_id", "device__facility_id", "number", "key", "name", "quantity", "unit",
         "resolution", "device__device_type__step_ms", "device__facility__time_zone", "derived",
+        "corrected",
     ):  # fmt: skip
         one = ChannelFacts(*row)
         found[one.channel_id if ids else (one.device_id, one.number)] = one
@@ -230,7 +232,13 @@ def _readings(
     if not facts:
         return
     found = read_corrected(
-        connection, sorted(numbers), start, end, channels_of=numbers, as_of=as_of
+        connection,
+        sorted(numbers),
+        start,
+        end,
+        channels_of=numbers,
+        corrected_devices={one.device_id for one in facts if one.corrected},
+        as_of=as_of,
     )
     for one in facts:
         corrected = found.get(one.device_id, {}).get(one.number)

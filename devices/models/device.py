@@ -114,6 +114,9 @@ class Channel(TenantOwned, Measurement):
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="channels")
     derived = models.BooleanField(default=False, db_default=False)
+    # Whether it was ever corrected: a trigger sets it with the first correction, so that who reads
+    # the others need not ask for corrections.
+    corrected = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         ordering = ["device", "number"]

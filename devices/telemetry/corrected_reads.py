@@ -84,6 +84,7 @@ def read_corrected(
     *,
     channels: Collection[int] | None = None,
     channels_of: Mapping[int, Collection[int]] | None = None,
+    corrected_devices: Collection[int] | None = None,
     as_of: datetime | None = None,
     changes: Changes | None = None,
 ) -> Found:
@@ -91,13 +92,16 @@ def read_corrected(
     channel, of all channels or of those with the given numbers (`channels_of`: for each device its
     own).
 
-    One statement more than `read_readings`; where a shift brings readings from elsewhere, its two
+    `corrected_devices`: those with a channel that was ever corrected (`Channel.corrected`), None
+    where it is not known; others need no look. Where there are any, or it is not known, one
+    statement more than `read_readings`; where a shift brings readings from elsewhere, its two
     statements again for each such period. `changes` has what is to be supposed of the layers.
     Devices and channels without a reading are left out.
     """
     known = None if as_of is None else int(as_of.timestamp())
     wanted = dict.fromkeys(device_ids, channels) if channels_of is None else channels_of
-    kept = layers_of(connection, device_ids, start, end)
+    asked = list(device_ids if corrected_devices is None else corrected_devices)
+    kept = layers_of(connection, asked, start, end) if asked else {}
     layers = {
         (device_id, number): some
         for (device_id, number), some in _standing(kept, known, changes or Changes()).items()

@@ -86,3 +86,28 @@ DROP: Final = [
     "DROP FUNCTION devices_correction_only_added()",
     "DROP FUNCTION devices_correction_known()",
 ]
+
+# Who reads a channel that was never corrected does not ask for its corrections.
+_MARK: Final = """CREATE FUNCTION devices_correction_mark() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  UPDATE public.devices_channel SET corrected = true
+  WHERE device_id = NEW.device_id AND number = NEW.channel AND NOT corrected;
+  RETURN NULL;
+END $$"""
+MARKING: Final = [
+    _MARK,
+    (
+        "CREATE TRIGGER devices_correction_mark AFTER INSERT ON devices_correction"
+        " FOR EACH ROW EXECUTE FUNCTION devices_correction_mark()"
+    ),
+    "REVOKE EXECUTE ON FUNCTION devices_correction_mark() FROM PUBLIC",
+    (
+        "UPDATE devices_channel ch SET corrected = true FROM devices_correction c"
+        " WHERE c.device_id = ch.device_id AND c.channel = ch.number"
+    ),
+]
+NO_MARKING: Final = [
+    "DROP TRIGGER devices_correction_mark ON devices_correction",
+    "DROP FUNCTION devices_correction_mark()",
+]

@@ -5,7 +5,7 @@ Every function that takes an open Django connection sees what the wall lets it s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -80,7 +80,7 @@ class Corrections:
 
 
 def shifts_of(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> Shifts:
-    """The shifts that stand of some devices; one statement."""
+    """The shifts that stand of some devices; one statement, none for no devices."""
     found: dict[int, list[list[Layer]]] = {}
     for (device_id, _), layers in _standing(connection, device_ids).items():
         if any(layer.kind is CorrectionKind.SHIFT for layer in layers):
@@ -88,11 +88,14 @@ def shifts_of(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> Shi
     return Shifts(found)
 
 
-def corrections_of(connection: BaseDatabaseWrapper, spans: Sequence[Span]) -> Corrections:
-    """What rolling up some periods of devices needs; one statement, and another one where readings
-    replace others.
+def corrections_of(
+    connection: BaseDatabaseWrapper, spans: Sequence[Span], corrected_devices: Collection[int]
+) -> Corrections:
+    """What rolling up some periods of devices needs; where any of them was corrected one statement,
+    and another one where readings replace others.
     """
-    layers = _standing(connection, sorted({span.device_id for span in spans}))
+    devices = {span.device_id for span in spans} & set(corrected_devices)
+    layers = _standing(connection, sorted(devices))
     if not layers:
         return Corrections({}, spans)
     asked: dict[int, list[Window]] = {}
@@ -108,7 +111,7 @@ def corrections_of(connection: BaseDatabaseWrapper, spans: Sequence[Span]) -> Co
 
 
 def _standing(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> Layers:
-    found = layers_of(connection, device_ids, _NONE, _NONE)
+    found = layers_of(connection, device_ids, _NONE, _NONE) if device_ids else {}
     standing_now = {key: standing(layers) for key, layers in found.items()}
     return {key: layers for key, layers in standing_now.items() if layers}
 

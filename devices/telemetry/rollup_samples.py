@@ -32,7 +32,8 @@ class Series:
     `step_ms` is that of the device's type. For registers: `maximum` in the channel's unit is the
     end of the range, `most_w` the highest power that the device can measure (None: unknown).
     `exact`: each reading stands for one step and no longer, because a source said so (intervals of
-    a meter data file); where the next one is missing, nothing is filled in.
+    a meter data file); where the next one is missing, nothing is filled in. `corrected`: it was, at
+    some time.
     """
 
     device_id: int
@@ -43,6 +44,7 @@ class Series:
     maximum: Decimal = Decimal(0)
     most_w: float | None = None
     exact: bool = False
+    corrected: bool = False
 
     @property
     def modulus(self) -> int:

@@ -369,10 +369,10 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("resolution", "as_of", "expected"),
     [
-        (Resolution.RAW, None, 4),
+        (Resolution.RAW, None, 3),
         (Resolution.DAY, None, 3),
         (Resolution.QUARTER, None, 2),
-        (Resolution.DAY, START + DAY, 5),
+        (Resolution.DAY, START + DAY, 4),
     ],
 )
 def test_as_many_queries_for_fifty_channels_as_for_one(
