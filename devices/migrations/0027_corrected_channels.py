@@ -9,7 +9,7 @@ from tenants.rowsecurity import Statements
 
 
 class Migration(migrations.Migration):
-    dependencies = [("devices", "0025_retention_of_rollups")]
+    dependencies = [("devices", "0026_prepared_chunks")]
 
     operations = [
         migrations.AddField(
