@@ -101,6 +101,8 @@ def test_hypertables_have_their_chunk_intervals_and_schema() -> None:
         for name, chunk in rollup_schema.ROLLUP_HYPERTABLES.items()
     }
     expected["telemetry_segment"] = (schema.CHUNK_SCHEMA, segment_schema.SEGMENT_CHUNK)
+    expected["rollup_packed"] = (schema.CHUNK_SCHEMA, packed_schema.PACKED_CHUNK)
+    expected["rollup_1d"] = (schema.CHUNK_SCHEMA, packed_schema.DAYS_CHUNK)
     assert found == expected
     assert timedelta(hours=1) == schema.FRAME_CHUNK
 
