@@ -20,6 +20,7 @@ from devices.tasks import audit_ledger, remove_over
 from devices.telemetry import (
     corrected_reads,
     history,
+    packed_schema,
     reads,
     rollup_schema,
     schema,
