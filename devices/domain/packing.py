@@ -151,7 +151,9 @@ def _chosen(borders: Int64s, touched: Int64s, days_until: datetime | None) -> Bo
 def _write_days(
     claims: Sequence[store.Claim], borders: Int64s, chosen: Mapping[int, Bools]
 ) -> None:
-    """Keep some of the days between borders, for each device of one calendar."""
+    """Keep some of the days between borders, for each device of one calendar, if anything is known
+    of them. Of others nothing is taken away: days may be kept for longer than their quarters.
+    """
     spans = [
         Span(device_id, int(borders[first]), int(borders[last]))
         for device_id, days in chosen.items()
@@ -165,26 +167,16 @@ def _write_days(
     sums, device = sums.only(order), device[order]
     new = (np.diff(device, prepend=-1) != 0) | (np.diff(sums.starts, prepend=-1) != 0)
     begins = [*np.flatnonzero(new).tolist(), len(device)]
-    bodies = {
-        (int(device[first]), int(sums.starts[first])): local_days.body_of(
-            sums.only(slice(first, last))
+    tenants = {one.device_id: one.tenant_id for one in claims}
+    ends = borders[np.searchsorted(borders, sums.starts) + 1]
+    days = [
+        local_days.Day(
+            int(device[first]), tenants[int(device[first])], int(sums.starts[first]),
+            int(ends[first]), local_days.body_of(sums.only(slice(first, last))),
         )
         for first, last in pairwise(begins)
-    }
-    local_days.keep(
-        connection,
-        [
-            local_days.Day(
-                one.device_id, one.tenant_id, int(start), int(end),
-                bodies.get((one.device_id, int(start))),
-            )
-            for one in claims
-            for start, end, is_chosen in zip(
-                borders[:-1], borders[1:], chosen[one.device_id], strict=True
-            )
-            if is_chosen
-        ],
-    )  # fmt: skip
+    ]  # fmt: skip
+    local_days.keep(connection, days)
 
 
 @transaction.atomic
@@ -192,15 +184,17 @@ def recount_days(*, before: datetime, after: int = 0) -> int | None:
     """Keep all local days of the first device with an id above `after` whose facility now has
     another calendar, because it was changed or the device moved; one transaction.
 
-    Returns the device, None when none was left.
+    Returns the device, None when none was left. A day whose quarters are gone, by a rule of
+    retention, stays as it was.
     """
     claim = store.claim_moved(connection, after=after)
     if claim is None:
         return None
-    local_days.forget_all(connection, [claim.device_id])
     first = store.packed_since(connection, claim.device_id)
     if first is not None:
         borders = _days_of(claim.zone, milliseconds(first), milliseconds(before))
+        # The quarters of a day that began before the first that is packed may be gone in part.
+        borders = borders[borders >= milliseconds(first)]
         for at in range(0, len(borders) - 1, _AT_ONCE):
             some = borders[at : at + _AT_ONCE + 1]
             _write_days([claim], some, {claim.device_id: np.ones(len(some) - 1, np.bool_)})

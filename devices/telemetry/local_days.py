@@ -50,19 +50,16 @@ _KEEP: Final = """
 INSERT INTO rollup_1d (starts_at, ends_at, tenant_id, device_id, body)
 SELECT * FROM unnest(%s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bytea[])
 """
-_FORGET_ALL: Final = "DELETE FROM rollup_1d WHERE device_id = ANY(%s)"
 
 
 class Day(NamedTuple):
-    """A local day [start, end) of a device, ms since the Unix epoch; `body` is None for one of
-    which nothing is known.
-    """
+    """A local day [start, end) of a device, ms since the Unix epoch, with its records."""
 
     device_id: int
     tenant_id: int
     start_ms: int
     end_ms: int
-    body: bytes | None
+    body: bytes
 
 
 def body_of(day: Sums) -> bytes:
@@ -79,13 +76,12 @@ def keep(connection: BaseDatabaseWrapper, days: Sequence[Day]) -> None:
     if not days:
         return
     _forget(connection, days)
-    known = [one for one in days if one.body is not None]
     columns: list[list[Any]] = [
-        [moment(one.start_ms) for one in known],
-        [moment(one.end_ms) for one in known],
-        [one.tenant_id for one in known],
-        [one.device_id for one in known],
-        [one.body for one in known],
+        [moment(one.start_ms) for one in days],
+        [moment(one.end_ms) for one in days],
+        [one.tenant_id for one in days],
+        [one.device_id for one in days],
+        [one.body for one in days],
     ]
     with connection.cursor() as cursor:
         cursor.execute(_KEEP, columns)
@@ -98,12 +94,6 @@ def _forget(connection: BaseDatabaseWrapper, days: Sequence[Day]) -> None:
     bounds = [min(starts) - timedelta(days=2), max(ends)]
     with connection.cursor() as cursor:
         cursor.execute(_FORGET, [devices, starts, ends, *bounds])
-
-
-def forget_all(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> None:
-    """Take away all days of some devices."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FORGET_ALL, [list(device_ids)])
 
 
 def read_days(

@@ -263,9 +263,22 @@ def test_a_day_of_which_nothing_is_left_is_gone() -> None:
         assert (table, _count(table, device)) == (table, 0)
 
 
+def _later_days(device: Device) -> list[datetime]:
+    """The beginnings of days, but for those that may reach beyond what is packed."""
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "SELECT starts_at FROM rollup_1d d WHERE device_id = %s AND starts_at >="
+            " (SELECT min(starts_at) FROM rollup_packed WHERE device_id = d.device_id)"
+            " + interval '1 day' AND ends_at <= %s",
+            [device.pk, END - DAY],
+        )
+        return [starts_at for (starts_at,) in cursor.fetchall()]
+
+
 def test_another_calendar_has_other_days() -> None:
     draw, device = random.Random(2), make_device("Europe/Berlin")
-    rows = some_rows(draw) | some_rows(draw)
+    whole = range(milliseconds(BEGIN), milliseconds(END), QUARTER_MS)
+    rows = {(0, start): _row(draw) for start in whole} | some_rows(draw)
     write(device, rows)
     pack(device, END)
     before = _days(device)
@@ -277,7 +290,7 @@ def test_another_calendar_has_other_days() -> None:
         assert packing.recount_days(before=END) == device.pk
         assert packing.recount_days(before=END) is None
     assert _days(device) != before
-    assert {start.hour for start, _ in _days(device)} == {4}
+    assert {start.hour for start in _later_days(device)} == {4}
     agree(device, rows, "America/New_York")
     with open_scope(scope_of(device)):
         at = create_facility(
@@ -292,7 +305,7 @@ def test_another_calendar_has_other_days() -> None:
     agree(device, rows | more, "Asia/Kathmandu")
     with open_scope(scope_of(device)):
         assert packing.recount_days(before=END) == device.pk
-    assert {start.minute for start, _ in _days(device)} == {15}
+    assert {start.minute for start in _later_days(device)} == {15}
     agree(device, rows | more, "Asia/Kathmandu")
 
 
@@ -312,6 +325,27 @@ def test_days_are_read_where_they_are_kept() -> None:
             channels=[(device.pk, 0)], start=BEGIN, end=END, resolution=Resolution.DAY
         )
     assert len(found.channels[0]) == 7
+
+
+def test_days_outlive_their_quarters() -> None:
+    """As rules of retention have it: what is kept of days stays, whatever calendar comes."""
+    draw, device = random.Random(12), make_device("Europe/Berlin")
+    whole = range(milliseconds(BEGIN), milliseconds(BEGIN + 4 * DAY), QUARTER_MS)
+    write(device, {(0, start): _row(draw) for start in whole})
+    pack(device, BEGIN + 4 * DAY)
+    before = _days(device)
+    assert len(before) == 4
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("DELETE FROM rollup_packed WHERE starts_at < %s", [BEGIN + 3 * DAY])
+    Facility.objects.using("owner").filter(pk=device.facility_id).update(
+        time_zone="America/New_York"
+    )
+    late = {(0, milliseconds(BEGIN + 3 * DAY + 12 * HOUR)): _row(draw)}
+    write(device, late)  # in the last of these days
+    pack(device, BEGIN + 4 * DAY)
+    with open_scope(scope_of(device)):
+        assert packing.recount_days(before=BEGIN + 4 * DAY) == device.pk
+    assert _days(device)[:3] == before[:3]
 
 
 def test_many_quarters_are_read_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
