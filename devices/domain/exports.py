@@ -258,17 +258,11 @@ def form_of(export: DataExport) -> Form:
 @transaction.atomic
 def _advance(export: DataExport, pieces: list[bytes], now: datetime) -> None:
     """Keep what has been written. Raises _StoppedError and TooManyExportsError."""
-    for piece in pieces:
-        DataExportPart.objects.create(
-            tenant_id=export.tenant_id,
-            export=export,
-            facility_id=export.facility_id,
-            number=export.parts_written,
-            content=piece,
-        )
-        export.size += len(piece)
-        export.parts_written += 1
+    first, written = export.parts_written, list(pieces)
     pieces.clear()
+    export.parts_written += len(written)
+    export.size += sum(map(len, written))
+    # First, and with its row locked: who began anew has parts of the same numbers.
     going_on = DataExport.objects.filter(
         pk=export.pk, state=ExportState.RUNNING, attempt=export.attempt
     ).update(
@@ -280,6 +274,14 @@ def _advance(export: DataExport, pieces: list[bytes], now: datetime) -> None:
     )
     if not going_on:
         raise _StoppedError
+    for number, piece in enumerate(written, first):
+        DataExportPart.objects.create(
+            tenant_id=export.tenant_id,
+            export=export,
+            facility_id=export.facility_id,
+            number=number,
+            content=piece,
+        )
     if export.size > MOST_BYTES:
         raise TooManyExportsError(
             _("The file would have more than %(size)s GB. Choose a shorter period.")
