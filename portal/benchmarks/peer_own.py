@@ -211,29 +211,15 @@ def quarter_tables(own: Own, days: int) -> Iterator[Table]:
 # --- Asking -----------------------------------------------------------------------------------
 
 
-def asked_inside(own: Own, options: Namespace) -> dict[str, dict[str, float]]:
-    """Server time of the same functions that the API calls."""
-    with open_scope(own.scope):
-        return {
-            name: history.measured(query, options)
-            for name, query in history.queries_of(own.facility, own.end, options).items()
-        }
-
-
-def asked_outside(own: Own, options: Namespace) -> dict[str, dict[str, float]]:
-    """Over the REST API, by an access token: one request for all channels of a question."""
+def asked_outside(own: Own, options: Namespace, http: Http) -> dict[str, Callable[[], int]]:
+    """The REST API, by an access token: one request for all channels of a question."""
     own.stack.environment["WATTLINE_API_REQUESTS_PER_MINUTE"] = "10000000"
     uvicorn = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--lifespan", "off"]
     how = ["--port", str(own.stack.web_port), "--no-access-log", "--log-level", "warning"]
-    own.stack.start("web", [*uvicorn, *how])
+    # Others are asked in between, and a new connection is no part of a question.
+    own.stack.start("web", [*uvicorn, *how, "--timeout-keep-alive", "600"])
     own.stack.wait("web", lambda: answers(own.stack.web_port))
-    http = Http(own.stack.web_port)
-    found = {
-        name: history.measured(_asking(own, http, path), options)
-        for name, path in _paths(own, options).items()
-    }
-    own.stack.stop("web")
-    return found
+    return {name: _asking(own, http, path) for name, path in _paths(own, options).items()}
 
 
 def _paths(own: Own, options: Namespace) -> dict[str, str]:

@@ -64,12 +64,12 @@ def load(server: Server, path: str, bodies: Iterable[bytes], connections: int) -
     refused: list[str] = []
 
     def writer() -> None:
-        http = Http(server.port)
-        while (body := waiting.get()) is not None:
-            status, answer = http.ask("POST", path, body)
-            if status not in (200, 204):
-                refused.append(f"{status}: {answer[:200]!r}")
-                return
+        with Http(server.port) as http:
+            while (body := waiting.get()) is not None:
+                status, answer = http.ask("POST", path, body)
+                if status not in (200, 204):
+                    refused.append(f"{status}: {answer[:200]!r}")
+                    return
 
     for body in bodies:
         waiting.put(body)
@@ -122,7 +122,8 @@ def _influx_prepare(server: Server) -> None:
         "CREATE DATABASE bench WITH DURATION INF SHARD DURATION 7d NAME readings",
         "CREATE RETENTION POLICY quarters ON bench DURATION INF REPLICATION 1 SHARD DURATION 52w",
     ):
-        status, answer = Http(server.port).ask("POST", "/query?" + urlencode({"q": statement}))
+        with Http(server.port) as http:
+            status, answer = http.ask("POST", "/query?" + urlencode({"q": statement}))
         if status != 200 or b"error" in answer:
             raise StackError(f"InfluxDB: {answer[:200]!r}")
 
@@ -209,7 +210,8 @@ def _victoria_command(program: Path, folder: Path, port: int) -> list[str]:
 def _victoria_flush(server: Server) -> None:
     """What is in memory to files, and files to as few as it makes of them."""
     for path in ("/internal/force_flush", "/internal/force_merge"):
-        status, answer = Http(server.port).ask("GET", path)
+        with Http(server.port) as http:
+            status, answer = http.ask("GET", path)
         if status != 200:
             raise StackError(f"VictoriaMetrics: {answer[:200]!r}")
 

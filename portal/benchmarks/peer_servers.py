@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from django.conf import settings
 
@@ -49,9 +49,10 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running database; `version` is that of its package or of the program."""
+    """A running database."""
 
     kind: Kind
+    program: Path
     port: int
     folder: Path
     process: subprocess.Popen[bytes]
@@ -145,7 +146,7 @@ def running(kind: Kind, program: Path, ready: str) -> Iterator[Server]:
                 os.chown(path, user.uid, user.gid)
         process = spawn(command, log=log, user=user, dies_with=signal.SIGKILL)
         _wait(kind, process, port, ready, log)
-        yield Server(kind, port, folder, process)
+        yield Server(kind, program, port, folder, process)
     finally:
         if process is not None:
             end(process, signal.SIGTERM, STOP_S)
@@ -156,7 +157,8 @@ def _wait(kind: Kind, process: subprocess.Popen[bytes], port: int, ready: str, l
     deadline = time.monotonic() + READY_S
     while True:
         try:
-            status, _ = Http(port).ask("GET", ready)
+            with Http(port) as http:
+                status, _ = http.ask("GET", ready)
         except OSError:
             status = 0
         if 200 <= status < 300:
@@ -172,6 +174,16 @@ class Http:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
     def ask(
         self,
         method: str,
@@ -180,6 +192,18 @@ class Http:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
         """Status and whole body of an answer."""
-        self._connection.request(method, path, body, dict(headers or {}))
+        try:
+            return self._ask(method, path, body, headers or {})
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if method != "GET":
+                raise
+            # A server closes connections that were idle for a while.
+            self._connection.close()
+            return self._ask(method, path, body, headers or {})
+
+    def _ask(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        self._connection.request(method, path, body, dict(headers))
         answer = self._connection.getresponse()
         return answer.status, answer.read()

@@ -13,10 +13,12 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from devices.benchmarks import history, storage
 from devices.benchmarks.stack import StackError, open_stack
@@ -25,10 +27,11 @@ from devices.telemetry import segment_store
 from devices.telemetry.segment import HOUR_MS
 from portal.benchmarks import lines, peer_own, peer_queries, peer_servers
 from portal.benchmarks.peer_queries import PEERS, Asked, Peer, Question, Questions
-from portal.benchmarks.peer_servers import Http
+from portal.benchmarks.peer_servers import Http, Server
 from tenants.scope import open_scope
 
 WATTLINE: Final = "Wattline"
+_INSIDE: Final = "Wattline, server time"
 # Minutes, for measuring the whole of others: by its name alone.
 IN_ALL: Final = False
 SPAN_DAYS: Final = 365
@@ -43,7 +46,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--span-days", type=int, default=SPAN_DAYS, help="of quarters of an hour")
     parser.add_argument("--connections", type=int, default=4, help="that write to a peer")
     parser.add_argument("--rounds", type=int, default=history.ROUNDS, help="of each query")
-    parser.add_argument("--seconds", type=int, default=20, help="for a query, if it has had three")
+    parser.add_argument(
+        "--seconds", type=int, default=60, help="for a query of all, if each has had three"
+    )
 
 
 def run(options: Namespace) -> dict[str, object]:
@@ -53,21 +58,34 @@ def run(options: Namespace) -> dict[str, object]:
     """
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     programs = {peer.kind.name: peer_servers.find(peer.kind, fetch=options.fetch) for peer in PEERS}
-    with open_stack() as stack:
+    with open_stack() as stack, ExitStack() as servers:
         own = peer_own.registered(stack, end)
         empty = storage.sizes()
-        wattline: dict[str, Any] = {**peer_own.ingested(own), **peer_own.settled(own, empty)}
+        systems: dict[str, dict[str, Any]] = {
+            WATTLINE: {**peer_own.ingested(own), **peer_own.settled(own, empty)}
+        }
         peer_own.repeat_quarters(own, options.span_days)
-        wattline["queries"] = peer_own.asked_inside(own, options)
-        wattline["queries_http"] = peer_own.asked_outside(own, options)
-        systems = {WATTLINE: wattline}
         present = {
             peer: program for peer in PEERS if (program := programs[peer.kind.name]) is not None
+        }
+        asks = {
+            WATTLINE: peer_own.asked_outside(
+                own, options, servers.enter_context(Http(stack.web_port))
+            )
         }
         given = _given(own, options) if present else None
         for peer, program in present.items():
             if given is not None:
-                systems[peer.kind.name] = _measured(peer, program, given, options)
+                server = servers.enter_context(peer_servers.running(peer.kind, program, peer.ready))
+                systems[peer.kind.name] = _written(peer, server, given, options)
+                asks[peer.kind.name] = _asked(peer, servers.enter_context(Http(server.port)), given)
+        with open_scope(own.scope):
+            asks[_INSIDE] = history.queries_of(own.facility, own.end, options)
+            for query in asks[_INSIDE]:
+                found = in_turn({name: ask[query] for name, ask in asks.items()}, options)
+                for name in systems:
+                    systems[name].setdefault("queries_http", {})[query] = found[name]
+                systems[WATTLINE].setdefault("queries", {})[query] = found[_INSIDE]
         stored = history.stored_rows()
     complete = {name: _is_complete(system, options) for name, system in systems.items()}
     return {
@@ -127,33 +145,34 @@ def _by_device(rows: Sequence[tuple[int, str]]) -> Asked:
     return [(device_id, tuple(keys)) for device_id, keys in found.items()]
 
 
-def _measured(peer: Peer, program: Path, given: _Given, options: Namespace) -> dict[str, Any]:
-    with peer_servers.running(peer.kind, program, peer.ready) as server:
-        peer.prepare(server)
-        server.settled()
-        empty, used, began = server.size(), server.cpu_s(), time.perf_counter()
-        peer_queries.load(server, peer.write, given.raw, options.connections)
-        took, spent = time.perf_counter() - began, server.cpu_s() - used
-        peer.flush(server)
-        quiet = server.settled()
-        size, compacted = server.size() - empty, server.cpu_s() - used
-        peer_queries.load(server, peer.write_quarters, given.quarters, options.connections)
-        peer.flush(server)
-        server.settled()
-        http = Http(server.port)
-        queries = {
-            name: history.measured(_asking(peer, http, question), options)
-            for name, question in peer.questions(given.questions).items()
-        }
+def _written(peer: Peer, server: Server, given: _Given, options: Namespace) -> dict[str, Any]:
+    """Write everything; what readings take is told before quarters of an hour come."""
+    peer.prepare(server)
+    server.settled()
+    empty, used, began = server.size(), server.cpu_s(), time.perf_counter()
+    peer_queries.load(server, peer.write, given.raw, options.connections)
+    took, spent = time.perf_counter() - began, server.cpu_s() - used
+    peer.flush(server)
+    quiet = server.settled()
+    size, compacted = server.size() - empty, server.cpu_s() - used
+    peer_queries.load(server, peer.write_quarters, given.quarters, options.connections)
+    peer.flush(server)
+    server.settled()
     return {
-        "program": str(program),
+        "program": str(server.program),
         "seconds": round(took, 3),
         "values_per_s": round(given.readings / took),
         "cpu_s": round(spent, 1),
         "cpu_s_with_compaction": round(compacted, 1),
         "quiet_after_s": round(quiet, 1),
         "bytes_per_value": round(size / given.readings, 3),
-        "queries_http": queries,
+    }
+
+
+def _asked(peer: Peer, http: Http, given: _Given) -> dict[str, Callable[[], int]]:
+    return {
+        name: _asking(peer, http, question)
+        for name, question in peer.questions(given.questions).items()
     }
 
 
@@ -169,6 +188,33 @@ def _asking(peer: Peer, http: Http, question: Question) -> Callable[[], int]:
         return rows
 
     return ask
+
+
+def in_turn(
+    asks: Mapping[str, Callable[[], int]], options: Namespace
+) -> dict[str, dict[str, float]]:
+    """How long each takes, asked one after the other, round by round: what else the machine does
+    meets all of them.
+    """
+    rows = {name: ask() for name, ask in asks.items()}  # the first one also fills caches
+    took: dict[str, list[float]] = {name: [] for name in asks}
+    began = time.perf_counter()
+    for done in range(options.rounds):
+        if done >= history.LEAST_ROUNDS and time.perf_counter() - began > options.seconds:
+            break
+        for name, ask in asks.items():
+            start = time.perf_counter()
+            ask()
+            took[name].append((time.perf_counter() - start) * 1000)
+    return {
+        name: {
+            "p50_ms": round(float(np.percentile(times, 50)), 1),
+            "p95_ms": round(float(np.percentile(times, 95)), 1),
+            "rows": rows[name],
+            "rounds": len(times),
+        }
+        for name, times in took.items()
+    }
 
 
 # --- Side by side -----------------------------------------------------------------------------

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -16,9 +19,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from devices.benchmarks.history import LEAST_ROUNDS
 from devices.benchmarks.replay import read_messages, write_messages
 from devices.benchmarks.stack import StackError
-from portal.benchmarks import lines, peer_queries, peer_servers
+from portal.benchmarks import lines, peer_queries, peer_servers, peers
 from portal.benchmarks.lines import Table
 from portal.benchmarks.peer_queries import INFLUXDB, PEERS, VICTORIAMETRICS, Questions
 from portal.benchmarks.peer_servers import Http, Kind
@@ -130,6 +134,46 @@ def _rows(peer: peer_queries.Peer, name: str) -> Callable[[bytes], int]:
     return peer.questions(ASKED)[name].rows
 
 
+def test_all_are_asked_in_turn() -> None:
+    asked: list[str] = []
+
+    def asking(name: str, rows: int) -> Callable[[], int]:
+        def ask() -> int:
+            asked.append(name)
+            return rows
+
+        return ask
+
+    asks = {"one": asking("one", 3), "other": asking("other", 5)}
+    found = peers.in_turn(asks, Namespace(rounds=2, seconds=60))
+    assert asked == ["one", "other"] * 3  # once more than is measured
+    assert {name: (one["rows"], one["rounds"]) for name, one in found.items()} == {
+        "one": (3, 2),
+        "other": (5, 2),
+    }
+    asked.clear()
+    peers.in_turn(asks, Namespace(rounds=9, seconds=-1))
+    assert asked == ["one", "other"] * (1 + LEAST_ROUNDS)
+
+
+def test_a_connection_that_the_server_closed_is_made_anew() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for body in (b"one", b"two"):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    # Kept, as far as the answer says; then it is closed all the same.
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + body)
+
+        thread = Thread(target=serve)
+        thread.start()
+        with Http(listener.getsockname()[1]) as http:
+            assert [http.ask("GET", "/"), http.ask("GET", "/")] == [(200, b"one"), (200, b"two")]
+        thread.join()
+
+
 def test_a_peer_that_is_not_here_is_not_found() -> None:
     kind = Kind("Nothing", "wattline-no-such-program", "no-such-package", lambda *_: [])
     assert peer_servers.find(kind, fetch=False) is None
@@ -147,7 +191,8 @@ def test_a_server_runs_as_long_as_the_block_and_leaves_nothing(
     monkeypatch.setattr(peer_servers, "QUIET_S", 2.0)
     kind = Kind("Web", "wattline-test-peer", "none", _web)
     with peer_servers.running(kind, Path(sys.executable), "/") as server:
-        assert Http(server.port).ask("GET", "/") == (200, b"here")
+        with Http(server.port) as http:
+            assert http.ask("GET", "/") == (200, b"here")
         assert server.size() > 0
         assert server.settled() >= 0
         folder, process = server.folder, server.process
