@@ -57,7 +57,8 @@ class Reported(NamedTuple):
 
 
 # One row a device: its channels as one text, which is the same from request to request and parsed
-# once, and its last frame. The conditions on frames are those of _FRAMES below.
+# once, and its last frame. No frame has derived channels. The conditions on frames are those of
+# _FRAMES below.
 _REPORTED: Final = """
 SELECT device.id, device.placement, described.channels, last.frame
 FROM devices_device AS device
@@ -65,7 +66,7 @@ CROSS JOIN LATERAL (
   SELECT json_agg(json_build_array(channel.number, channel.id, channel.key, channel.quantity,
     channel.unit, channel.resolution::text, channel.in_total) ORDER BY channel.number)::text
     AS channels
-  FROM devices_channel AS channel WHERE channel.device_id = device.id
+  FROM devices_channel AS channel WHERE channel.device_id = device.id AND NOT channel.derived
 ) AS described
 LEFT JOIN device_cursor AS cursor ON cursor.device_id = device.id
 LEFT JOIN LATERAL (

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.domain import claims_operations as claims
-from devices.domain import claims_queries
+from devices.domain import claims_queries, holds
 from devices.domain.claims_code import ALPHABET, LENGTH, BadCode, Code
 from devices.domain.claims_operations import ClaimRefused, Issued
 from devices.domain.derived_operations import Derivation, derive_channel
@@ -203,6 +203,23 @@ def test_a_client_claims_a_device_of_the_operator(maker: Tenant, client: Tenant)
         assert (handed.subject_id, handed.after["tenant"]) == (stock.pk, client.pk)
 
 
+def test_a_device_that_is_held_stays(maker: Tenant, client: Tenant) -> None:
+    with open_scope(Scope((maker.pk,))):
+        stock = _planned(maker)
+        code = _code(stock)
+        holds.hold(
+            tenant_id=maker.pk,
+            held=holds.Held(factories.START, None, device_id=stock.pk),
+            reason="A court wants to see it",
+            now=factories.START,
+            actor_id=None,
+        )
+    with open_scope(Scope((client.pk,))):
+        assert _reason(code, factories.facility(client))
+    with open_scope(Scope((maker.pk,))):
+        assert Device.objects.get(pk=stock.pk).state == "planned"
+
+
 def test_an_installer_claims_a_device_of_the_own_tenant(client: Tenant) -> None:
     with open_scope(Scope((client.pk,))):
         device = _planned(client)
@@ -357,10 +374,11 @@ def test_every_table_that_keeps_to_the_tenant_of_a_device_is_handed_over() -> No
         found = {row[0] for row in cursor.fetchall()}
     taken_along = {"devices_channel", "devices_claimcode", "device_cursor", "device_link"}
     forgotten = {"rollup_progress", "rollup_redo", "devices_devicepower"}
-    # Those are no longer to be claimed.
+    # Those are no longer to be claimed, and what is held neither.
     of_devices_that_reported = {"telemetry_latest", "devices_historyimportpart"}
+    held = {"devices_hold"}
     let_go = {"devices_device"}  # what lay behind it, or what it lay behind
-    assert found == taken_along | forgotten | of_devices_that_reported | let_go
+    assert found == taken_along | forgotten | of_devices_that_reported | held | let_go
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "owner"])
