@@ -203,9 +203,7 @@ def drop_over(*, data_class: DataClass) -> int | None:
     """Drop one chunk that is over for everybody; one transaction. Returns how many (0 or 1), None
     when somebody else was at work on it. Chunks are everybody's: it needs no scope.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [LONG_STATEMENTS])
-    return store.drop_over(connection, data_class)
+    return store.drop_over(connection, data_class, within=LONG_STATEMENTS)
 
 
 def tenants_with_rules(*, tenant_ids: Sequence[int], data_class: DataClass) -> list[int]:

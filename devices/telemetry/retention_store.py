@@ -108,11 +108,13 @@ def remove_over(
         return removed
 
 
-def drop_over(connection: BaseDatabaseWrapper, data_class: str) -> int | None:
+def drop_over(connection: BaseDatabaseWrapper, data_class: str, *, within: str) -> int | None:
     """Drop the oldest chunk that is over for all whose rows are in it; returns how many (0 or 1),
-    None when somebody else was at work on it.
+    None when somebody else was at work on it. `within`: the longest a statement may take, as
+    PostgreSQL writes it.
     """
     with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [within])
         cursor.execute("SELECT door_drop_over(%s)", [data_class])
         dropped: int | None = cursor.fetchone()[0]
         return dropped

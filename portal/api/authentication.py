@@ -11,7 +11,7 @@ from typing import Final, Literal, cast
 
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from portal.oauth.bearer import Bearer, InvalidToken, authenticate
@@ -71,3 +71,13 @@ class BrowserSession(SessionAuthentication):
 
     Unsafe methods need the CSRF token.
     """
+
+    def enforce_csrf(self, request: Request) -> None:
+        """Raises PermissionDenied for a request that another site could have sent."""
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied:
+            raise PermissionDenied(
+                "A request with the session of the portal needs its token in the header"
+                " X-CSRFToken. Applications send an access token instead."
+            ) from None

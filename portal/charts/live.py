@@ -54,6 +54,7 @@ _FROM_ZERO: Final = frozenset(
 # Quantities whose ranges differ so much that they need several scales; up to this factor one does.
 _BY_RANGE: Final = frozenset({"voltage"})
 _SAME_SCALE: Final = 1.4
+_ENDLESS: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,9 @@ def _by_range(quantity: str, lines: Sequence[Line]) -> list[tuple[float, list[Li
         return [(0.0, list(lines))]
     parts: list[tuple[float, list[Line]]] = []
     for line in sorted(lines, key=lambda line: line.maximum):
-        if parts and line.maximum <= parts[-1][0] * _SAME_SCALE:
+        # Who knows no end of their range, such as derived ones, go with those before.
+        endless = line.maximum > _ENDLESS
+        if parts and (endless or line.maximum <= parts[-1][0] * _SAME_SCALE):
             parts[-1][1].append(line)
         else:
             parts.append((line.maximum, [line]))

@@ -148,9 +148,10 @@ def test_every_answer_is_one_that_the_description_knows(
     for path, operations in schema["paths"].items():
         kind = path.split("/")[3]
         key = {"facilities": branch.facility, "devices": branch.device, "channels": branch.channel}
-        for parameter in operations["get"].get("parameters", []):
-            if parameter["name"] == "id":
-                parameter["example"] = key[kind].pk
+        for operation in operations.values():
+            for parameter in operation.get("parameters", []):
+                if parameter["name"] == "id" and kind in key:
+                    parameter["example"] = key[kind].pk
     described = tmp_path / "openapi.json"
     described.write_text(json.dumps(schema))
     command = [

@@ -112,6 +112,13 @@ async def test_a_manager_watches_a_facility(redis: Redis, park: Park) -> None:
                             "unit": "V",
                             "resolution": "0.01",
                         },
+                        {
+                            "number": 255,
+                            "name": "Doubled",
+                            "quantity": "voltage",
+                            "unit": "V",
+                            "resolution": "0.01",
+                        },
                     ],
                 }
             ],

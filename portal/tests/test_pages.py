@@ -144,13 +144,16 @@ def test_a_facility_has_its_total_and_a_chart_for_each_quantity(client: Client, 
     for chart in data["charts"]:
         assert html.count(f'id="{chart["key"]}"') == 1
     assert data["charts"][0]["lines"][0]["sources"] == [[branch.device.pk, 0]]
+    # What is computed is drawn with what is measured.
+    device = branch.device
     assert data["charts"][2]["lines"] == [
         {
-            "name": branch.device.name,
-            "sources": [[branch.device.pk, 1]],
+            "name": name,
+            "sources": [[device.pk, number]],
             "resolution": 0.01,
             "shown": True,
         }
+        for name, number in ((device.name, 1), (f"{device.name} · Doubled", 255))
     ]
 
 

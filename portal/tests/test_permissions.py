@@ -198,7 +198,7 @@ def test_every_secret_is_shown_to_somebody(world: World, clients: dict[str, Clie
 @pytest.mark.parametrize(("path", "subject"), SOCKETS)
 async def test_socket_answers(path: str, subject: str) -> None:
     world = await sync_to_async(make_world, thread_sensitive=False)()
-    secrets = secrets_of(world)
+    secrets = await sync_to_async(secrets_of, thread_sensitive=False)(world)
     branch = world.park.branches[0]
     key = {"facility": branch.facility.pk, "device": branch.device.pk}[subject]
     found: dict[str, str] = {}
