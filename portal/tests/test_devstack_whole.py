@@ -138,13 +138,14 @@ def test_make_up_gets_ready_stops_and_keeps_the_data(copy: Copy) -> None:
 
     tenants = count_of_tenants(copy)
     assert tenants > 0
+    # Who keeps the servers ends in the moment after them.
     assert copy.signal(signal.SIGINT) == 0
-    assert copy.processes() == []
+    wait_until(lambda: copy.processes() == [])
 
     copy.start()
     assert count_of_tenants(copy) == tenants
     assert copy.signal(signal.SIGTERM) == 0
-    assert copy.processes() == []
+    wait_until(lambda: copy.processes() == [])
 
 
 def test_make_up_killed_leaves_nothing(copy: Copy) -> None:
