@@ -72,6 +72,8 @@ _LIVE = Capability.LIVE
 _CAPABILITY: Mapping[int, Capability] = {
     MessageType.LIVE: Capability.LIVE,
     MessageType.COMMAND: Capability.COMMANDS,
+    MessageType.OFFER: Capability.FIRMWARE,
+    MessageType.WITHDRAW: Capability.FIRMWARE,
 }
 _CONTENT = {UNKNOWN_CHANNEL: Verdict.UNKNOWN_CHANNEL, LIMIT: Verdict.LIMIT}
 _REFUSE_CODES: Mapping[type[ProtocolError], RefuseCode] = {

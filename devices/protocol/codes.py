@@ -20,6 +20,10 @@ class MessageType(IntEnum):
     RESULT = 0x22
     COMMAND = 0x30
     LIVE = 0x31
+    OFFER = 0x40
+    FETCH = 0x41
+    CHUNK = 0x42
+    WITHDRAW = 0x43
 
 
 # Uplink messages whose body begins with the device's sequence number.
@@ -37,6 +41,7 @@ DEVICE_MAY_SEND = SEQUENCED | {
     MessageType.REFUSE,
     MessageType.PING,
     MessageType.PONG,
+    MessageType.FETCH,
 }
 SERVER_MAY_SEND = frozenset(
     {
@@ -48,6 +53,9 @@ SERVER_MAY_SEND = frozenset(
         MessageType.REWIND,
         MessageType.COMMAND,
         MessageType.LIVE,
+        MessageType.OFFER,
+        MessageType.CHUNK,
+        MessageType.WITHDRAW,
     }
 )
 
@@ -124,3 +132,32 @@ class Capability(IntFlag):
     COMMANDS = 0x02
     FIRMWARE = 0x04
     LOG = 0x08
+    FIRMWARE_DELTA = 0x10
+    FIRMWARE_HTTP = 0x20
+    CONFIGURATION = 0x40
+
+
+class PayloadKind(IntEnum):
+    """What an offered payload is: the image itself, or a patch (detools) that makes it."""
+
+    IMAGE = 0
+    DELTA = 1
+
+
+class OfferFlag(IntFlag):
+    """What an offer says besides. LOWER_VERSION: the version may be below the one that runs."""
+
+    LOWER_VERSION = 0x01
+
+
+class ChunkStatus(IntEnum):
+    """How a FETCH was answered.
+
+    DATA: here it is. NOT_NOW: ask again later. GONE: not offered over this connection, or
+    withdrawn. RANGE: the payload ends before the offset.
+    """
+
+    DATA = 0
+    NOT_NOW = 1
+    GONE = 2
+    RANGE = 3

@@ -19,6 +19,8 @@ MAX_NAME = 64
 MAX_TEXT = 1_024
 MAX_ENTRIES = 32
 COMMAND_ID_BYTES = 16
+# The longest time that one side tells the other to wait (a week).
+MAX_RETRY_S = 604_800
 
 _INTEGER = 0
 _TEXT = 1
@@ -30,6 +32,11 @@ class FieldReader:
     def __init__(self, body: bytes) -> None:
         self._body = body
         self._at = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether every byte was read: what follows was appended by a later version."""
+        return self._at == len(self._body)
 
     def byte(self) -> int:
         return self.raw(1)[0]
@@ -128,11 +135,16 @@ def text(value: str, minimum: int, maximum: int) -> bytes:
         raise TextError("a string holds a lone surrogate and has no UTF-8 form") from None
 
 
+def exactly(value: bytes, size: int, what: str) -> bytes:
+    """A field of a fixed size; `what` is its name in the sentence."""
+    if len(value) != size:
+        raise TextError(f"{what} of {len(value)} bytes: it has {size}")
+    return value
+
+
 def command_id(value: bytes) -> bytes:
     """The 16 bytes that name a command."""
-    if len(value) != COMMAND_ID_BYTES:
-        raise TextError(f"a command id of {len(value)} bytes: it has {COMMAND_ID_BYTES}")
-    return value
+    return exactly(value, COMMAND_ID_BYTES, "a command id")
 
 
 def entries(values: Mapping[str, Value]) -> bytes:

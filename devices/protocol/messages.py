@@ -16,9 +16,18 @@ from devices.protocol.errors import RangeError, TypeCodeError
 from devices.protocol.fields import (
     COMMAND_ID_BYTES,
     MAX_NAME,
+    MAX_RETRY_S,
     MAX_TEXT,
     FieldReader,
     Value,
+)
+from devices.protocol.firmware import (
+    Chunk,
+    Fetch,
+    Offer,
+    Withdraw,
+    digest_or_none,
+    read_digest_or_none,
 )
 from devices.protocol.framing import MAX_BODY, VERSION, RawMessage, seal
 from devices.protocol.layout import MAX_SAMPLES, MAX_STEP_MS, MAX_TIME_MS
@@ -28,7 +37,6 @@ MIN_SECRET = 16
 MAX_SECRET = 64
 MAX_LOG_LINES = 64
 MAX_LEASE_S = 3_600
-MAX_RETRY_S = 604_800
 MAX_WINDOW = 65_535
 # A GAP moves a device's numbering for good: a range that no device can have lost, such as a field
 # of a firmware that was never set, must not use up all numbers there are. A message every
@@ -42,7 +50,8 @@ class Hello:
     """First message of a device: who it is, its clock (ms) and what it holds in its buffer.
 
     `next_sequence` is the number its next new message will get, `oldest_sequence` the oldest one
-    that it can still send (equal to `next_sequence` when the buffer is empty).
+    that it can still send (equal to `next_sequence` when the buffer is empty). `image` is the
+    SHA-256 of the firmware image that runs; devices without firmware updates leave it out.
     """
 
     type: ClassVar[MessageType] = MessageType.HELLO
@@ -58,6 +67,7 @@ class Hello:
     capabilities: Capability = NO_CAPABILITY
     min_version: int = VERSION
     max_version: int = VERSION
+    image: bytes = b""
 
     def body(self) -> bytes:
         return b"".join(
@@ -74,6 +84,8 @@ class Hello:
                 fields.sequence(self.next_sequence),
                 fields.number(self.oldest_sequence, self.next_sequence, 1),
                 uvarint(self.capabilities),
+                # Appended later: left out it means none, as older devices send it.
+                digest_or_none(self.image) if self.image else b"",
             )
         )
 
@@ -106,6 +118,7 @@ class Hello:
             Capability(read.number()),
             min_version,
             max_version,
+            b"" if read.ended else read_digest_or_none(read),
         )
 
 
@@ -471,6 +484,10 @@ OtherMessage = (
     | Result
     | Command
     | Live
+    | Offer
+    | Fetch
+    | Chunk
+    | Withdraw
 )
 Message = Data | OtherMessage
 
@@ -490,6 +507,10 @@ MESSAGE_CLASSES: dict[int, type[OtherMessage]] = {
         Result,
         Command,
         Live,
+        Offer,
+        Fetch,
+        Chunk,
+        Withdraw,
     )
 }
 
@@ -502,7 +523,7 @@ def encode_message(message: Message | RawMessage) -> bytes:
 
 
 def decode_message(message_type: int, body: bytes) -> Message | RawMessage:
-    """The message of a type and body; firmware messages come back as they are (RawMessage)."""
+    """The message of a type and body; reserved ones of firmware as they are (RawMessage)."""
     if message_type == MessageType.DATA:
         return decode_data(body)
     kind = MESSAGE_CLASSES.get(message_type)

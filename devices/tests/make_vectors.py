@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.protocol import (
     Block,
@@ -341,6 +342,77 @@ HELLO = (
 )
 COMMAND_ID = bytes.fromhex("0123456789abcdef0123456789abcdef")
 
+UPDATE_ID = bytes.fromhex("00112233445566778899aabbccddeeff")
+IMAGE = bytes(range(224, 256))
+LAST = uvarint((1 << 32) - 1)
+# The secret key of test 1 of RFC 8032, section 7.1; its public key is in the vectors.
+SIGNING_KEY = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+
+
+def manifest(hardware: Sequence[str] = ("rev C", "rev D"), version: str = "1.5.0") -> bytes:
+    revisions = b"".join(map(text, hardware))
+    head = text("three-phase-meter") + uvarint(len(hardware)) + revisions + text(version)
+    return head + IMAGE + uvarint(262_144)
+
+
+def signature_of(content: bytes) -> bytes:
+    key = Ed25519PrivateKey.from_private_bytes(SIGNING_KEY)
+    return key.sign(b"wattline-firmware-1\0" + content)
+
+
+def offer(
+    kind: int = 0,
+    base: bytes = b"\x00",
+    pace: bytes = uvarint(0) + uvarint(4_096),
+    flags: int = 0,
+    url: str = "",
+) -> bytes:
+    content = manifest()
+    return (
+        UPDATE_ID
+        + uvarint(len(content))
+        + content
+        + signature_of(content)
+        + bytes([kind])
+        + bytes(range(32))
+        + uvarint(262_144)
+        + base
+        + pace
+        + uvarint(600)
+        + uvarint(flags)
+        + text(url)
+    )
+
+
+def manifests() -> list[Json]:
+    """Manifests, their fields, and the signature by the key of RFC 8032's first test."""
+    key = Ed25519PrivateKey.from_private_bytes(SIGNING_KEY).public_key().public_bytes_raw().hex()
+    return [
+        {
+            "name": name,
+            "hex": content.hex(),
+            "fields": {
+                "device_type": "three-phase-meter",
+                "hardware": list(hardware),
+                "version": version,
+                "image_sha256": IMAGE.hex(),
+                "image_size": 262_144,
+            },
+            "public_key": key,
+            "signature": signature_of(content).hex(),
+        }
+        for name, hardware, version, content in (
+            ("for two revisions", ("rev C", "rev D"), "1.5.0", manifest()),
+            ("for every revision", (), "2.0.0-rc.1+5", manifest((), "2.0.0-rc.1+5")),
+            (
+                "with a field of a later version",
+                ("rev C", "rev D"),
+                "1.5.0",
+                manifest() + b"\x2a",
+            ),
+        )
+    ]
+
 
 def messages() -> list[tuple[str, bytes]]:
     welcome = b"\x01" + uvarint(START + 1500) + svarint(1500) + uvarint(90_180) + uvarint(64)
@@ -356,7 +428,8 @@ def messages() -> list[tuple[str, bytes]]:
     )
     return [
         ("hello", message(0x01, HELLO)),
-        ("hello with a field of a later version", message(0x01, HELLO + b"\x2a")),
+        ("hello with the digest of its image", message(0x01, HELLO + uvarint(32) + IMAGE)),
+        ("hello with a field of a later version", message(0x01, HELLO + b"\x00\x2a")),
         ("hello of a device that speaks versions 1 to 3", message(0x01, b"\x01\x03" + HELLO[2:])),
         ("welcome", message(0x02, welcome)),
         (
@@ -424,7 +497,32 @@ def messages() -> list[tuple[str, bytes]]:
         ),
         ("live for 30 s", message(0x31, uvarint(30))),
         ("end of live", message(0x31, b"\x00")),
-        ("firmware message, opaque", message(0x42, b"\x01\x02\x03")),
+        ("offer of an image", message(0x40, offer())),
+        (
+            "offer of a delta for slow links, back to a lower version",
+            message(
+                0x40,
+                offer(
+                    kind=1,
+                    base=uvarint(32) + bytes(range(32, 64)),
+                    pace=uvarint(1_000) + uvarint(256),
+                    flags=1,
+                    url="https://portal.example/firmware/artifacts/x.y",
+                ),
+            ),
+        ),
+        ("offer with a field of a later version", message(0x40, offer() + b"\x2a")),
+        ("fetch of the first chunk", message(0x41, UPDATE_ID + b"\x00" + uvarint(4_096))),
+        ("fetch of the last bytes there can be", message(0x41, UPDATE_ID + LAST + b"\x01")),
+        (
+            "chunk",
+            message(0x42, UPDATE_ID + b"\x00" + uvarint(4_096) + b"\x00\x05" + b"\x7fELF\x00"),
+        ),
+        ("chunk: not now, again in 30 s", message(0x42, UPDATE_ID + b"\x01\x00\x1e\x00")),
+        ("chunk: gone", message(0x42, UPDATE_ID + b"\x02\x80\x20\x00\x00")),
+        ("chunk: beyond the end", message(0x42, UPDATE_ID + b"\x03" + LAST + b"\x00\x00")),
+        ("withdraw", message(0x43, UPDATE_ID + text("the roll-out was aborted"))),
+        ("firmware message of a later version, opaque", message(0x4F, b"\x01\x02\x03")),
     ]
 
 
@@ -473,6 +571,34 @@ def broken_messages() -> list[tuple[str, bytes]]:
         ("event with 33 entries", message(0x21, b"\x01\x01" + text("a") + uvarint(33))),
         ("command with a short id", message(0x30, b"\x01" * 15)),
         ("live above an hour", message(0x31, uvarint(3_601))),
+        ("hello with a digest of 31 bytes", message(0x01, HELLO + uvarint(31) + IMAGE[1:])),
+        ("offer cut off within its signature", message(0x40, offer()[:100])),
+        ("offer cut off within its url", message(0x40, offer(url="https://a")[:-1])),
+        ("offer without a manifest", message(0x40, UPDATE_ID + b"\x00" + bytes(200))),
+        (
+            "offer with a manifest of 2049 bytes",
+            message(0x40, UPDATE_ID + uvarint(2_049) + bytes(3_000)),
+        ),
+        ("offer for a base of 16 bytes", message(0x40, offer(base=b"\x10" + bytes(16)))),
+        (
+            "offer in chunks of 63 bytes",
+            message(0x40, offer(pace=uvarint(0) + uvarint(63))),
+        ),
+        (
+            "offer in chunks of 32769 bytes",
+            message(0x40, offer(pace=uvarint(0) + uvarint(32_769))),
+        ),
+        ("offer with a url of 1025 bytes", message(0x40, offer(url="x" * 1_025))),
+        ("fetch of nothing", message(0x41, UPDATE_ID + b"\x00\x00")),
+        ("fetch of 32769 bytes", message(0x41, UPDATE_ID + b"\x00" + uvarint(32_769))),
+        ("fetch beyond 2^32-1", message(0x41, UPDATE_ID + uvarint(1 << 32) + b"\x01")),
+        ("fetch with a short id", message(0x41, UPDATE_ID[1:])),
+        (
+            "chunk of 32769 bytes",
+            message(0x42, UPDATE_ID + b"\x00\x00\x00" + uvarint(32_769)),
+        ),
+        ("chunk cut off within its data", message(0x42, UPDATE_ID + b"\x00\x00\x00\x05abcd")),
+        ("withdraw with a text that is not UTF-8", message(0x43, UPDATE_ID + b"\x02\xc3\x28")),
         ("data with a broken body", message(0x10, body(0, START, block(1, [svarint(5)])))),
     ]
 
@@ -556,7 +682,7 @@ def error_code(wire: bytes) -> str:
 
 
 def main() -> None:
-    """Write the three files of vectors beside this module."""
+    """Write the four files of vectors beside this module."""
     data = []
     for name, content in data_bodies():
         decoded = decode_data(content)
@@ -581,7 +707,8 @@ def main() -> None:
             *((name, message(0x10, content)) for name, content in broken_bodies()),
         ]
     ]
-    for file, entries in (("data", data), ("messages", sound), ("errors", errors)):
+    files = (("data", data), ("messages", sound), ("errors", errors), ("manifests", manifests()))
+    for file, entries in files:
         lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
         (FOLDER / f"{file}.json").write_text(f"[\n{lines}\n]\n")
 

@@ -1,5 +1,6 @@
 """Bodies of all messages but DATA."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -7,18 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.protocol import (
+    MAX_CHUNK,
     MAX_GAP,
+    MAX_MANIFEST,
+    MAX_PAYLOAD,
+    MIN_CHUNK,
     Ack,
     Capability,
+    Chunk,
+    ChunkStatus,
     Command,
     Event,
+    Fetch,
     Gap,
     Hello,
     Live,
     Log,
     LogLine,
+    Manifest,
     MessageReader,
     MessageType,
+    Offer,
+    OfferFlag,
     Ping,
     Pong,
     ProtocolError,
@@ -28,6 +39,7 @@ from devices.protocol import (
     Result,
     Rewind,
     Welcome,
+    Withdraw,
     decode_message,
     encode_message,
     read_sequence,
@@ -55,6 +67,8 @@ ENTRIES = st.dictionaries(
     texts(1, 64), st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), texts(0, 1024)), max_size=32
 )
 IDS = st.binary(min_size=16, max_size=16)
+DIGESTS = st.binary(min_size=32, max_size=32)
+RESERVED = sorted(set(FIRMWARE_FAMILY) - set(MESSAGE_CLASSES))
 PAIRS = st.tuples(SEQUENCES, SEQUENCES).map(sorted)
 LOST = st.tuples(SEQUENCES, st.integers(0, MAX_GAP - 1)).map(
     lambda lost: (lost[0], min(I64_MAX, sum(lost)))
@@ -75,6 +89,7 @@ MESSAGES = st.one_of(
             capabilities=st.integers(0, 15).map(Capability),
             min_version=st.integers(0, 100),
             max_version=st.integers(100, 255),
+            image=DIGESTS,
         )
     ),
     st.builds(
@@ -107,7 +122,32 @@ MESSAGES = st.one_of(
     st.builds(Result, SEQUENCES, IDS, TIMES, BYTES, texts(0, 1024)),
     st.builds(Command, IDS, texts(1, 64), ENTRIES, TIMES),
     st.builds(Live, st.integers(0, 3_600)),
-    st.builds(RawMessage, st.sampled_from(list(FIRMWARE_FAMILY)), st.binary(max_size=200)),
+    st.builds(
+        Offer,
+        update_id=IDS,
+        manifest=st.binary(min_size=1, max_size=300),
+        signature=st.binary(min_size=64, max_size=64),
+        payload_sha256=DIGESTS,
+        payload_size=st.integers(1, MAX_PAYLOAD),
+        payload_kind=BYTES,
+        base_sha256=st.just(b"") | DIGESTS,
+        rate=st.integers(0, 1 << 40),
+        chunk=st.integers(MIN_CHUNK, MAX_CHUNK),
+        confirm_within_s=st.integers(1, 604_800),
+        flags=NUMBERS.map(OfferFlag),
+        url=texts(0, 1_024),
+    ),
+    st.builds(Fetch, IDS, st.integers(0, MAX_PAYLOAD), st.integers(1, MAX_CHUNK)),
+    st.builds(
+        Chunk,
+        IDS,
+        BYTES,
+        st.integers(0, MAX_PAYLOAD),
+        st.integers(0, 604_800),
+        st.binary(max_size=500),
+    ),
+    st.builds(Withdraw, IDS, texts(0, 1_024)),
+    st.builds(RawMessage, st.sampled_from(RESERVED), st.binary(max_size=200)),
 )
 
 
@@ -146,7 +186,9 @@ def test_cut_messages_are_truncated(message: Any) -> None:
     if isinstance(message, RawMessage):
         return
     body = message.body()
-    for size in range(0, len(body), max(1, len(body) // 20)):
+    # A greeting that ends before the digest of the image is one of an older device.
+    whole = {len(body) - 33} if isinstance(message, Hello) else set()
+    for size in set(range(0, len(body), max(1, len(body) // 20))) - whole:
         with pytest.raises(ProtocolError) as caught:
             decode_message(message.type, body[:size])
         assert caught.value.code == "truncated"
@@ -171,6 +213,57 @@ def test_refuse_has_a_name_for_known_and_unknown_codes() -> None:
 def test_every_type_has_a_direction() -> None:
     assert set(MessageType) == DEVICE_MAY_SEND | SERVER_MAY_SEND
     assert set(MESSAGE_CLASSES) | {MessageType.DATA} == set(MessageType)
+
+
+def an_offer(**changes: Any) -> Offer:
+    values: dict[str, Any] = {
+        "update_id": bytes(16),
+        "manifest": b"m",
+        "signature": bytes(64),
+        "payload_sha256": bytes(32),
+        "payload_size": 1,
+    }
+    return Offer(**(values | changes))
+
+
+def test_chunk_has_a_name_for_known_and_unknown_statuses() -> None:
+    assert Chunk(bytes(16), ChunkStatus.NOT_NOW, 0).name == "not_now"
+    assert Chunk(bytes(16), 9, 0).name == "status 9"
+
+
+MANIFESTS = st.builds(
+    Manifest,
+    texts(1, 64),
+    st.lists(texts(1, 64), max_size=24).map(tuple),
+    texts(1, 64),
+    DIGESTS,
+    st.integers(1, MAX_PAYLOAD),
+)
+
+
+@given(MANIFESTS, st.binary(max_size=20))
+def test_manifest_is_equal_after_a_round_trip(manifest: Manifest, appended: bytes) -> None:
+    assert Manifest.decode(manifest.encode() + appended) == manifest
+    assert len(manifest.encode()) <= MAX_MANIFEST
+
+
+@given(st.binary(max_size=200))
+def test_any_manifest_raises_nothing_but_protocol_errors(content: bytes) -> None:
+    with contextlib.suppress(ProtocolError):
+        Manifest.decode(content)
+
+
+def test_manifest_outside_its_bounds_is_not_written() -> None:
+    with pytest.raises(ProtocolError):
+        Manifest("t", ("r",) * 25, "1.0.0", bytes(32), 1).encode()
+    with pytest.raises(ProtocolError):
+        Manifest("t", (), "1.0.0", bytes(31), 1).encode()
+
+
+def test_manifest_without_revisions_is_for_every_hardware() -> None:
+    assert Manifest("t", (), "1.0.0", bytes(32), 1).fits_hardware("rev A")
+    bound = Manifest("t", ("rev B",), "1.0.0", bytes(32), 1)
+    assert (bound.fits_hardware("rev A"), bound.fits_hardware("rev B")) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +293,26 @@ def test_every_type_has_a_direction() -> None:
         (Result(1, bytes(15), 0, 0), "text"),
         (Command(bytes(17), "a"), "text"),
         (Live(3_601), "range"),
+        (Hello("a", bytes(32), "t", "", "", 1, 0, 1, 1, image=bytes(31)), "text"),
+        (an_offer(update_id=bytes(15)), "text"),
+        (an_offer(manifest=b""), "text"),
+        (an_offer(manifest=bytes(2_049)), "text"),
+        (an_offer(signature=bytes(63)), "text"),
+        (an_offer(payload_sha256=bytes(31)), "text"),
+        (an_offer(payload_size=0), "range"),
+        (an_offer(payload_size=MAX_PAYLOAD + 1), "range"),
+        (an_offer(base_sha256=bytes(31)), "text"),
+        (an_offer(rate=-1), "range"),
+        (an_offer(chunk=MIN_CHUNK - 1), "range"),
+        (an_offer(chunk=MAX_CHUNK + 1), "range"),
+        (an_offer(confirm_within_s=0), "range"),
+        (an_offer(url="x" * 1_025), "text"),
+        (Fetch(bytes(17), 0, 1), "text"),
+        (Fetch(bytes(16), 0, 0), "range"),
+        (Fetch(bytes(16), MAX_PAYLOAD + 1, 1), "range"),
+        (Chunk(bytes(16), 256, 0), "range"),
+        (Chunk(bytes(16), 0, 0, 0, bytes(MAX_CHUNK + 1)), "text"),
+        (Withdraw(bytes(16), "x" * 1_025), "text"),
     ],
 )
 def test_field_outside_its_bounds_is_not_sent(message: Any, code: str) -> None:

@@ -1,18 +1,23 @@
 """The golden vectors, asserted in both directions; JavaScript reads the same files."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from devices.protocol import (
     Capability,
     Command,
     Data,
     LogLine,
+    Manifest,
     MessageReader,
+    MessageType,
+    OfferFlag,
     ProtocolError,
     RawMessage,
     decode_data,
@@ -22,11 +27,17 @@ from devices.protocol import (
     errors,
     scan_data,
     seal,
+    signed_bytes,
 )
 from devices.protocol.messages import MESSAGE_CLASSES
 from devices.tests import make_vectors
 
 FOLDER = Path(__file__).parent / "vectors"
+# Fields that hold bytes, which the vectors write in hexadecimal digits; `data` of a CHUNK alone.
+BYTES = {"secret", "image", "command_id", "update_id", "manifest", "signature"} | {
+    "payload_sha256",
+    "base_sha256",
+}
 ANY_VALUE = dict.fromkeys(range(256), (-(1 << 63), (1 << 63) - 1))
 
 
@@ -83,15 +94,18 @@ def build(message_type: int, fields: Mapping[str, Any]) -> Any:
     if "blocks" in fields:
         return Data(fields["sequence"], make_vectors.blocks_of(fields))
     values = dict(fields)
-    for name in ("secret", "command_id"):
-        if name in values:
-            values[name] = bytes.fromhex(values[name])
+    for name in BYTES & values.keys():
+        values[name] = bytes.fromhex(values[name])
+    if message_type == MessageType.CHUNK:
+        values["data"] = bytes.fromhex(values["data"])
     if "lines" in values:
         values["lines"] = tuple(LogLine(**line) for line in values["lines"])
     if "capabilities" in values:
         values["capabilities"] = Capability(values["capabilities"])
     if "token" in values:
         values["token"] = int(values["token"])
+    if "flags" in values:
+        values["flags"] = OfferFlag(values["flags"])
     return MESSAGE_CLASSES[message_type](**values)
 
 
@@ -115,6 +129,20 @@ def test_scan_raises_the_same_code_as_decoding(vector: dict[str, Any]) -> None:
     assert caught.value.code == vector["code"]
 
 
+@pytest.mark.parametrize("vector", load("manifests"), ids=named)
+def test_manifest_vector_reads_and_its_signature_is_good(vector: dict[str, Any]) -> None:
+    content = bytes.fromhex(vector["hex"])
+    manifest = Manifest.decode(content)
+    fields = dataclasses.asdict(manifest)
+    fields |= {"hardware": list(fields["hardware"]), "image_sha256": fields["image_sha256"].hex()}
+    assert fields == vector["fields"]
+    # What a later version appends is signed as well, and not written back.
+    appended = b"\x2a" if "later version" in vector["name"] else b""
+    assert manifest.encode() + appended == content
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(vector["public_key"]))
+    key.verify(bytes.fromhex(vector["signature"]), signed_bytes(content))
+
+
 def read_message(wire: bytes) -> object:
     reader = MessageReader()
     reader.feed(wire)
@@ -127,7 +155,7 @@ def test_vectors_are_what_the_second_encoder_writes(
 ) -> None:
     monkeypatch.setattr(make_vectors, "FOLDER", tmp_path)
     make_vectors.main()
-    for name in ("data", "messages", "errors"):
+    for name in ("data", "messages", "errors", "manifests"):
         assert (tmp_path / f"{name}.json").read_text() == (FOLDER / f"{name}.json").read_text()
 
 

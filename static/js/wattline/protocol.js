@@ -23,6 +23,8 @@ const MAX_LOG_LINES = 64;
 const MAX_LEASE_S = 3_600;
 const MAX_SEQUENCE = 2n ** 63n - 1n;
 const MAX_GAP = 2n ** 32n;
+const MAX_PAYLOAD = 2 ** 32 - 1;
+const MAX_CHUNK = 32_768;
 const U64_MAX = 2n ** 64n - 1n;
 
 const IRREGULAR = 0x01;
@@ -176,6 +178,16 @@ const optionalName = (read) => read.text(0, MAX_NAME);
 const longText = (read) => read.text(0, MAX_TEXT);
 const commandId = (read) => read.raw(16);
 const entries = (read) => read.entries();
+const updateId = (read) => read.raw(16);
+
+/** A SHA-256, or no byte when there is none. */
+function digestOrNone(read) {
+  const digest = read.blob(0, 32);
+  if (digest.length !== 0 && digest.length !== 32) {
+    fail("text", `a SHA-256 of ${digest.length} bytes: it has 32, or 0 for none`);
+  }
+  return digest;
+}
 
 /** The highest number that a GAP from `first` on may end at. */
 function longestGap(first) {
@@ -214,6 +226,7 @@ const MESSAGES = new Map([
       nextSequence: sequence,
       oldestSequence: (read, { nextSequence }) => read.number(nextSequence, 1),
       capabilities: (read) => read.number(),
+      image: (read) => (read.left === 0 ? new Uint8Array() : digestOrNone(read)),
     },
   ],
   [
@@ -264,6 +277,42 @@ const MESSAGES = new Map([
   [0x22, { sequence, commandId, timeMs: time, status: byte, detail: longText }],
   [0x30, { commandId, kind: name, expiresMs: time, arguments: entries }],
   [0x31, { leaseS: lease }],
+  [
+    0x40,
+    {
+      updateId,
+      manifest: (read) => read.blob(1, 2_048),
+      signature: (read) => read.raw(64),
+      payloadKind: byte,
+      payloadSha256: (read) => read.raw(32),
+      payloadSize: (read) => read.number(MAX_PAYLOAD, 1),
+      baseSha256: digestOrNone,
+      rate: (read) => read.number(2 ** 40),
+      chunk: (read) => read.number(MAX_CHUNK, 64),
+      confirmWithinS: (read) => read.number(604_800, 1),
+      flags: (read) => read.number(),
+      url: longText,
+    },
+  ],
+  [
+    0x41,
+    {
+      updateId,
+      offset: (read) => read.number(MAX_PAYLOAD),
+      length: (read) => read.number(MAX_CHUNK, 1),
+    },
+  ],
+  [
+    0x42,
+    {
+      updateId,
+      status: byte,
+      offset: (read) => read.number(MAX_PAYLOAD),
+      retryAfterS: (read) => read.number(604_800),
+      data: (read) => read.blob(0, MAX_CHUNK),
+    },
+  ],
+  [0x43, { updateId, text: longText }],
 ]);
 const DATA = 0x10;
 
@@ -297,7 +346,7 @@ export function parseMessage(bytes) {
   return { type: bytes[1], body: bytes.subarray(HEAD_BYTES, checksumAt) };
 }
 
-/** The fields of a message: those of DATA as `decodeData`, `{body}` for a firmware message. */
+/** The fields of a message: those of DATA as `decodeData`, `{body}` for a reserved one of firmware. */
 export function decodeMessage(type, body) {
   if (type === DATA) return decodeData(body);
   const layout = MESSAGES.get(type);
