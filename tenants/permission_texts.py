@@ -44,6 +44,22 @@ PERMISSION_TEXTS: Final[MappingProxyType[Permission, Text]] = MappingProxyType(
         Permission.DEVICES_CONTROL: Text(
             _("Control devices"), _("Send commands to devices, which may switch loads.")
         ),
+        Permission.FIRMWARE_VIEW: Text(
+            _("See firmware"), _("Releases, their signatures and patches, and roll-outs.")
+        ),
+        Permission.FIRMWARE_CHANGE: Text(
+            _("Change firmware"),
+            _("Upload and retire releases, and say whose signatures are accepted."),
+        ),
+        Permission.FIRMWARE_APPROVE: Text(
+            _("Approve firmware"), _("Approve releases that another person has uploaded.")
+        ),
+        Permission.ROLLOUTS_CHANGE: Text(
+            _("Change roll-outs"), _("Create, run, pause, abort and roll back roll-outs.")
+        ),
+        Permission.ROLLOUTS_APPROVE: Text(
+            _("Approve roll-outs"), _("Let a roll-out go on with its next wave.")
+        ),
         Permission.PARK_IMPORT: Text(
             _("Import the park"),
             _("Create and change facilities and devices in bulk, from a file."),
@@ -123,6 +139,16 @@ PERMISSION_GROUPS: Final[tuple[tuple[str | Promise, tuple[Permission, ...]], ...
             Permission.DEVICES_CONTROL,
             Permission.DIAGNOSTICS_VIEW,
             Permission.PARK_IMPORT,
+        ),
+    ),
+    (
+        _("Firmware"),
+        (
+            Permission.FIRMWARE_VIEW,
+            Permission.FIRMWARE_CHANGE,
+            Permission.FIRMWARE_APPROVE,
+            Permission.ROLLOUTS_CHANGE,
+            Permission.ROLLOUTS_APPROVE,
         ),
     ),
     (

@@ -26,6 +26,11 @@ class Permission(StrEnum):
     DEVICES_CHANGE = "devices.change"
     DEVICES_CLAIM = "devices.claim"
     DEVICES_CONTROL = "devices.control"
+    FIRMWARE_VIEW = "firmware.view"
+    FIRMWARE_CHANGE = "firmware.change"
+    FIRMWARE_APPROVE = "firmware.approve"
+    ROLLOUTS_CHANGE = "rollouts.change"
+    ROLLOUTS_APPROVE = "rollouts.approve"
     PARK_IMPORT = "park.import"
     READINGS_VIEW = "readings.view"
     READINGS_EXPORT = "readings.export"
@@ -71,6 +76,9 @@ _RUN = _WATCH | {
     Permission.DEVICES_CHANGE,
     Permission.DEVICES_CLAIM,
     Permission.DEVICES_CONTROL,
+    Permission.FIRMWARE_VIEW,
+    Permission.ROLLOUTS_CHANGE,
+    Permission.ROLLOUTS_APPROVE,
     Permission.PARK_IMPORT,
     Permission.READINGS_EXPORT,
     Permission.READINGS_CORRECT,
@@ -79,6 +87,8 @@ _RUN = _WATCH | {
     Permission.MEMBERS_VIEW,
 }
 _ADMINISTER = _RUN | {
+    Permission.FIRMWARE_CHANGE,
+    Permission.FIRMWARE_APPROVE,
     Permission.BILLS_CHANGE,
     Permission.MEMBERS_CHANGE,
     Permission.ROLES_CHANGE,
@@ -102,11 +112,13 @@ PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
             Permission.DEVICES_CHANGE,
             Permission.DEVICES_CLAIM,
             Permission.DEVICES_CONTROL,
+            Permission.FIRMWARE_VIEW,
             Permission.DIAGNOSTICS_VIEW,
         },
         Role.ANALYST: _WATCH | {Permission.READINGS_EXPORT, Permission.BILLS_VIEW},
         Role.SUPPORT: _WATCH
         | {
+            Permission.FIRMWARE_VIEW,
             Permission.DIAGNOSTICS_VIEW,
             Permission.MEMBERS_VIEW,
             Permission.MEMBERS_IMPERSONATE,
@@ -130,6 +142,10 @@ NARROWED_ROLES = frozenset({Role.CONSUMER})
 # it, whatever its role, and the wall hides the rows from its scope anyway.
 TENANT_WIDE: Final = frozenset(
     {
+        Permission.FIRMWARE_CHANGE,
+        Permission.FIRMWARE_APPROVE,
+        Permission.ROLLOUTS_CHANGE,
+        Permission.ROLLOUTS_APPROVE,
         Permission.PARK_IMPORT,
         Permission.MEMBERS_VIEW,
         Permission.MEMBERS_CHANGE,
@@ -154,6 +170,11 @@ _NEEDS: Final[MappingProxyType[Permission, frozenset[Permission]]] = MappingProx
         Permission.DEVICES_CHANGE: frozenset({Permission.DEVICES_VIEW}),
         Permission.DEVICES_CLAIM: frozenset({Permission.FACILITIES_VIEW}),
         Permission.DEVICES_CONTROL: frozenset({Permission.DEVICES_VIEW}),
+        Permission.FIRMWARE_VIEW: frozenset({Permission.DEVICES_VIEW}),
+        Permission.FIRMWARE_CHANGE: frozenset({Permission.FIRMWARE_VIEW}),
+        Permission.FIRMWARE_APPROVE: frozenset({Permission.FIRMWARE_VIEW}),
+        Permission.ROLLOUTS_CHANGE: frozenset({Permission.FIRMWARE_VIEW}),
+        Permission.ROLLOUTS_APPROVE: frozenset({Permission.FIRMWARE_VIEW}),
         Permission.PARK_IMPORT: frozenset(
             {Permission.FACILITIES_CHANGE, Permission.DEVICES_CHANGE}
         ),
@@ -228,6 +249,21 @@ ACCESS_SCOPES: Final[MappingProxyType[str, AccessScope]] = MappingProxyType(
                 "devices:derive",
                 _("compute channels of your devices by formulas"),
                 frozenset({Permission.DEVICES_CHANGE}),
+            ),
+            AccessScope(
+                "firmware:read",
+                _("see the releases of your devices’ firmware and their roll-outs"),
+                frozenset({Permission.FIRMWARE_VIEW}),
+            ),
+            AccessScope(
+                "firmware:write",
+                _("upload, approve and retire releases of your devices’ firmware"),
+                frozenset({Permission.FIRMWARE_CHANGE, Permission.FIRMWARE_APPROVE}),
+            ),
+            AccessScope(
+                "rollouts:write",
+                _("roll out firmware to your devices"),
+                frozenset({Permission.ROLLOUTS_CHANGE, Permission.ROLLOUTS_APPROVE}),
             ),
             AccessScope(
                 "readings:read",

@@ -52,7 +52,11 @@ def test_tenant_of_a_row_is_never_null(model: type[models.Model]) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [model for model in apps.get_models() if model._meta.app_label in {"tenants", "devices"}],
+    [
+        model
+        for model in apps.get_models()
+        if model._meta.app_label in {"tenants", "devices", "firmware"}
+    ],
     ids=lambda model: model._meta.label,
 )
 def test_constraints_carry_the_name_of_their_table(model: type[models.Model]) -> None:

@@ -22,6 +22,7 @@ from pytest_django import DjangoDbBlocker
 from devices.telemetry.schema import CHUNK_SCHEMA, TABLES
 from devices.tests import factories
 from devices.tests.factories import Park
+from firmware.tests import factories as firmware_factories
 from portal.devstack.servers import Endpoints
 from portal.settings import BASE_DIR
 from tenants.rowsecurity import POLICY, SHARED_POLICY
@@ -75,6 +76,11 @@ NOT_NARROWED = {
     "devices_historyimport": "none",
     "devices_historyimportpart": "none",
 }
+NOT_NARROWED |= dict.fromkeys(
+    ("firmware_artifact", "firmware_delta", "firmware_release", "firmware_signingkey"), "all"
+)
+# What a tenant above has released is seen below.
+INHERITED = {"firmware_artifact", "firmware_delta", "firmware_release", "firmware_signingkey"}
 # Rows without a tenant are seen by everybody.
 SHARED = {"devices_devicetype", "devices_devicetypechannel"}
 DOORS = {
@@ -103,6 +109,7 @@ DOORS = {
     "door_roles_of",
     "door_memberships_of",
     "door_tenant_ids",
+    "door_tenants_above",
     "door_tenants_below",
 }
 INGEST_PRIVILEGES = {
@@ -130,6 +137,8 @@ def two(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[T
     """Committed once for the module: other connections must see it."""
     with django_db_blocker.unblock():
         parks = Two(factories.park(), factories.park())
+        for park in (parks.ours, parks.theirs):
+            firmware_factories.firmware_of(park)
         with connections["owner"].cursor() as cursor:
             # A type for everybody, which both tenants see and neither may change.
             cursor.execute(
@@ -253,6 +262,7 @@ def test_every_tenant_owned_table_has_the_policy_and_every_other_is_known(
     assert readable - walled == TENANTLESS
     expected = {(table, POLICY, "PERMISSIVE", "{public}", "ALL") for table in tables}
     expected |= {(table, SHARED_POLICY, "PERMISSIVE", "{public}", "SELECT") for table in SHARED}
+    expected |= {(table, "inherited", "PERMISSIVE", "{public}", "SELECT") for table in INHERITED}
     assert set(policies) == expected
 
 

@@ -1,0 +1,85 @@
+"""Releases for tests. Call them inside an open scope that contains the tenant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from devices.models import DeviceType
+from devices.tests.factories import Park, member, number
+from devices.versions import Version
+from firmware.models import (
+    Artifact,
+    ArtifactKind,
+    Delta,
+    DeltaState,
+    Release,
+    ReleaseState,
+    SigningKey,
+)
+from tenants.models import Tenant, User
+from tenants.permissions import Role
+from tenants.scope import open_scope
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def artifact(of: Tenant, kind: ArtifactKind = ArtifactKind.IMAGE) -> Artifact:
+    """A row without a file in the store."""
+    digest = f"{number():064x}"
+    return Artifact.objects.create(
+        tenant=of,
+        sha256=digest,
+        size=1024,
+        kind=kind,
+        stored_name=digest,
+        header={"format": "raw"},
+    )
+
+
+def signing_key(of: Tenant) -> SigningKey:
+    """A key that signed nothing."""
+    n = number()
+    return SigningKey.objects.create(
+        tenant=of, name=f"Key {n:06}", public_key=n.to_bytes(32, "big"), key_id=f"{n:016x}"
+    )
+
+
+def release(
+    of: Tenant,
+    kind: DeviceType,
+    version: str = "1.0.0",
+    *,
+    state: ReleaseState = ReleaseState.APPROVED,
+    by: User | None = None,
+) -> Release:
+    """A release without a file in the store, whose signature is none."""
+    approved = state is not ReleaseState.DRAFT
+    return Release.objects.create(
+        tenant=of,
+        device_type=kind,
+        version=version,
+        version_key=Version.parse(version).key,
+        artifact=artifact(of),
+        manifest=b"manifest",
+        signature=bytes(64),
+        signing_key=signing_key(of),
+        state=state,
+        created_by=by or member(of, Role.ADMIN).user,
+        approved_by=member(of, Role.ADMIN).user if approved else None,
+        approved_at=START if approved else None,
+        retired_at=START if state is ReleaseState.RETIRED else None,
+    )
+
+
+def firmware_of(park: Park) -> None:
+    """A row in every table of the app, for a park that is committed."""
+    with open_scope(park.scope):
+        kind = DeviceType.objects.filter(tenant=park.tenant)[0]
+        one, other = release(park.tenant, kind), release(park.tenant, kind, "1.1.0")
+        Delta.objects.create(
+            tenant=park.tenant,
+            base=one.artifact,
+            target=other.artifact,
+            patch=artifact(park.tenant, ArtifactKind.DELTA),
+            state=DeltaState.READY,
+        )
