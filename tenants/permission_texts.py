@@ -44,6 +44,14 @@ PERMISSION_TEXTS: Final[MappingProxyType[Permission, Text]] = MappingProxyType(
         Permission.DEVICES_CONTROL: Text(
             _("Control devices"), _("Send commands to devices, which may switch loads.")
         ),
+        Permission.DEVICES_DISABLE: Text(
+            _("Switch off outputs"),
+            _("Ask for the output of a device to be switched off, which ends a supply."),
+        ),
+        Permission.DEVICES_APPROVE: Text(
+            _("Approve commands"),
+            _("Approve or refuse the switching off that another person has asked for."),
+        ),
         Permission.FIRMWARE_VIEW: Text(
             _("See firmware"), _("Releases, their signatures and patches, and roll-outs.")
         ),
@@ -137,6 +145,8 @@ PERMISSION_GROUPS: Final[tuple[tuple[str | Promise, tuple[Permission, ...]], ...
             Permission.DEVICES_CHANGE,
             Permission.DEVICES_CLAIM,
             Permission.DEVICES_CONTROL,
+            Permission.DEVICES_DISABLE,
+            Permission.DEVICES_APPROVE,
             Permission.DIAGNOSTICS_VIEW,
             Permission.PARK_IMPORT,
         ),

@@ -26,6 +26,8 @@ class Permission(StrEnum):
     DEVICES_CHANGE = "devices.change"
     DEVICES_CLAIM = "devices.claim"
     DEVICES_CONTROL = "devices.control"
+    DEVICES_DISABLE = "devices.disable"
+    DEVICES_APPROVE = "devices.approve"
     FIRMWARE_VIEW = "firmware.view"
     FIRMWARE_CHANGE = "firmware.change"
     FIRMWARE_APPROVE = "firmware.approve"
@@ -76,6 +78,8 @@ _RUN = _WATCH | {
     Permission.DEVICES_CHANGE,
     Permission.DEVICES_CLAIM,
     Permission.DEVICES_CONTROL,
+    Permission.DEVICES_DISABLE,
+    Permission.DEVICES_APPROVE,
     Permission.FIRMWARE_VIEW,
     Permission.ROLLOUTS_CHANGE,
     Permission.ROLLOUTS_APPROVE,
@@ -112,6 +116,7 @@ PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
             Permission.DEVICES_CHANGE,
             Permission.DEVICES_CLAIM,
             Permission.DEVICES_CONTROL,
+            Permission.DEVICES_DISABLE,
             Permission.FIRMWARE_VIEW,
             Permission.DIAGNOSTICS_VIEW,
         },
@@ -170,6 +175,8 @@ _NEEDS: Final[MappingProxyType[Permission, frozenset[Permission]]] = MappingProx
         Permission.DEVICES_CHANGE: frozenset({Permission.DEVICES_VIEW}),
         Permission.DEVICES_CLAIM: frozenset({Permission.FACILITIES_VIEW}),
         Permission.DEVICES_CONTROL: frozenset({Permission.DEVICES_VIEW}),
+        Permission.DEVICES_DISABLE: frozenset({Permission.DEVICES_CONTROL}),
+        Permission.DEVICES_APPROVE: frozenset({Permission.DEVICES_VIEW}),
         Permission.FIRMWARE_VIEW: frozenset({Permission.DEVICES_VIEW}),
         Permission.FIRMWARE_CHANGE: frozenset({Permission.FIRMWARE_VIEW}),
         Permission.FIRMWARE_APPROVE: frozenset({Permission.FIRMWARE_VIEW}),
@@ -249,6 +256,22 @@ ACCESS_SCOPES: Final[MappingProxyType[str, AccessScope]] = MappingProxyType(
                 "devices:derive",
                 _("compute channels of your devices by formulas"),
                 frozenset({Permission.DEVICES_CHANGE}),
+            ),
+            AccessScope(
+                "commands:read",
+                _("see the commands to your devices and what became of them"),
+                frozenset({Permission.DEVICES_VIEW}),
+            ),
+            AccessScope(
+                "commands:write",
+                _("send commands to your devices, which may switch loads"),
+                frozenset(
+                    {
+                        Permission.DEVICES_CONTROL,
+                        Permission.DEVICES_DISABLE,
+                        Permission.DEVICES_APPROVE,
+                    }
+                ),
             ),
             AccessScope(
                 "firmware:read",

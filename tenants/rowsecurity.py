@@ -298,3 +298,27 @@ class EnableRowSecurity(_SqlOperation):
                 "append_always": self.append_always,
             },
         )
+
+
+_FACILITIES = sql.SQL("({everywhere} OR {column} <@ (SELECT scope_facility_ids())::bigint[])")
+
+
+class EnableFacilitiesRowSecurity(EnableRowSecurity):
+    """Like `EnableRowSecurity` for rows about several facilities, which an array column names.
+
+    A scope that is narrowed to some facilities sees the rows all of whose facilities are among
+    them.
+    """
+
+    def __init__(self, table: str, *, facilities_column: str = "facilities") -> None:
+        super().__init__(table)
+        self.facilities_column = facilities_column
+
+    def _narrowing(self) -> list[sql.Composable]:
+        column = sql.Identifier(self.facilities_column)
+        return [_FACILITIES.format(everywhere=_EVERYWHERE, column=column)]
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """For the migration writer."""
+        name = type(self).__name__
+        return name, [self.table], {"facilities_column": self.facilities_column}

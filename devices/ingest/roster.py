@@ -40,6 +40,7 @@ from devices.ingest.queue import (
 from devices.ingest.session import Policy, release
 from devices.protocol.codes import RefuseCode
 from devices.protocol.messages import Live, encode_message
+from devices.protocol.varint import I64_MAX
 
 if TYPE_CHECKING:
     from devices.ingest.admission import Gate
@@ -178,7 +179,11 @@ class Roster:
                 "tls": connection.tls,
                 "firmware_version": hello.firmware,
                 "hardware_revision": hello.hardware,
-                "boot_count": hello.boot_count,
+                # A device may say any number; the column has 63 bits.
+                "boot_count": min(hello.boot_count, I64_MAX),
+                "capabilities": int(hello.capabilities) & I64_MAX,
+                # Of a firmware that tells which image runs (docs/protocol.md, HELLO).
+                "image_sha256": hello.image.hex(),
                 "clock_offset_ms": now_ms - hello.clock_ms,
                 "produced": session.produced,
                 "oldest": hello.oldest_sequence,

@@ -31,6 +31,8 @@ Int64 = NDArray[np.int64]
 
 # `device_event.kind` of the answer to a command.
 RESULT_KIND: Final = "command.result"
+# Events that the application must act on: the first part of their kind → topic of the inbox.
+_TOPICS: Final = {"firmware": "firmware", "config": "commands"}
 MAX_DETAIL: Final = 1_000
 
 
@@ -160,12 +162,16 @@ class LogRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """A row of `device_event`; `data` is JSON."""
+    """A row of `device_event`; `data` is JSON.
+
+    `inbox`: topic and kind of the row of the inbox that goes with it; None: it is only kept.
+    """
 
     message: int
     occurred_ms: int
     kind: str
     data: str
+    inbox: tuple[str, str] | None = None
 
 
 class LinkRow(NamedTuple):
@@ -219,8 +225,10 @@ def _read_event(messages: Messages, index: int, contents: Contents) -> None:
         _storable(name): _storable(value) if isinstance(value, str) else value
         for name, value in event.data.items()
     }
-    row = EventRow(index, event.time_ms, _storable(event.kind), json.dumps(data))
-    contents.events.append(row)
+    kind = _storable(event.kind)
+    topic = _TOPICS.get(kind.partition(".")[0])
+    inbox = None if topic is None else (topic, kind)
+    contents.events.append(EventRow(index, event.time_ms, kind, json.dumps(data), inbox))
 
 
 def _read_result(messages: Messages, index: int, contents: Contents) -> None:
@@ -230,11 +238,18 @@ def _read_result(messages: Messages, index: int, contents: Contents) -> None:
         "status": result.status,
         "detail": _storable(result.detail),
     }
-    contents.events.append(EventRow(index, result.time_ms, RESULT_KIND, json.dumps(data)))
+    inbox = ("commands", "result")
+    contents.events.append(EventRow(index, result.time_ms, RESULT_KIND, json.dumps(data), inbox))
 
 
 # Numbers in a bridge's event that become columns of 64 bits, and the least that they can be.
-_EVENT_MINIMA: Final = {"produced": 0, "clock_offset_ms": -(1 << 63)}
+_EVENT_MINIMA: Final = {
+    "produced": 0,
+    "clock_offset_ms": -(1 << 63),
+    "capabilities": 0,
+    "boot_count": 0,
+}
+_EVENT_TEXTS: Final = ("firmware_version", "hardware_revision", "image_sha256")
 _I64_MAX: Final = (1 << 63) - 1
 
 
@@ -244,10 +259,11 @@ def _read_bridge_event(messages: Messages, index: int, contents: Contents) -> No
         value = data.get(name, 0)
         if type(value) is not int or not minimum <= value <= _I64_MAX:
             raise EntryError(f"{name} of a bridge's event is {value!r}")
-    if not isinstance(data.get("firmware_version", ""), str):
-        raise EntryError(
-            f"the firmware version of a bridge's event is {data['firmware_version']!r}"
-        )
+    for name in _EVENT_TEXTS:
+        if name in data:
+            if not isinstance(data[name], str):
+                raise EntryError(f"{name} of a bridge's event is {data[name]!r}")
+            data[name] = _storable(data[name])
     contents.links.append(LinkRow(index, _storable(kind), data))
 
 

@@ -66,16 +66,26 @@ FROM unnest(%s, %s, %s, %s, %s, %s::text[], %s::text[])
 ON CONFLICT DO NOTHING
 """
 
+ADD_TO_INBOX: Final = """
+INSERT INTO device_inbox (received_at, tenant_id, device_id, topic, kind, occurred_at, body)
+SELECT received_at, tenant_id, device_id, topic, kind, occurred_at, body::jsonb
+FROM unnest(%s, %s, %s, %s::text[], %s::text[], %s, %s::text[])
+     AS new (received_at, tenant_id, device_id, topic, kind, occurred_at, body)
+"""
+
 # `connected` NULL: the device was heard of, its state is as it was. An older connection's news do
 # not touch what a newer one has said.
 UPDATE_LINKS: Final = """
 INSERT INTO device_link AS link (device_id, tenant_id, connected, connection, bridge, changed_at,
-                                 last_seen_at, firmware_version, clock_offset_ms)
+                                 last_seen_at, firmware_version, clock_offset_ms, capabilities,
+                                 hardware_revision, boot_count, image_sha256)
 SELECT device_id, tenant_id, coalesce(connected, true), connection, bridge, seen_at, seen_at,
-       coalesce(firmware_version, ''), clock_offset_ms
-FROM unnest(%s, %s, %s::boolean[], %s, %s::text[], %s, %s::text[], %s::bigint[])
+       coalesce(firmware_version, ''), clock_offset_ms, capabilities, hardware_revision, boot_count,
+       image_sha256
+FROM unnest(%s, %s, %s::boolean[], %s, %s::text[], %s, %s::text[], %s::bigint[], %s::bigint[],
+            %s::text[], %s::bigint[], %s::text[])
      AS new (device_id, tenant_id, connected, connection, bridge, seen_at, firmware_version,
-             clock_offset_ms)
+             clock_offset_ms, capabilities, hardware_revision, boot_count, image_sha256)
 ON CONFLICT (device_id) DO UPDATE
 SET connected = excluded.connected,
     connection = excluded.connection,
@@ -85,6 +95,10 @@ SET connected = excluded.connected,
                       THEN link.changed_at ELSE excluded.changed_at END,
     last_seen_at = greatest(link.last_seen_at, excluded.last_seen_at),
     firmware_version = coalesce(nullif(excluded.firmware_version, ''), link.firmware_version),
-    clock_offset_ms = coalesce(excluded.clock_offset_ms, link.clock_offset_ms)
+    clock_offset_ms = coalesce(excluded.clock_offset_ms, link.clock_offset_ms),
+    capabilities = coalesce(excluded.capabilities, link.capabilities),
+    hardware_revision = coalesce(excluded.hardware_revision, link.hardware_revision),
+    boot_count = coalesce(excluded.boot_count, link.boot_count),
+    image_sha256 = coalesce(excluded.image_sha256, link.image_sha256)
 WHERE excluded.connection >= link.connection
 """

@@ -16,7 +16,13 @@ from devices.ingest import writer_statements as statements
 from devices.ingest.copy import NO_TIME, BigintArray, TimestampArray
 from devices.ingest.queue import BRIDGE_EVENT, BridgeEvent, Verdict
 from devices.ingest.writer_classify import Classified, Cursors, Outcome, classify
-from devices.ingest.writer_messages import Contents, LinkRow, Messages, read_contents
+from devices.ingest.writer_messages import (
+    Contents,
+    EventRow,
+    LinkRow,
+    Messages,
+    read_contents,
+)
 
 Int64 = NDArray[np.int64]
 
@@ -189,15 +195,11 @@ class _Transaction:
 
     def _add_events(self) -> None:
         """Events of the devices, and what the bridges report of their connections."""
-        rows = [
-            (row.message, row.occurred_ms * 1000, row.kind, row.data)
-            for row, keep in zip(
-                self._contents.events,
-                self._kept([row.message for row in self._contents.events], Outcome.OTHER),
-                strict=True,
-            )
-            if keep
-        ]
+        events = self._contents.events
+        kept = self._kept([row.message for row in events], Outcome.OTHER)
+        told = [row for row, keep in zip(events, kept, strict=True) if keep]
+        self._add_to_inbox(told)
+        rows = [(row.message, row.occurred_ms * 1000, row.kind, row.data) for row in told]
         rows += [
             (
                 row.message,
@@ -214,6 +216,22 @@ class _Transaction:
         heads = self._heads(np.array(index))
         parameters = [TimestampArray(occurred_us), list(kinds), list(data)]
         self._cursor.execute(statements.ADD_EVENTS, [*heads, *parameters])
+
+    def _add_to_inbox(self, told: list[EventRow]) -> None:
+        """What the application must act on, in the order in which each device sent it."""
+        rows = [(row, *row.inbox) for row in told if row.inbox is not None]
+        if not rows:
+            return
+        events, topics, kinds = zip(*rows, strict=True)
+        heads = self._heads(np.array([row.message for row in events]))
+        parameters = [
+            *heads[:3],
+            list(topics),
+            list(kinds),
+            TimestampArray([row.occurred_ms * 1000 for row in events]),
+            [row.data for row in events],
+        ]
+        self._cursor.execute(statements.ADD_TO_INBOX, parameters)
 
     def _links(self) -> list[LinkRow]:
         rows = self._contents.links
@@ -250,7 +268,7 @@ class _Transaction:
             bridges,
             seen_at,
             [state["data"].get("firmware_version") for state in states],
-            [state["data"].get("clock_offset_ms") for state in states],
+            *([state["data"].get(name) for state in states] for name in _TOLD),
         ]
         self._cursor.execute(statements.UPDATE_LINKS, parameters)
 
@@ -295,6 +313,14 @@ class _Transaction:
         self._cursor.execute(statements.ADD_TO_LEDGER, parameters)
 
 
+# What a connection tells of a device, as columns of its link.
+_TOLD: Final = (
+    "clock_offset_ms",
+    "capabilities",
+    "hardware_revision",
+    "boot_count",
+    "image_sha256",
+)
 _REASONS: Final = {int(verdict): verdict.reason for verdict in Verdict}
 _CONNECTED: Final[dict[str, bool | None]] = {
     BridgeEvent.CONNECTED: True,

@@ -1,6 +1,14 @@
 """The park: facilities, device types, devices, channels, loads; claims and imports of them."""
 
 from devices.models.claim import ClaimCode
+from devices.models.command import (
+    Command,
+    CommandBatch,
+    CommandEvent,
+    CommandOrigin,
+    CommandPolicy,
+    CommandState,
+)
 from devices.models.correction import Correction, CorrectionWithdrawal
 from devices.models.data_export import (
     DataExport,
@@ -30,6 +38,12 @@ __all__ = [
     "Allocation",
     "Channel",
     "ClaimCode",
+    "Command",
+    "CommandBatch",
+    "CommandEvent",
+    "CommandOrigin",
+    "CommandPolicy",
+    "CommandState",
     "Correction",
     "CorrectionWithdrawal",
     "DataClass",

@@ -35,6 +35,10 @@ from devices.models import (
     Allocation,
     Channel,
     ClaimCode,
+    Command,
+    CommandBatch,
+    CommandEvent,
+    CommandPolicy,
     Correction,
     CorrectionWithdrawal,
     DataClass,
@@ -230,8 +234,10 @@ def park() -> Park:
             tenant_id=of.pk, wanted={DataClass.LOGS: retention.Own(3653)}, actor_id=None
         )
         history_import(branches[0])
+        CommandPolicy.objects.create(tenant=of)
         for one in branches:
             data_export(one)
+            command(one.device, batch=True)
     for made in branches:
         telemetry(made.device)
     removal(of)
@@ -357,6 +363,42 @@ def history_import(at: Branch) -> HistoryImport:
     return run
 
 
+def command(of: Device, *, batch: bool = False, **values: Any) -> Command:
+    """A queued command with the first step of its history, by itself or as a batch of one."""
+    of_batch = None
+    if batch:
+        of_batch = CommandBatch.objects.create(
+            tenant_id=of.tenant_id,
+            kind="identify",
+            asked_at=START,
+            facilities=[of.facility_id],
+            devices=1,
+        )
+    made = Command.objects.create(
+        **{
+            "tenant_id": of.tenant_id,
+            "device": of,
+            "batch": of_batch,
+            "kind": "identify",
+            "asked_at": START,
+            "queued_at": START,
+            "lifetime_s": 3600,
+            "expires_at": START + timedelta(hours=1),
+            "state_at": START,
+        }
+        | values
+    )
+    CommandEvent.objects.create(
+        tenant_id=of.tenant_id,
+        command=made,
+        device=of,
+        at=START,
+        step="asked",
+        state=made.state,
+    )
+    return made
+
+
 def frame_body(sequence: int, start_ms: int, values: list[list[int]], step_ms: int = 2000) -> bytes:
     """The DATA body of one regular frame: `values` holds raw integers, one list a channel."""
     columns = np.array(values, np.int64)
@@ -417,6 +459,11 @@ def telemetry(of: Device) -> None:
         )
         cursor.execute(
             "INSERT INTO device_event VALUES (%s, %s, %s, 4, %s, 'reboot', '{}')", [*key, START]
+        )
+        cursor.execute(
+            "INSERT INTO device_inbox (received_at, tenant_id, device_id, topic, kind, occurred_at,"
+            " body) VALUES (%s, %s, %s, 'commands', 'result', %s, '{}')",
+            [*key, START],
         )
         cursor.execute(
             "INSERT INTO ledger_hour (device_id, hour, tenant_id, stored, quarantined, other,"

@@ -376,9 +376,10 @@ def test_every_table_that_keeps_to_the_tenant_of_a_device_is_handed_over() -> No
     forgotten = {"rollup_progress", "rollup_redo", "devices_devicepower"}
     # Those are no longer to be claimed, and what is held neither.
     of_devices_that_reported = {"telemetry_latest", "devices_historyimportpart"}
+    commanded = {"devices_command"}
     held = {"devices_hold"}
     let_go = {"devices_device"}  # what lay behind it, or what it lay behind
-    assert found == taken_along | forgotten | of_devices_that_reported | held | let_go
+    assert found == taken_along | forgotten | of_devices_that_reported | commanded | held | let_go
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "owner"])

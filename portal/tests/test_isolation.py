@@ -69,6 +69,7 @@ NOT_NARROWED = {
     "tenants_devicegrant": "none",
     "tenants_branding": "none",
     "devices_importrun": "none",
+    "devices_commandpolicy": "all",
     "devices_retention": "none",
     "retention_removal": "none",
     "devices_importrow": "none",
@@ -117,6 +118,7 @@ INGEST_PRIVILEGES = {
     "telemetry_quarantine": {"INSERT"},
     "device_log": {"INSERT"},
     "device_event": {"INSERT"},
+    "device_inbox": {"INSERT"},
     "device_cursor": {"SELECT", "INSERT", "UPDATE"},
     "device_link": {"SELECT", "INSERT", "UPDATE"},
     "ledger_hour": {"SELECT", "INSERT", "UPDATE"},
@@ -343,6 +345,8 @@ def _narrowed(columns: set[str], table: str, facility_id: int) -> sql.Composable
         return sql.SQL("true" if NOT_NARROWED[table] == "all" else "false")
     if table == "devices_facility":
         return sql.SQL("id = {}").format(facility_id)
+    if "facilities" in columns:
+        return sql.SQL("facilities <@ ARRAY[{}]::bigint[]").format(facility_id)
     if "facility_id" in columns:
         return sql.SQL("facility_id = {}").format(facility_id)
     assert "device_id" in columns
