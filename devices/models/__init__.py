@@ -9,6 +9,13 @@ from devices.models.command import (
     CommandPolicy,
     CommandState,
 )
+from devices.models.control import (
+    ConfigurationChange,
+    DeviceConfiguration,
+    DeviceGroup,
+    DeviceGroupMember,
+    Drift,
+)
 from devices.models.correction import Correction, CorrectionWithdrawal
 from devices.models.data_export import (
     DataExport,
@@ -44,16 +51,21 @@ __all__ = [
     "CommandOrigin",
     "CommandPolicy",
     "CommandState",
+    "ConfigurationChange",
     "Correction",
     "CorrectionWithdrawal",
     "DataClass",
     "DataExport",
     "DataExportPart",
     "Device",
+    "DeviceConfiguration",
+    "DeviceGroup",
+    "DeviceGroupMember",
     "DevicePower",
     "DeviceState",
     "DeviceType",
     "DeviceTypeChannel",
+    "Drift",
     "ExportFormat",
     "ExportResolution",
     "ExportState",

@@ -148,6 +148,12 @@ def links(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> dict[in
     return {row[0]: Link(*row) for row in rows}
 
 
+def firmware_versions(connection: BaseDatabaseWrapper) -> frozenset[str]:
+    """What devices of the scope run, as they told it; '' where one has not told it yet."""
+    rows = _rows(connection, "SELECT DISTINCT firmware_version FROM device_link", [])
+    return frozenset(row[0] for row in rows)
+
+
 def linked_bridges(connection: BaseDatabaseWrapper) -> frozenset[str]:
     """The bridges that connected devices of the scope are linked to."""
     rows = _rows(connection, "SELECT DISTINCT bridge FROM device_link WHERE connected", [])

@@ -39,12 +39,16 @@ from devices.models import (
     CommandBatch,
     CommandEvent,
     CommandPolicy,
+    ConfigurationChange,
     Correction,
     CorrectionWithdrawal,
     DataClass,
     DataExport,
     DataExportPart,
     Device,
+    DeviceConfiguration,
+    DeviceGroup,
+    DeviceGroupMember,
     DeviceState,
     DeviceType,
     ExportFormat,
@@ -267,6 +271,7 @@ def branch(of: Tenant, kind: DeviceType) -> Branch:
     )
     correction(made)
     withdrawn_correction(made)
+    configured(made)
     consumer = member(of, Role.CONSUMER)
     access = operations.grant_facility(membership_id=consumer.pk, facility_id=at.pk, actor_id=None)
     return Branch(at, made, channel, load, allocation, access)
@@ -305,6 +310,24 @@ def withdrawn_correction(of: Device) -> Correction:
         tenant_id=of.tenant_id, device=of, correction=row, reason="They were not."
     )
     return row
+
+
+def configured(of: Device) -> DeviceConfiguration:
+    """A group with the device in it, and settings that are wanted of it."""
+    group = DeviceGroup.objects.create(tenant_id=of.tenant_id, name=f"Group {number():06}")
+    DeviceGroupMember.objects.create(tenant_id=of.tenant_id, group=group, device=of)
+    ConfigurationChange.objects.create(
+        tenant_id=of.tenant_id,
+        device=of,
+        version=1,
+        changed_at=START,
+        origin="person",
+        before={"power_limit_w": None},
+        after={"power_limit_w": 9_000},
+    )
+    return DeviceConfiguration.objects.create(
+        tenant_id=of.tenant_id, device=of, desired={"power_limit_w": 9_000}, version=1
+    )
 
 
 def import_run(of: Tenant) -> ImportRun:

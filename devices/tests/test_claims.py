@@ -374,6 +374,12 @@ def test_every_table_that_keeps_to_the_tenant_of_a_device_is_handed_over() -> No
         found = {row[0] for row in cursor.fetchall()}
     taken_along = {"devices_channel", "devices_claimcode", "device_cursor", "device_link"}
     forgotten = {"rollup_progress", "rollup_redo", "devices_devicepower"}
+    # By a trigger (`devices_forget_control`).
+    forgotten |= {
+        "devices_devicegroupmember",
+        "devices_deviceconfiguration",
+        "devices_configurationchange",
+    }
     # Those are no longer to be claimed, and what is held neither.
     of_devices_that_reported = {"telemetry_latest", "devices_historyimportpart"}
     commanded = {"devices_command"}

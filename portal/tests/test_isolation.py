@@ -68,6 +68,7 @@ NOT_NARROWED = {
     "tenants_refreshtoken": "none",
     "tenants_devicegrant": "none",
     "tenants_branding": "none",
+    "devices_devicegroup": "none",
     "devices_importrun": "none",
     "devices_commandpolicy": "all",
     "devices_retention": "none",
