@@ -1,15 +1,41 @@
-"""Firmware: artifacts, the keys that sign them, releases and patches between these."""
+"""Firmware: artifacts, the keys that sign them, releases and patches between these; roll-outs."""
 
 from firmware.models.artifact import Artifact, ArtifactKind, Delta, DeltaState
 from firmware.models.release import Release, ReleaseState
+from firmware.models.rollout import (
+    HOLDING,
+    OPEN,
+    FirmwarePolicy,
+    Medium,
+    Rollout,
+    RolloutKind,
+    RolloutState,
+    RolloutTarget,
+    RolloutWave,
+    TargetState,
+    UpdateEvent,
+    WaveState,
+)
 from firmware.models.signing import SigningKey
 
 __all__ = [
+    "HOLDING",
+    "OPEN",
     "Artifact",
     "ArtifactKind",
     "Delta",
     "DeltaState",
+    "FirmwarePolicy",
+    "Medium",
     "Release",
     "ReleaseState",
+    "Rollout",
+    "RolloutKind",
+    "RolloutState",
+    "RolloutTarget",
+    "RolloutWave",
     "SigningKey",
+    "TargetState",
+    "UpdateEvent",
+    "WaveState",
 ]

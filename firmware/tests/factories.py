@@ -1,10 +1,11 @@
-"""Releases for tests. Call them inside an open scope that contains the tenant."""
+"""Releases and roll-outs for tests. Call them inside an open scope that contains the tenant."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from uuid import uuid4
 
-from devices.models import DeviceType
+from devices.models import Device, DeviceType
 from devices.tests.factories import Park, member, number
 from devices.versions import Version
 from firmware.models import (
@@ -12,9 +13,15 @@ from firmware.models import (
     ArtifactKind,
     Delta,
     DeltaState,
+    FirmwarePolicy,
     Release,
     ReleaseState,
+    Rollout,
+    RolloutState,
+    RolloutTarget,
+    RolloutWave,
     SigningKey,
+    UpdateEvent,
 )
 from tenants.models import Tenant, User
 from tenants.permissions import Role
@@ -83,3 +90,40 @@ def firmware_of(park: Park) -> None:
             patch=artifact(park.tenant, ArtifactKind.DELTA),
             state=DeltaState.READY,
         )
+        FirmwarePolicy.objects.create(tenant=park.tenant)
+        wave = RolloutWave.objects.create(
+            tenant=park.tenant, rollout=rollout(park.tenant, other), number=1, size=2
+        )
+        for branch in park.branches:
+            event(target(wave, branch.device))
+
+
+def rollout(of: Tenant, to: Release) -> Rollout:
+    """A roll-out that is running and has no wave yet."""
+    return Rollout.objects.create(
+        tenant=of,
+        name=f"Roll-out {number():06}",
+        release=to,
+        state=RolloutState.RUNNING,
+        started_at=START,
+    )
+
+
+def target(wave: RolloutWave, of: Device) -> RolloutTarget:
+    """A device of a wave whose turn has not come."""
+    return RolloutTarget.objects.create(
+        tenant_id=of.tenant_id,
+        rollout=wave.rollout,
+        wave=wave,
+        device=of,
+        release=wave.rollout.release,
+        update_uid=uuid4(),
+        state_at=START,
+    )
+
+
+def event(of: RolloutTarget) -> UpdateEvent:
+    """Something that a device said."""
+    return UpdateEvent.objects.create(
+        tenant_id=of.tenant_id, target=of, device_id=of.device_id, at=START, kind="accepted"
+    )

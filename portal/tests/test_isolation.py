@@ -81,6 +81,9 @@ NOT_NARROWED = {
 NOT_NARROWED |= dict.fromkeys(
     ("firmware_artifact", "firmware_delta", "firmware_release", "firmware_signingkey"), "all"
 )
+NOT_NARROWED |= dict.fromkeys(
+    ("firmware_firmwarepolicy", "firmware_rollout", "firmware_rolloutwave"), "none"
+)
 # What a tenant above has released is seen below.
 INHERITED = {"firmware_artifact", "firmware_delta", "firmware_release", "firmware_signingkey"}
 # Rows without a tenant are seen by everybody.
