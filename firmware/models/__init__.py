@@ -1,6 +1,7 @@
 """Firmware: artifacts, the keys that sign them, releases and patches between these; roll-outs."""
 
 from firmware.models.artifact import Artifact, ArtifactKind, Delta, DeltaState
+from firmware.models.ddi import DdiAction, DdiHandling, DdiOutcome, DdiSettings, DdiTarget
 from firmware.models.release import Release, ReleaseState
 from firmware.models.rollout import (
     HOLDING,
@@ -23,6 +24,11 @@ __all__ = [
     "OPEN",
     "Artifact",
     "ArtifactKind",
+    "DdiAction",
+    "DdiHandling",
+    "DdiOutcome",
+    "DdiSettings",
+    "DdiTarget",
     "Delta",
     "DeltaState",
     "FirmwarePolicy",

@@ -11,6 +11,9 @@ from devices.versions import Version
 from firmware.models import (
     Artifact,
     ArtifactKind,
+    DdiAction,
+    DdiSettings,
+    DdiTarget,
     Delta,
     DeltaState,
     FirmwarePolicy,
@@ -94,8 +97,12 @@ def firmware_of(park: Park) -> None:
         wave = RolloutWave.objects.create(
             tenant=park.tenant, rollout=rollout(park.tenant, other), number=1, size=2
         )
+        DdiSettings.objects.create(tenant=park.tenant)
         for branch in park.branches:
-            event(target(wave, branch.device))
+            one_target = target(wave, branch.device)
+            event(one_target)
+            DdiTarget.objects.create(tenant=park.tenant, device=branch.device)
+            action(one_target)
 
 
 def rollout(of: Tenant, to: Release) -> Rollout:
@@ -119,6 +126,17 @@ def target(wave: RolloutWave, of: Device) -> RolloutTarget:
         release=wave.rollout.release,
         update_uid=uuid4(),
         state_at=START,
+    )
+
+
+def action(of: RolloutTarget) -> DdiAction:
+    """What a device that speaks DDI was shown of a target."""
+    return DdiAction.objects.create(
+        tenant_id=of.tenant_id,
+        device_id=of.device_id,
+        target=of,
+        update_uid=of.update_uid,
+        created_at=START,
     )
 
 

@@ -82,7 +82,8 @@ NOT_NARROWED |= dict.fromkeys(
     ("firmware_artifact", "firmware_delta", "firmware_release", "firmware_signingkey"), "all"
 )
 NOT_NARROWED |= dict.fromkeys(
-    ("firmware_firmwarepolicy", "firmware_rollout", "firmware_rolloutwave"), "none"
+    ("firmware_ddisettings", "firmware_firmwarepolicy", "firmware_rollout", "firmware_rolloutwave"),
+    "none",
 )
 # What a tenant above has released is seen below.
 INHERITED = {"firmware_artifact", "firmware_delta", "firmware_release", "firmware_signingkey"}
@@ -106,6 +107,7 @@ DOORS = {
     "door_own_applications",
     "door_claim",
     "door_claim_device",
+    "door_ddi",
     "door_tenant_of_application",
     "door_tenants_of_sign_on",
     "door_facilities_of",
