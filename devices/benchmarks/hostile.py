@@ -21,7 +21,9 @@ from typing import Final
 from devices.benchmarks.fleet import FleetDevice
 from devices.benchmarks.series import encode_pool
 from devices.protocol import (
+    Capability,
     Event,
+    Fetch,
     Gap,
     Hello,
     Log,
@@ -181,6 +183,8 @@ class Attack:
             clock_ms=rng.randrange(1 << rng.randrange(1, 48)),
             next_sequence=produced,
             oldest_sequence=rng.randrange(1, produced + 1),
+            capabilities=Capability(rng.getrandbits(7)),
+            image=rng.choice((b"", rng.randbytes(32))),
         )
 
     def _message(self, rng: random.Random, sequence: int) -> tuple[int, bytes, int]:
@@ -202,11 +206,12 @@ class Attack:
             Result(sequence, rng.randbytes(16), now_ms, rng.randrange(5), text),
             Gap(sequence, sequence + rng.randrange(50), rng.randrange(256)),
             Ping(rng.getrandbits(64), sequence + 1, sequence),
+            Fetch(rng.randbytes(16), rng.getrandbits(rng.randrange(1, 33)), rng.randrange(1, 9999)),
         )
         message = rng.choice(others)
         if isinstance(message, Gap):
             return message.type, message.body(), message.last + 1
-        return message.type, message.body(), sequence + (not isinstance(message, Ping))
+        return message.type, message.body(), sequence + (not isinstance(message, Ping | Fetch))
 
     # --- The connection -----------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from devices.ingest.admission import Gate
+from devices.ingest.artifacts import Pieces
 from devices.ingest.authentication import CredentialCache, Registry
 from devices.ingest.bridge_notices import Notices
 from devices.ingest.connection import Connection
@@ -43,6 +44,7 @@ from devices.ingest.queue import (
 from devices.ingest.roster import TAG_BITS, Roster
 from devices.ingest.session import Policy
 from devices.ingest.tls import CertificateError, TlsOptions, load_certificate, make_context
+from devices.ingest.transfers import Transfers
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +166,7 @@ class Bridge:
             on_blocked=lambda lost: self._interrupted("queue", lost=lost),
             on_flowing=lambda: self._restored("queue"),
         )
+        self._transfers = Transfers(Pieces(self._redis))
         self._roster = Roster(
             bridge=self.bridge_id,
             tag=tag,
@@ -173,6 +176,7 @@ class Bridge:
             outflow=self._outflow,
             cache=cache,
             gate=gate,
+            transfers=self._transfers,
         )
         self._listener = Listener(
             self._context,
@@ -197,6 +201,7 @@ class Bridge:
             _service("errands", self._run_errands()),
             _service("sweep", self._sweep()),
             _service("heartbeat", self._beat()),
+            _service("transfers", self._transfers.run()),
         ]
         delivery = _service("outflow", self._outflow.run())
         stopped = _service("stop", self._until_stopped())
@@ -329,6 +334,9 @@ class Bridge:
             **{name: getattr(counters, name) for name in counters.__slots__ if name != "refused"},
             **asdict(self._listener.counters),
             **asdict(self._outflow.counters),
+            "transferring": self._transfers.engaged,
+            **asdict(self._transfers.counters),
+            **asdict(self._transfers.pieces.counters),
             **{f"refused.{code}": count for code, count in counters.refused.items()},
         }
 

@@ -132,6 +132,8 @@ class Connection(asyncio.BufferedProtocol):
             self._roster.seen(self)
         if session.outgoing:
             self._write()
+        if session.grants is not None and session.grants.requests:
+            self._roster.transfers.want(self)
         if session.closing is not None and not self._finished:
             self._finish()
 
@@ -146,6 +148,22 @@ class Connection(asyncio.BufferedProtocol):
         understood = self.session.send_down(message)
         self.attend()
         return understood
+
+    @property
+    def drained(self) -> bool:
+        """Whether the socket has taken all that was written: then it may have a chunk."""
+        transport = self._transport
+        return (
+            transport is not None
+            and not self._slow_since
+            and not self.session.outgoing
+            and transport.get_write_buffer_size() == 0
+        )
+
+    def send_chunk(self, message: bytes) -> None:
+        """Send a sealed CHUNK."""
+        self.session.outgoing.append(message)
+        self._write()
 
     def _write(self) -> None:
         session, transport = self.session, self._transport

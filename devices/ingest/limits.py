@@ -6,6 +6,7 @@ pushes out the entry that was not used for the longest time and never grows the 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Final
 
@@ -22,6 +23,9 @@ LOG_LINES_BURST: Final = 20
 LOG_LINES_EVERY_S: Final = 1.0
 # Addresses, serials and devices remembered at once in each table, about 200 bytes each.
 MAX_TRACKED: Final = 20_000
+
+# A chunk that goes late is made up for, if it was not later than this.
+PACE_SLACK_S: Final = 0.25
 
 # Two devices with one serial replace each other for ever: every time within `FLAPPING_S` doubles
 # the time for which the one that lost is sent away.
@@ -82,6 +86,30 @@ class Flapping:
             self._replaced.popitem(last=False)
         # The exponent is bounded before the shift: it comes from the outside.
         return min(MAX_REPLACED_RETRY_S, 1 << min(times - 1, 16))
+
+
+class Pace:
+    """How fast a connection may be sent a firmware: `rate` bytes/s, 0 for as fast as it goes.
+
+    Virtual scheduling (ITU-T I.371, annex A): what is sent moves the time at which the next may be
+    sent by size ÷ rate, counted from at most `PACE_SLACK_S` ago. So within any time of T seconds
+    no more goes out than rate · (T + PACE_SLACK_S) and one chunk.
+    """
+
+    __slots__ = ("_next_at", "rate")
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self._next_at = -math.inf
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until the next chunk may be sent; 0 when it may now."""
+        return max(0.0, self._next_at - now) if self.rate else 0.0
+
+    def spend(self, size: int, now: float) -> None:
+        """`size` bytes were sent."""
+        if self.rate:
+            self._next_at = max(self._next_at, now - PACE_SLACK_S) + size / self.rate
 
 
 class ConnectionCounter:

@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 BACKLOG: Final = 1_024
 # Connections taken in one turn of the event loop: each costs a TLS handshake of about 1 ms.
 ACCEPTS_PER_TURN: Final = 32
+# What the kernel takes beyond what it has sent already: what is to overtake firmware on a slow link
+# (ACKs, commands) waits behind no more than this, and a chunk waits here, where it can be left out.
+UNSENT_BYTES: Final = 16 * 1024
+_TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; `socket` names it from Python 3.12 on
 HANDSHAKE_S: Final = 10.0
 SHUTDOWN_S: Final = 3.0
 # Pause after the machine ran out of file descriptors or memory for sockets.
@@ -141,6 +145,7 @@ class Listener:
             accepted.setblocking(False)
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            accepted.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 accepted,

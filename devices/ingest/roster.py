@@ -45,6 +45,7 @@ from devices.protocol.varint import I64_MAX
 if TYPE_CHECKING:
     from devices.ingest.admission import Gate
     from devices.ingest.connection import Connection
+    from devices.ingest.transfers import Transfers
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +94,14 @@ class Roster:
         outflow: Outflow,
         cache: CredentialCache,
         gate: Gate,
+        transfers: Transfers,
     ) -> None:
         self.bridge = bridge
         self.policy = policy
         self.max_bytes_per_s = max_bytes_per_s
         self.outflow = outflow
         self.gate = gate
+        self.transfers = transfers
         self.read_buffer = memoryview(bytearray(READ_BYTES))
         self.counters = RosterCounters()
         self.connections: set[Connection] = set()
@@ -236,6 +239,7 @@ class Roster:
         session, admission = connection.session, connection.session.admission
         closing = session.closing
         assert closing is not None
+        self.transfers.forget(connection)
         if closing.refuse is not None:
             self.counters.refused[closing.code] += 1
         self.say(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from devices.ingest.grants import Grants
 from devices.ingest.queue import BatchBuilder, Verdict
 from devices.protocol.codes import (
     DEVICE_MAY_SEND,
@@ -29,7 +30,15 @@ from devices.protocol.errors import (
     TypeCodeError,
     VersionError,
 )
-from devices.protocol.framing import HEAD_BYTES, MAX_GREETING_BODY, VERSION, MessageReader, seal
+from devices.protocol.firmware import Fetch, Offer, Withdraw
+from devices.protocol.framing import (
+    CHECKSUM_BYTES,
+    HEAD_BYTES,
+    MAX_GREETING_BODY,
+    VERSION,
+    MessageReader,
+    seal,
+)
 from devices.protocol.layout import read_sequence
 from devices.protocol.messages import (
     Gap,
@@ -143,9 +152,9 @@ class Session:
 
     __slots__ = (
         "_builder", "_expected", "_limits", "_ping_due_us", "_policy", "_reader", "_rewound",
-        "_skipped", "_waiting", "ack_due", "admission", "closing", "committed", "hello", "messages",
-        "number", "outgoing", "phase", "produced", "seen_due", "taken_bytes", "taken_messages",
-        "under_way",
+        "_skipped", "_waiting", "ack_due", "admission", "closing", "committed", "grants", "hello",
+        "messages", "number", "outgoing", "phase", "produced", "seen_due", "taken_bytes",
+        "taken_messages", "under_way",
     )  # fmt: skip
 
     def __init__(self, number: int, policy: Policy) -> None:
@@ -167,6 +176,8 @@ class Session:
         self.taken_bytes = 0
         # (sequence, bytes) of every message that was passed on and is not yet committed.
         self.under_way: deque[tuple[int, int]] = deque()
+        # What the device may fetch and has asked for, once a firmware was offered to it.
+        self.grants: Grants | None = None
         self._policy = policy
         self._reader = MessageReader(MAX_GREETING_BODY)
         self._expected = 1
@@ -278,7 +289,7 @@ class Session:
                 return
 
     def _take_other(self, kind: int, body: bytes, now_us: int) -> None:
-        if kind in FIRMWARE_FAMILY or kind not in _DEFINED:
+        if kind not in _DEFINED or (kind in FIRMWARE_FAMILY and not self._updates):
             self.refuse(RefuseCode.UNSUPPORTED, f"messages of type {kind:#04x} are not served here")
             return
         if kind not in DEVICE_MAY_SEND or kind == MessageType.HELLO:
@@ -304,6 +315,8 @@ class Session:
             if message.next_sequence:
                 self.produced = max(self.produced, message.next_sequence - 1)
             self.seen_due = True
+        elif isinstance(message, Fetch):
+            self._take_fetch(message, now_us)
         elif isinstance(message, Refuse):
             self._close(Closing(None, f"device_{message.name.replace(' ', '_')}", message.text))
 
@@ -317,6 +330,22 @@ class Session:
         else:
             times = [getattr(message, "time_ms", now_us // 1000)]
         self._pass_on(kind, body, sequence, now_us, min(times), max(times), 0, 0, "")
+
+    @property
+    def _updates(self) -> bool:
+        """Whether the device has said that it takes firmware."""
+        return self.hello is not None and Capability.FIRMWARE in self.hello.capabilities
+
+    def _take_fetch(self, fetch: Fetch, now_us: int) -> None:
+        if self.grants is None:
+            self.grants = Grants()
+        answer = self.grants.asked(fetch)
+        if answer is None:
+            return
+        if self.grants.tolerates_refusal(now_us):
+            self._send(answer)
+        else:
+            self.refuse(RefuseCode.RATE, "too many FETCHes that cannot be served", retry_after_s=30)
 
     def _in_turn(self, first: int, last: int) -> bool:
         """Whether a message that occupies `first` … `last` is taken; moves what is expected.
@@ -413,12 +442,35 @@ class Session:
             self.outgoing.append(seal(MessageType.ACK, uvarint(self.committed)))
 
     def send_down(self, message: bytes) -> bool:
-        """Send a sealed message (COMMAND, LIVE) to the device; False when it has not said that it
-        understands such messages."""
-        wanted = _CAPABILITY.get(message[1])
+        """Send a sealed message (COMMAND, LIVE, OFFER, WITHDRAW) to the device; False when it has
+        not said that it understands such messages, or the message itself is malformed.
+
+        An OFFER that passes lets the device fetch what it offers; a WITHDRAW ends that.
+        """
+        kind = message[1]
+        wanted = _CAPABILITY.get(kind)
         if self.hello is None or (wanted is not None and not self.hello.capabilities & wanted):
             return False
+        if kind in FIRMWARE_FAMILY and not self._grant(kind, message[HEAD_BYTES:-CHECKSUM_BYTES]):
+            return False
         self.outgoing.append(message)
+        return True
+
+    def _grant(self, kind: int, body: bytes) -> bool:
+        try:
+            message = decode_message(kind, body)
+        except ProtocolError:
+            return False
+        if self.grants is None:
+            self.grants = Grants()
+        if isinstance(message, Offer):
+            void = self.grants.offered(message)
+        elif isinstance(message, Withdraw):
+            void = self.grants.withdrawn(message.update_id)
+        else:
+            return False
+        for answer in void:
+            self._send(answer)
         return True
 
     # --- The end ------------------------------------------------------------------------------

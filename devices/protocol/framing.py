@@ -13,7 +13,8 @@ from devices.protocol.errors import ChecksumError, LengthError, VersionError
 
 VERSION = 1
 HEAD_BYTES = 4
-OVERHEAD_BYTES = 8
+CHECKSUM_BYTES = 4
+OVERHEAD_BYTES = HEAD_BYTES + CHECKSUM_BYTES
 MAX_BODY = 65_535
 # Before a device has proved who it is, nothing longer than a greeting is taken from it: an
 # unknown peer can hold no more than this much memory.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,21 @@ import pytest
 from redis import Redis
 
 from devices.ingest import outflow, queue
+from devices.ingest.artifacts import stage
 from devices.ingest.queue import BRIDGE_EVENT, BridgeEvent
 from devices.ingest.writer import Writer, WriterOptions
-from devices.protocol import Ack, Ping, Pong, RefuseCode
+from devices.protocol import (
+    Ack,
+    Capability,
+    Chunk,
+    ChunkStatus,
+    Fetch,
+    Offer,
+    Ping,
+    Pong,
+    RefuseCode,
+    encode_message,
+)
 from devices.tests.bridge_devices import (
     WAIT_S,
     RawDevice,
@@ -217,6 +230,40 @@ def test_what_was_told_while_notices_were_lost_is_found_out(
         assert two.refused().code == RefuseCode.AGAIN  # its ACK may have been lost
         three.send(Ping(1))
         assert isinstance(three.receive(), Pong)
+
+
+def test_firmware_goes_on_after_redis_was_away_and_came_back_empty(
+    own: Killable, owner: Owner, bridge: RunningBridge, certificate: Certificate
+) -> None:
+    (device,) = make_park(owner, 1)
+    payload = bytes(range(256)) * 1_024
+    digest, update = hashlib.sha256(payload).digest(), bytes(16)
+    offer = Offer(update, b"m", bytes(64), digest, len(payload))
+
+    def at(offset: int) -> Chunk:
+        raw.send(Fetch(update, offset, 1_000))
+        chunk = raw.receive()
+        assert isinstance(chunk, Chunk)
+        return chunk
+
+    with RawDevice(bridge.port, certificate[0]) as raw:
+        raw.join(device, capabilities=Capability.FIRMWARE)
+        with Redis.from_url(own.endpoints().redis_url) as redis:
+            stage(redis, digest, payload, 600)
+            told = queue.encode_downlink(device.device_id, encode_message(offer))
+            redis.publish(queue.DOWNLINK_CHANNEL, told)
+            assert raw.receive() == offer
+            assert at(0).data == payload[:1_000]
+        own.redis.kill()
+        own.wipe_redis()
+        bridge.wait(lambda now: now["paused"] == 1)
+        own.start()
+        with Redis.from_url(own.endpoints().redis_url) as redis:
+            # The connection stays, and with it the grant; the second piece is nowhere.
+            far = at(100_000)
+            assert (far.status, far.retry_after_s > 0) == (ChunkStatus.NOT_NOW, True)
+            stage(redis, digest, payload, 600)
+            until(lambda: at(100_000).data == payload[100_000:101_000])
 
 
 def test_without_the_database_who_is_connected_stays_and_who_comes_waits(
