@@ -1,7 +1,10 @@
-"""Firmware: artifacts, the keys that sign them, releases and patches between these; roll-outs."""
+"""Firmware: artifacts, the keys that sign them, releases and patches between these; roll-outs, and
+the reviews of their gate.
+"""
 
 from firmware.models.artifact import Artifact, ArtifactKind, Delta, DeltaState
 from firmware.models.ddi import DdiAction, DdiHandling, DdiOutcome, DdiSettings, DdiTarget
+from firmware.models.gate import GateOutcome, GateReview
 from firmware.models.release import Release, ReleaseState
 from firmware.models.rollout import (
     HOLDING,
@@ -32,6 +35,8 @@ __all__ = [
     "Delta",
     "DeltaState",
     "FirmwarePolicy",
+    "GateOutcome",
+    "GateReview",
     "Medium",
     "Release",
     "ReleaseState",

@@ -210,6 +210,10 @@ class RolloutWave(TenantOwned):
             models.UniqueConstraint(
                 fields=["rollout", "number"], name="firmware_rolloutwave_number_unique"
             ),
+            # Target of the composite foreign key that keeps a review in tenant and roll-out.
+            models.UniqueConstraint(
+                fields=["tenant", "rollout", "id"], name="firmware_rolloutwave_tenant_rollout_id"
+            ),
             models.CheckConstraint(
                 condition=models.Q(state__in=WaveState.values),
                 name="firmware_rolloutwave_state_known",

@@ -17,6 +17,8 @@ from firmware.models import (
     Delta,
     DeltaState,
     FirmwarePolicy,
+    GateOutcome,
+    GateReview,
     Release,
     ReleaseState,
     Rollout,
@@ -103,6 +105,7 @@ def firmware_of(park: Park) -> None:
             event(one_target)
             DdiTarget.objects.create(tenant=park.tenant, device=branch.device)
             action(one_target)
+        gate_review(wave)
 
 
 def rollout(of: Tenant, to: Release) -> Rollout:
@@ -144,4 +147,19 @@ def event(of: RolloutTarget) -> UpdateEvent:
     """Something that a device said."""
     return UpdateEvent.objects.create(
         tenant_id=of.tenant_id, target=of, device_id=of.device_id, at=START, kind="accepted"
+    )
+
+
+def gate_review(of: RolloutWave, *, look: int = 1) -> GateReview:
+    """A look that decided nothing."""
+    return GateReview.objects.create(
+        tenant_id=of.tenant_id,
+        rollout=of.rollout,
+        wave=of,
+        look=look,
+        at=START,
+        begins_at=START,
+        evidence_until=START,
+        outcome=GateOutcome.WAIT,
+        verdict={},
     )

@@ -82,7 +82,13 @@ NOT_NARROWED |= dict.fromkeys(
     ("firmware_artifact", "firmware_delta", "firmware_release", "firmware_signingkey"), "all"
 )
 NOT_NARROWED |= dict.fromkeys(
-    ("firmware_ddisettings", "firmware_firmwarepolicy", "firmware_rollout", "firmware_rolloutwave"),
+    (
+        "firmware_ddisettings",
+        "firmware_firmwarepolicy",
+        "firmware_gatereview",
+        "firmware_rollout",
+        "firmware_rolloutwave",
+    ),
     "none",
 )
 # What a tenant above has released is seen below.
