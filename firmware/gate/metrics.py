@@ -43,7 +43,7 @@ class MetricInfo:
 METRICS = MappingProxyType(
     {
         Metric.MISSING: MetricInfo(floor=2.0, grain=1.0, step=0.0, limit=1.25, cap=60.0),
-        Metric.GAPS: MetricInfo(floor=0.2, grain=1.0, step=1.0, limit=1.1, cap=4.0),
+        Metric.GAPS: MetricInfo(floor=0.2, grain=1.0, step=1.0, limit=1.08, cap=4.0),
         Metric.RESETS: MetricInfo(floor=0.02, grain=1.0, step=1.0, limit=1.5, cap=3.0),
         Metric.RECONNECTS: MetricInfo(floor=0.1, grain=1.0, step=1.0, limit=1.5, cap=4.0),
         Metric.ERRORS: MetricInfo(floor=0.1, grain=1.0, step=1.0, limit=1.5, cap=4.0),
