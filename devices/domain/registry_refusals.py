@@ -83,6 +83,10 @@ SENTENCES: Final[Mapping[str, tuple[str, Promise]]] = MappingProxyType(
             NON_FIELD_ERRORS,
             _("The device is revoked, which is final. Register it anew with another serial."),
         ),
+        "devices_devicegroup_name_unique": (
+            "name",
+            _("There is another group of this name. Choose another name."),
+        ),
         "devices_load_name_unique": (
             "name",
             _("The facility has a load of this name already. Choose another name."),
@@ -115,6 +119,7 @@ _UNIQUE: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
     {
         ("device", "serial"): "devices_device_serial_unique",
         ("facility", NON_FIELD_ERRORS): "devices_facility_name_unique",
+        ("group", NON_FIELD_ERRORS): "devices_devicegroup_name_unique",
         ("load", NON_FIELD_ERRORS): "devices_load_name_unique",
     }
 )
@@ -123,7 +128,7 @@ _UNIQUE_CODES: Final = frozenset({"unique", "unique_together"})
 
 @contextmanager
 def told_at_fields(subject: str) -> Iterator[None]:
-    """Run a change of a `subject` (facility, device, load, allocation) in a savepoint.
+    """Run a change of a `subject` (facility, device, group, load, allocation) in a savepoint.
 
     What a known constraint refuses becomes a ValidationError at its field; an unknown one is an
     error of the program and is raised as it is.

@@ -7,13 +7,13 @@ records of the past: they belong to a selection only when they are named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from django.db import connection
-from django.db.models import F, Q, QuerySet, TextField, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Count, F, Q, QuerySet, TextField, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.utils.translation import gettext as _
 
 from devices.models import (
@@ -166,7 +166,7 @@ class Selection:
 
 
 def devices_of(selection: Selection) -> QuerySet[Device]:
-    """The devices of the selection in the open scope, by id; at most seven queries before its own.
+    """The devices of the selection in the open scope, by id; at most five queries before its own.
 
     A group or a facility that is not there (any more) matches nothing, also where it is negated: a
     rule that has lost what it was made of must not begin to match everything.
@@ -175,7 +175,8 @@ def devices_of(selection: Selection) -> QuerySet[Device]:
     if selection.everything:
         wanted = Q()
     else:
-        world = _World.of(selection)
+        rules = () if selection.rule is None else (selection.rule,)
+        world = _World.around(rules=rules, groups=selection.groups)
         wanted = world.groups_any(selection.groups)
         if selection.rule is not None:
             wanted |= world.rule(selection.rule)
@@ -188,9 +189,22 @@ def group_devices(group: DeviceGroup) -> QuerySet[Device]:
     return devices_of(Selection(groups=(group.pk,)))
 
 
+def group_counts(group_ids: Sequence[int]) -> dict[int, int]:
+    """How many devices each of the groups holds in the open scope; at most six queries."""
+    if not group_ids:
+        return {}
+    world = _World.around(groups=group_ids)
+    counted = {
+        f"in_{pk}": Count("pk", filter=world.groups_any([pk]) & ~Q(state=DeviceState.REVOKED))
+        for pk in group_ids
+    }
+    found = _annotated().aggregate(**counted)
+    return {pk: found[f"in_{pk}"] for pk in group_ids}
+
+
 def rule_devices(rule: Rule, *, tenant_id: int) -> QuerySet[Device]:
     """What a group of the tenant with this rule would hold, in the open scope, by id."""
-    world = _World.of(Selection(rule=rule))
+    world = _World.around(rules=[rule])
     below = _below([tenant_id])[tenant_id]
     living = ~Q(state=DeviceState.REVOKED) & Q(tenant_id__in=below)
     return _annotated().filter(living & world.rule(rule)).order_by("pk")
@@ -198,7 +212,10 @@ def rule_devices(rule: Rule, *, tenant_id: int) -> QuerySet[Device]:
 
 def _annotated() -> QuerySet[Device]:
     # As aliases: they cost nothing where no condition names them.
+    told_hardware = NullIf(status.hardware_revision(F("pk")), Value(""), output_field=TextField())
     return Device.objects.alias(
+        # What the device says counts before what somebody has entered.
+        told_hardware=Coalesce(told_hardware, F("hardware_revision"), output_field=TextField()),
         told_connected=Coalesce(status.connected(F("pk")), False),
         told_firmware=Coalesce(
             status.firmware_version(F("pk")), Value(""), output_field=TextField()
@@ -218,18 +235,17 @@ class _World:
     versions: frozenset[str]
 
     @classmethod
-    def of(cls, selection: Selection) -> Self:
-        """What the selection needs."""
-        rules = [] if selection.rule is None else [selection.rule]
-        wanted = {*selection.groups, *(pk for rule in rules for pk in rule.groups)}
-        groups = _groups(wanted)
-        ruled = [Rule.from_json(g.rule) for g in groups.values() if g.rule is not None]
+    def around(cls, *, rules: Sequence[Rule] = (), groups: Iterable[int] = ()) -> Self:
+        """What rules and groups need; at most five queries."""
+        wanted = {*groups, *(pk for rule in rules for pk in rule.groups)}
+        found = _groups(wanted)
+        ruled = [Rule.from_json(group.rule) for group in found.values() if group.rule is not None]
         # Rules of groups name static groups alone, so this is the last step.
-        groups |= _groups({pk for rule in ruled for pk in rule.groups} - set(groups))
+        found |= _groups({pk for rule in ruled for pk in rule.groups} - set(found))
         asked = {c.field for rule in (*rules, *ruled) for c in rule.conditions}
         return cls(
-            groups=groups,
-            covered=_below({group.tenant_id for group in groups.values()}),
+            groups=found,
+            covered=_below({group.tenant_id for group in found.values()}),
             parents=dict(Facility.objects.values_list("pk", "parent_id"))
             if "facility" in asked
             else {},
@@ -395,7 +411,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "country": Field(_country, _in("facility__country")),
     "region": Field(_text, _in("facility__region")),
     "firmware": Field(_range, _running),
-    "hardware": Field(_text, _in("hardware_revision")),
+    "hardware": Field(_text, _in("told_hardware")),
     "state": Field(_code(DeviceState.values), _in("state")),
     "connected": Field(_truth, _in("told_connected")),
     "group": Field(_id, _in_groups),

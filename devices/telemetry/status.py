@@ -20,7 +20,9 @@ from django.db.models import (
     Func,
     IntegerField,
     TextField,
+    Value,
 )
+from django.db.models.lookups import Exact
 from psycopg import sql
 
 from devices.ingest.ledger import DeviceTotals
@@ -84,6 +86,18 @@ def connected(device_id: Expression | F) -> Func:
     and cut to a page evaluates them for the rows of that page alone.
     """
     return _of_link("l.connected", device_id, BooleanField())
+
+
+def is_connected(device_id: Expression | F) -> Exact:
+    """For a filter: the device of an id expression has a connection."""
+    return Exact(connected(device_id), Value(value=True))
+
+
+def hardware_revision(device_id: Expression | F) -> Func:
+    """For a query set: what the device said it is when it last connected; null or '' where it has
+    not said it.
+    """
+    return _of_link("l.hardware_revision", device_id, TextField())
 
 
 def firmware_version(device_id: Expression | F) -> Func:
