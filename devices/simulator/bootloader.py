@@ -175,11 +175,22 @@ class Bootloader:
 
     def provision(self, image: bytes) -> None:
         """Write the first image of a device that has none."""
-        if self.flash.read(self.layout.factory.start, 1)[0] != ERASED:
+        if not self.untouched:
             raise ValueError("the device has left its factory already")
         self.write_credential(self.layout.primary, len(image), b"", b"")
         self.flash.write(self.layout.primary.start, image)
         self.flash.program(self.layout.factory.start, hashlib.sha256(image).digest())
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the device has not left its factory: no image was ever completely written."""
+        digest = self.flash.read(self.layout.factory.start, hashlib.sha256().digest_size)
+        return digest.count(ERASED) == len(digest)
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the image that was started has not confirmed itself."""
+        return self.state.phase is Phase.TESTING
 
     # At a start
 

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ from devices.simulator.buffer import Buffer
 from devices.simulator.clock import Clock
 from devices.simulator.faults import NO_FAULTS, Faults, FaultyLink
 from devices.simulator.link import Counters, Link
-from devices.simulator.session import REFUSED_FOR_GOOD, Identity
+from devices.simulator.session import REFUSED_FOR_GOOD, Firmware, Identity
 from devices.simulator.tls import ResumableContext, client_tls
 
 __all__ = ["Address", "Counters", "DeviceClient", "client_tls"]
@@ -56,6 +56,7 @@ BACKOFF_BASE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 300.0
 CONNECT_TIMEOUT_S: Final = 20.0
 NOT_ACCEPTED_RETRY_S: Final = 3_600.0
+_LINES: Final = 32  # of the log in one message
 BLIND_REFUSALS: Final = 3  # refusals in a row that do not name a message cost the oldest one
 
 
@@ -84,7 +85,8 @@ def retry_after_s(refused: Refuse) -> float:
 class DeviceClient:
     """The device's end of the protocol over TLS; one event loop carries hundreds of them.
 
-    `on_command` is called for every COMMAND, `on_live` when the lease begins (True) or ends
+    `on_command` is called for every COMMAND, `on_firmware` for what offers, brings and withdraws
+    firmware, `on_live` when the lease begins (True) or ends
     (False), `on_welcome` with what the server wants reported. All are plain functions that must
     not block.
     """
@@ -105,6 +107,7 @@ class DeviceClient:
         self.clock = clock or Clock(offset_ms=buffer.state.clock_offset_ms)
         self.counters = Counters()
         self.on_command: Callable[[Command], None] = self._reject
+        self.on_firmware: Callable[[Firmware], None] = lambda _: None
         self.on_live: Callable[[bool], None] = lambda _: None
         self.on_welcome: Callable[[Welcome], None] = lambda _: None
         self.live = False
@@ -148,6 +151,12 @@ class DeviceClient:
         line = LogLine(self.clock.now_ms(), level, text)
         return self._append(encode_message(Log(self.buffer.next_sequence, (line,))))
 
+    def append_lines(self, lines: Sequence[LogLine]) -> None:
+        """Keep lines of the log as they were written, each with its own time."""
+        for at in range(0, len(lines), _LINES):
+            part = tuple(lines[at : at + _LINES])
+            self._append(encode_message(Log(self.buffer.next_sequence, part)))
+
     def append_event(self, kind: str, data: Mapping[str, int | str] | None = None) -> int | None:
         """Keep an event such as `device.started`; returns as `append_data`."""
         event = Event(self.buffer.next_sequence, self.clock.now_ms(), kind, data or {})
@@ -174,6 +183,16 @@ class DeviceClient:
         if self._link is not None:
             self._link.pump()
         return sequence
+
+    def send_now(self, message: bytes) -> None:
+        """Send a message that is not numbered and not kept; without a connection it is lost."""
+        if self._link is not None:
+            self._link.send_now(message)
+
+    def drop_link(self) -> None:
+        """Break the connection off; `run` makes another one."""
+        if self._link is not None:
+            self._link.abort()
 
     # Its connection
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from devices.protocol import ResultStatus
 
-# The server repeats a command until its RESULT is committed; it does not have more under way.
-MAX_REMEMBERED: Final = 64
+# As docs/protocol.md says, section 11: the server has one command of a device under way.
+MAX_REMEMBERED: Final = 32
 
 
 class CommandJournal:

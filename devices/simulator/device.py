@@ -1,4 +1,4 @@
-"""A whole simulated device: source, reporter, client, commands, and its reboots."""
+"""A whole simulated device: firmware, source, reporter, client, commands, and its reboots."""
 
 from __future__ import annotations
 
@@ -7,23 +7,37 @@ import contextlib
 import logging
 import random
 import ssl
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from devices.protocol import MAX_SAMPLES, MAX_STEP_MS, Command, LogLevel, ResultStatus, Welcome
+from devices.protocol import Capability, LogLevel, Welcome
 from devices.simulator.buffer import Buffer
 from devices.simulator.client import Address, Counters, DeviceClient
 from devices.simulator.clock import Clock
 from devices.simulator.commands import CommandJournal
 from devices.simulator.faults import NO_FAULTS, Faults
+from devices.simulator.firmware import (
+    WATCHDOG_S,
+    FirmwareOptions,
+    Started,
+    UpdateDriver,
+    open_flash,
+    start_up,
+)
+from devices.simulator.flash import PowerLostError
+from devices.simulator.image import Behaviour
+from devices.simulator.obeying import Obedience
 from devices.simulator.reporter import REAL_TIME, Pace, Reporter, Source, Thinning
 from devices.simulator.session import Identity
+from devices.simulator.unit import Unit
 
 log = logging.getLogger("wattline.device")
 
 DRAIN_S: Final = 10.0
 GOODBYE_S: Final = 1.0  # for the last message to leave
+ANSWER_S: Final = 0.2  # for a RESULT to leave before the restart; it is in the buffer in any case
 _STARTED = "firmware {firmware} started, boot {boots}"
 
 
@@ -32,6 +46,7 @@ class DeviceOptions:
     """How a simulated device is built and what shall go wrong with it.
 
     `reboot_every_s`: mean time between power failures (0 = never), each `reboot_s` long.
+    `firmware`: how its firmware is updated; None for a device that cannot be.
     """
 
     address: Address
@@ -43,13 +58,14 @@ class DeviceOptions:
     reboot_every_s: float = 0
     reboot_s: float = 3.0
     capacity: int = 4 << 20
+    firmware: FirmwareOptions | None = None
 
 
 class SimulatedDevice:
     """Runs a device from power-up to power-down, any number of times.
 
-    Commands: `reboot`; `set_reporting` with `step_ms` and `samples`; `identify`. Everything else is
-    answered by REJECTED.
+    It obeys the commands of docs/protocol.md (`obeying.Obedience`) and installs firmware that is
+    signed with a key it was given.
     """
 
     def __init__(
@@ -63,11 +79,13 @@ class SimulatedDevice:
         begin_ms: int | None = None,
         thinning: Thinning | None = None,
     ) -> None:
-        self.identity = identity
+        self.identity = identity  # as it left the factory
         self.source = source
         self.counters = Counters()
         self.buffered = 0
         self.client: DeviceClient | None = None
+        self.bricked = False  # neither slot holds an image that may be run
+        self.silent = False  # a firmware was started and stands still
         self._options = options
         self._pace = pace
         self._thinning = thinning
@@ -75,8 +93,10 @@ class SimulatedDevice:
         self._announced = False  # whether this boot has told that it happened
         self._chance = chance
         self._folder = options.state / identity.serial
+        self.unit = Unit(source, self._folder, identity.device_type)
         self._reporter: Reporter | None = None
-        self._journal: CommandJournal | None = None
+        self._obedience: Obedience | None = None
+        self._driver: UpdateDriver | None = None
         self._power = asyncio.Event()  # set to cut the power
         self._off = asyncio.Event()  # set while the device is switched off
         self._stopping = False
@@ -105,46 +125,88 @@ class SimulatedDevice:
                 await asyncio.wait_for(self._off.wait(), drain_s)
         self._power.set()
 
+    # From power-up to power-down
+
+    def _reboot_soon(self) -> None:
+        asyncio.get_running_loop().call_later(ANSWER_S, self.reboot)
+
     async def _run_once(self) -> bool:
         """From power-up to power-down; returns whether the source is exhausted."""
-        options = self._options
-        loop = asyncio.get_running_loop()
         self._off.clear()
         self._announced = False
-        with Buffer(self._folder, capacity=options.capacity) as buffer:
-            client, reporter = self._power_up(buffer)
-            failure = None
-            if options.reboot_every_s:
-                life_s = self._chance.expovariate(1 / options.reboot_every_s)
-                failure = loop.call_later(life_s, self.reboot)
-            power = loop.create_task(self._power.wait())
-            reporting = loop.create_task(reporter.run())
-            connecting = loop.create_task(client.run())
-            tasks = (power, reporting, connecting)
+        with contextlib.ExitStack() as parts:
             try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                exhausted = reporting.done() and not power.done()
-                if exhausted and not reporting.exception():
-                    await _leave(client, power, connecting)
-            finally:
-                if failure is not None:
-                    failure.cancel()
-                client.kill()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                self.counters.add(client.counters)
-                self.buffered = len(buffer)
-                self.client = self._reporter = None
-                self._off.set()
+                started = self._start_firmware(parts)
+            except PowerLostError:
+                return False
+            if started is None:
+                self.bricked = True
+                log.error("%s has no firmware that may be run", self.identity.serial)
+                await self._power.wait()
+                return False
+            faults = self._options.firmware.faults if self._options.firmware else None
+            if started.behaviour.hangs or (faults and faults.never_returns and started.on_trial):
+                patience_s = WATCHDOG_S if started.behaviour.hangs else None
+                self.silent = True
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._power.wait(), patience_s)
+                return False
+            self.silent = False
+            buffer = parts.enter_context(Buffer(self._folder, capacity=self._options.capacity))
+            return await self._run_firmware(started, buffer)
+
+    async def _run_firmware(self, started: Started, buffer: Buffer) -> bool:
+        options = self._options
+        loop = asyncio.get_running_loop()
+        client, reporter = self._power_up(started, buffer)
+        failure = None
+        if options.reboot_every_s:
+            life_s = self._chance.expovariate(1 / options.reboot_every_s)
+            failure = loop.call_later(life_s, self.reboot)
+        power = loop.create_task(self._power.wait())
+        reporting = loop.create_task(reporter.run())
+        connecting = loop.create_task(client.run())
+        acting = loop.create_task(self._misbehave(client, started.behaviour))
+        tasks = (power, reporting, connecting)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            exhausted = reporting.done() and not power.done()
+            if exhausted and not reporting.exception():
+                await _leave(client, power, connecting)
+        finally:
+            if failure is not None:
+                failure.cancel()
+            if self._driver is not None:
+                self._driver.stop()
+            client.kill()
+            for task in (*tasks, acting):
+                task.cancel()
+            await asyncio.gather(*tasks, acting, return_exceptions=True)
+            self.counters.add(client.counters)
+            self.buffered = len(buffer)
+            self.client = self._reporter = self._driver = self._obedience = None
+            self.unit.detach()
+            self._off.set()
         for task in tasks:
             # A bug in reporting or in the link must not look like a power failure.
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
         return exhausted
 
-    def _power_up(self, buffer: Buffer) -> tuple[DeviceClient, Reporter]:
+    def _start_firmware(self, parts: contextlib.ExitStack) -> Started | None:
+        """What the bootloader starts; raises PowerLostError."""
+        identity = replace(
+            self.identity, capabilities=self.identity.capabilities | Capability.CONFIGURATION
+        )
+        firmware = self._options.firmware
+        if firmware is None:
+            return Started(identity, Behaviour(identity.firmware))
+        flash = parts.enter_context(open_flash(firmware, self._folder, self._chance))
+        return start_up(firmware, flash, identity)
+
+    def _power_up(self, started: Started, buffer: Buffer) -> tuple[DeviceClient, Reporter]:
         options = self._options
+        self.unit.power_up()
         clock = Clock(
             skew_ms=options.skew_ms,
             drift_ppm=options.drift_ppm,
@@ -153,7 +215,7 @@ class SimulatedDevice:
         client = DeviceClient(
             address=options.address,
             tls=options.tls,
-            identity=self.identity,
+            identity=started.identity,
             buffer=buffer,
             clock=clock,
             faults=options.faults,
@@ -161,78 +223,62 @@ class SimulatedDevice:
         )
         reporter = Reporter(
             client,
-            self.source,
+            self.unit.acting_source(client, started.behaviour),
             pace=self._pace,
             begin_ms=self._begin_ms,
             thinning=self._thinning if self._begin_ms is not None else None,
         )
         self._begin_ms = None
         self.client, self._reporter = client, reporter
-        self._journal = CommandJournal(self._folder)
-        client.on_command = self._obey
+        self.unit.attach(client, reporter)
+        self._obedience = Obedience(
+            self.unit, client, CommandJournal(self._folder), self._reboot_soon
+        )
+        if options.firmware is not None:
+            self._driver = UpdateDriver(started, client, options.firmware.faults, self.reboot)
+        client.on_command = self._obedience.take
         client.on_welcome = self._welcomed
         if clock.known:
-            self._start_up(buffer.state.boot_count)
+            self._start_up()
         return client, reporter
 
     def _welcomed(self, welcome: Welcome) -> None:
-        assert self.client is not None
         assert self._reporter is not None
+        self.unit.welcomed(welcome)  # first, to be told with the rest at a first contact
         if not self._announced:
-            self._start_up(self.client.buffer.state.boot_count)
+            self._start_up()
+        self.unit.note(LogLevel.DEBUG, f"connected, messages from {welcome.resume_from} on")
         self._reporter.take_welcome(welcome)
+        if self._driver is not None:
+            self._driver.welcomed()
 
-    def _start_up(self, boots: int) -> None:
-        """Tell that the device is back, and finish the commands that a reboot was part of."""
+    def _start_up(self) -> None:
+        """Tell that the device is back, and finish what the restart was part of."""
         assert self.client is not None
-        assert self._journal is not None
+        assert self._obedience is not None
         self._announced = True
-        self.client.append_log(
-            LogLevel.INFO, _STARTED.format(firmware=self.identity.firmware, boots=boots)
+        boots = self.client.buffer.state.boot_count
+        self.unit.note(
+            LogLevel.INFO, _STARTED.format(firmware=self.client.identity.firmware, boots=boots)
         )
-        for command_id, _ in self._journal.accepted():
-            detail = f"rebooted, boot {boots}"
-            self._journal.remember(command_id, ResultStatus.DONE, detail)
-            self.client.append_result(command_id, ResultStatus.DONE, detail)
+        self._obedience.started(boots)
+        self.unit.report()
+        if self._driver is not None:
+            self._driver.start()
 
-    def _obey(self, command: Command) -> None:
-        assert self.client is not None
-        assert self._journal is not None
-        before = self._journal.find(command.command_id)
-        if before is not None:
-            self.client.append_result(command.command_id, *before)
-            return
-        if command.expires_ms and self.client.clock.now_ms() > command.expires_ms:
-            status, detail = ResultStatus.EXPIRED, "the command came after its expiry"
-        else:
-            status, detail = self._carry_out(command)
-        self._journal.remember(command.command_id, status, detail)
-        self.client.append_result(command.command_id, status, detail)
-        if status is ResultStatus.ACCEPTED:
-            # Long enough for the RESULT to leave; it is in the buffer in any case.
-            asyncio.get_running_loop().call_later(0.2, self.reboot)
+    async def _misbehave(self, client: DeviceClient, behaviour: Behaviour) -> None:
+        """Restart, lose the link and log errors as often as the firmware does."""
 
-    def _carry_out(self, command: Command) -> tuple[ResultStatus, str]:
-        assert self.client is not None
-        if command.kind == "reboot":
-            return ResultStatus.ACCEPTED, "rebooting"
-        if command.kind == "identify":
-            self.client.append_event("device.identified", {"serial": self.identity.serial})
-            return ResultStatus.DONE, "blinking"
-        if command.kind == "set_reporting":
-            return self._set_reporting(command)
-        return ResultStatus.REJECTED, f"unknown command {command.kind}"
+        async def every(mean_s: float, act: Callable[[], None]) -> None:
+            while mean_s:
+                await asyncio.sleep(self._chance.expovariate(1 / mean_s))
+                act()
 
-    def _set_reporting(self, command: Command) -> tuple[ResultStatus, str]:
-        assert self._reporter is not None
-        step_ms = command.arguments.get("step_ms", self._reporter.step_ms)
-        samples = command.arguments.get("samples", self._reporter.samples)
-        if not isinstance(step_ms, int) or not 100 <= step_ms <= MAX_STEP_MS:
-            return ResultStatus.REJECTED, f"step_ms {step_ms} is outside 100 … {MAX_STEP_MS}"
-        if not isinstance(samples, int) or not 1 <= samples <= MAX_SAMPLES:
-            return ResultStatus.REJECTED, f"samples {samples} is outside 1 … {MAX_SAMPLES}"
-        self._reporter.set_reporting(step_ms=step_ms, samples=samples)
-        return ResultStatus.DONE, f"{samples} samples every {step_ms} ms"
+        await asyncio.gather(
+            every(behaviour.resets_s, self.reboot),
+            every(behaviour.reconnects_s, client.drop_link),
+            every(behaviour.errors_s, lambda: self.unit.note(LogLevel.ERROR, "a task did not end")),
+        )
 
 
 async def _leave(

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 from devices.protocol import SEQUENCED
+from devices.simulator.image import Behaviour
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,35 @@ class Faults:
 
 
 NO_FAULTS = Faults()
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFaults:
+    """What goes wrong with updates of a device; all off by default.
+
+    `deaf`: it ignores offers. `bad_flash`: a sector of the slot for the next image does not keep
+    what it gets. `power_cut_bytes`: mean number of bytes written between two power failures.
+    `never_returns`: it does not come back from the restart into a new image. `lies`: it says that
+    it has updated and has not. `tampers`: what it downloads is changed on the way. `bytes_per_s`:
+    how much its down-link carries. `after`: how every new firmware acts, whatever its image says.
+    """
+
+    deaf: bool = False
+    bad_flash: bool = False
+    power_cut_bytes: int = 0
+    never_returns: bool = False
+    lies: bool = False
+    tampers: bool = False
+    bytes_per_s: float = 0
+    after: Behaviour | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("power_cut_bytes", "bytes_per_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it cannot be negative")
+
+
+NO_UPDATE_FAULTS = UpdateFaults()
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from devices.protocol import (
 from devices.simulator.buffer import Buffer
 from devices.simulator.clock import Clock
 from devices.simulator.faults import FaultyLink
-from devices.simulator.session import Identity, Session, refusal
+from devices.simulator.session import Firmware, Identity, Session, refusal
 
 log = logging.getLogger("wattline.device")
 
@@ -61,6 +61,7 @@ class LinkOwner(Protocol):
     clock: Clock
     counters: Counters
     on_command: Callable[[Command], None]
+    on_firmware: Callable[[Firmware], None]
 
     def welcomed(self, welcome: Welcome) -> None:
         """The server knows the device."""
@@ -119,8 +120,10 @@ class Link(asyncio.Protocol):
                     self._welcomed(message)
                 elif isinstance(message, Live):
                     self._client.set_lease(message.lease_s)
-                else:
+                elif isinstance(message, Command):
                     self._client.on_command(message)
+                else:
+                    self._client.on_firmware(message)
         except ProtocolError as error:
             log.warning(
                 "%s: the server broke the protocol: %s", self._client.identity.serial, error
@@ -173,6 +176,11 @@ class Link(asyncio.Protocol):
             self._send(message)
             if self._paused or self._transport.is_closing():
                 return
+
+    def send_now(self, message: bytes) -> None:
+        """Send what is not numbered; without a link that carries it, it is lost."""
+        if self.session.welcome is not None:
+            self._send(message)
 
     def say_goodbye(self) -> None:
         """Tell the server that the device leaves on purpose, and close."""

@@ -2,7 +2,7 @@
 
 The session owns what docs/protocol.md says a device must do by itself: where to go on after
 WELCOME, the window, acknowledgements, REWIND, GAP, REFUSE and the clock. What asks for the rest of
-the device (COMMAND, LIVE) is handed out by `receive`.
+the device (COMMAND, LIVE, firmware) is handed out by `receive`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from devices.protocol import (
     SERVER_MAY_SEND,
     Ack,
     Capability,
+    Chunk,
     Command,
     Gap,
     GapReason,
     Hello,
     Live,
     MessageReader,
+    Offer,
     Ping,
     Pong,
     ProtocolError,
@@ -31,6 +33,7 @@ from devices.protocol import (
     RefuseCode,
     Rewind,
     Welcome,
+    Withdraw,
     decode_message,
     encode_message,
     read_sequence,
@@ -50,6 +53,8 @@ _GAP_REASONS = {
 REFUSED_FOR_GOOD = frozenset({RefuseCode.MALFORMED, RefuseCode.TOO_LONG, RefuseCode.UNSUPPORTED})
 
 
+Firmware = Offer | Chunk | Withdraw
+
 MIN_UNCERTAINTY_MS = 20  # corrections below are noise, and stamps must not wander
 
 
@@ -61,7 +66,9 @@ class UnexpectedMessageError(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a device is: what its HELLO says besides its state."""
+    """Who a device is: what its HELLO says besides its state. `image`: the digest of its firmware,
+    where it can be updated.
+    """
 
     serial: str
     secret: bytes = field(repr=False)
@@ -69,6 +76,7 @@ class Identity:
     hardware: str = "simulated"
     firmware: str = "1.0.0"
     capabilities: Capability = Capability.LIVE | Capability.COMMANDS | Capability.LOG
+    image: bytes = b""
 
 
 class Session:
@@ -118,6 +126,7 @@ class Session:
                 next_sequence=self._buffer.next_sequence,
                 oldest_sequence=self._buffer.oldest,
                 capabilities=identity.capabilities,
+                image=identity.image,
             )
         )
 
@@ -154,7 +163,7 @@ class Session:
         self._replies.clear()
         return answer
 
-    def receive(self, data: bytes) -> Iterator[Command | Live | Welcome]:
+    def receive(self, data: bytes) -> Iterator[Command | Live | Welcome | Firmware]:
         """Take bytes from the server; yields what the device itself must act on.
 
         Raises ProtocolError when the server breaks the protocol; `refusal` makes the answer.
@@ -181,7 +190,7 @@ class Session:
                 self._replies.append(encode_message(answer))
             elif isinstance(message, Pong):
                 self._take_pong(message)
-            elif isinstance(message, Command | Live):
+            elif isinstance(message, Command | Live | Offer | Chunk | Withdraw):
                 yield message
 
     def _take_welcome(self, welcome: Welcome) -> None:

@@ -84,7 +84,7 @@ class Updater:
     @property
     def testing(self) -> bool:
         """Whether this image is on trial."""
-        return self._boot.state.phase is Phase.TESTING
+        return self._boot.on_trial
 
     @property
     def confirm_within_s(self) -> int:
@@ -160,6 +160,10 @@ class Updater:
         """The chunk that was asked for did not come."""
         self._asked = 0
 
+    def hold(self) -> None:
+        """Ask for nothing until `ask_again`."""
+        self._asked = max(1, self._asked)
+
     def take_chunk(self, chunk: Chunk) -> int | None:
         """Keep a part of the payload. Returns after how many seconds to ask on, None: not now."""
         job = self._store.job
@@ -198,6 +202,19 @@ class Updater:
         self._say(job.offer.update_id, "installing", entries={"version": job.manifest.version})
         self._store.advance(job, step=Step.INSTALLING)
         self._boot.request(job.manifest.image_size)
+
+    def pretend(self) -> None:
+        """Say that the image was installed and do nothing: a firmware that lies."""
+        job = self._store.job
+        if job is not None:
+            self._end(
+                job,
+                Outcome.CONFIRMED,
+                entries={
+                    "version": job.manifest.version,
+                    "image": job.manifest.image_sha256.hex(),
+                },
+            )
 
     def confirm(self) -> None:
         """The self-test has passed: keep this image."""
@@ -333,11 +350,18 @@ class Updater:
     def _reject(self, offer: Offer, code: Code, detail: str) -> None:
         self._say(offer.update_id, "rejected", code, detail)
 
-    def _end(self, job: Job, outcome: Outcome, code: Code = Code.NONE, detail: str = "") -> None:
+    def _end(
+        self,
+        job: Job,
+        outcome: Outcome,
+        code: Code = Code.NONE,
+        detail: str = "",
+        entries: Mapping[str, int | str] | None = None,
+    ) -> None:
         """Tell what an update came to, then remember it: told twice is no harm, never is."""
         self.ready = False
         self._forget_request()
-        self._say(job.offer.update_id, outcome, code, detail)
+        self._say(job.offer.update_id, outcome, code, detail, entries)
         self._store.end(job, outcome, code)
 
     def _progress(self, job: Job) -> dict[str, int | str]:

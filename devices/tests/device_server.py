@@ -20,7 +20,10 @@ from cryptography.x509.oid import NameOID
 from devices.protocol import (
     SEQUENCED,
     Ack,
+    Chunk,
+    ChunkStatus,
     Data,
+    Fetch,
     Gap,
     Hello,
     Message,
@@ -65,6 +68,8 @@ class DeviceServer:
     resumed: int = 0
     most_in_flight: int = 0
     writers: dict[str, asyncio.StreamWriter] = field(default_factory=dict)
+    payloads: dict[bytes, bytes] = field(default_factory=dict)  # by update id, for FETCH
+    fetched: int = 0  # bytes
 
     def frames(self, serial: str) -> list[Data]:
         """The DATA stored of a device, in order of sequence."""
@@ -122,10 +127,20 @@ class DeviceServer:
                 elif isinstance(message, Ping):
                     self.pings.append(message)
                     writer.write(encode_message(Pong(message.token, self.now_ms())))
+                elif isinstance(message, Fetch):
+                    writer.write(encode_message(self._chunk(message)))
                 elif isinstance(message, Refuse):
                     self.refusals.append(message)
                 elif raw.type in SEQUENCED:
                     expected = self._take(hello.serial, message, expected, writer)
+
+    def _chunk(self, fetch: Fetch) -> Chunk:
+        payload = self.payloads.get(fetch.update_id)
+        if payload is None:
+            return Chunk(fetch.update_id, ChunkStatus.GONE, fetch.offset)
+        data = payload[fetch.offset : fetch.offset + fetch.length]
+        self.fetched += len(data)
+        return Chunk(fetch.update_id, ChunkStatus.DATA, fetch.offset, data=data)
 
     def _welcome(self, hello: Hello) -> Welcome:
         now_ms = self.now_ms()

@@ -374,7 +374,7 @@ async def test_device_carries_out_commands_once(tmp_path: Path) -> None:
         server.send("D-1", Command(ids[0], "identify"))
         await until(lambda: results(ids[0]) == [(ResultStatus.DONE, "blinking")] * 2)
         events = [message for message in server.messages("D-1") if isinstance(message, Event)]
-        assert [event.kind for event in events] == ["device.identified"]
+        assert [event.kind for event in events] == ["config.reported", "device.identified"]
 
         server.send("D-1", Command(ids[1], "set_reporting", {"step_ms": 100, "samples": 3}))
         await until(lambda: sample_counts(server)[-3:] == [3, 3, 3])
@@ -412,8 +412,8 @@ def test_journal_forgets_the_oldest_commands_and_survives_damage(tmp_path: Path)
         journal.remember(number.to_bytes(16), ResultStatus.DONE, str(number))
     again = CommandJournal(tmp_path)
     assert again.find((99).to_bytes(16)) == (ResultStatus.DONE, "99")
-    assert again.find((36).to_bytes(16)) == (ResultStatus.DONE, "36")
-    assert again.find((35).to_bytes(16)) is None
+    assert again.find((68).to_bytes(16)) == (ResultStatus.DONE, "68")
+    assert again.find((67).to_bytes(16)) is None
     (tmp_path / "commands.json").write_text('{"00": ')
     assert CommandJournal(tmp_path).find((99).to_bytes(16)) is None
 

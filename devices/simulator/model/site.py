@@ -8,7 +8,7 @@ readings drawn from the seed. A `Snapshot` of any hour spares the way there; it 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -38,7 +38,16 @@ from devices.simulator.model.sources import (
     balance,
     generate,
 )
+from devices.simulator.model.switching import (
+    Control,
+    bounded,
+    course,
+    reduced,
+    share,
+    throttled,
+)
 from devices.simulator.model.weather import Place, weather
+from devices.simulator.settings import Switching
 
 HOUR_S: Final = 3_600
 STEPS: Final = HOUR_S // STEP_S
@@ -92,6 +101,7 @@ class Site:
         self._kept: OrderedDict[int, dict[str, Int64s]] = OrderedDict()
         # States of late hours: whoever slept for a while reads on without going back to the epoch.
         self._passed: OrderedDict[int, Snapshot] = OrderedDict()
+        self._controls: dict[str, tuple[Control, ...]] = {}
 
     @property
     def meters(self) -> tuple[str, ...]:
@@ -128,6 +138,25 @@ class Site:
         if snapshot.hour >= self._epoch.hour:
             self._next = snapshot
 
+    def control(self, meter: str, controls: Sequence[Control]) -> None:
+        """Switch or limit the unit behind a meter: all its controls, in order of time.
+
+        The meter of a feeder switches its loads, that of the mains all there is. Hours from the
+        first new one on are computed again; readings before it stay as they were.
+        """
+        before, self._controls[meter] = self._controls.get(meter, ()), tuple(controls)
+        added = [control.at_s for control in controls if control not in before]
+        if not added:
+            return
+        # A state from before this process has what was switched then in it.
+        first = int(min(added)) // HOUR_S
+        for number in [number for number in self._kept if number >= first]:
+            del self._kept[number]
+        if self._next.hour > first and first in self._passed:
+            self._next = self._passed[first]
+        for number in [number for number in self._passed if number > first]:
+            del self._passed[number]
+
     def hour(self, number: int) -> dict[str, Int64s]:
         """The integers (channels, 1800) of every meter in an hour, numbered from the Unix epoch.
 
@@ -154,20 +183,33 @@ class Site:
     def _compute(self, start: Snapshot) -> tuple[dict[str, Int64s], Snapshot]:
         layout = self.layout
         span = self._span(start.hour)
+        courses = {
+            meter: course(controls, span.time_s) for meter, controls in self._controls.items()
+        }
+        grid = courses.get(MAINS)
         registers = _Registers(self._seed, start.energy_ws)
+        made = None
+        if layout.photovoltaics:
+            made = generate(layout.photovoltaics, Chance(self._seed, "strings"), span)
+            made = throttled(made, courses.get(PHOTOVOLTAICS), grid)
         feeders = {key: draw(loads, span) for key, loads in layout.feeders.items()}
+        for key, phases in feeders.items():
+            feeders[key] = reduced(phases, share(phases.active.sum(axis=0), courses.get(key)))
+        drawn = sum((phases.active.sum(axis=0) for phases in feeders.values()), np.zeros(STEPS))
+        part = share(drawn, grid, 0.0 if made is None else made.watts)
+        feeders = {key: reduced(phases, part) for key, phases in feeders.items()}
         active = sum((phases.active for phases in feeders.values()), np.zeros((3, STEPS)))
         reactive = sum((phases.reactive for phases in feeders.values()), np.zeros((3, STEPS)))
         readings: dict[str, Int64s] = {}
         charge = start.charge
         surplus = -active.sum(axis=0)
-        if layout.photovoltaics:
-            made = generate(layout.photovoltaics, Chance(self._seed, "strings"), span)
+        if layout.photovoltaics and made is not None:
             active = active - _spread(made.watts, layout.photovoltaics.limit_watts)
             surplus = surplus + made.watts
             readings[PHOTOVOLTAICS] = _inverter(made, registers)
         if layout.battery:
-            stored = balance(layout.battery, surplus, charge)
+            wanted = bounded(surplus, courses.get(BATTERY), grid)
+            stored = balance(layout.battery, wanted, charge)
             charge = stored.left
             active = active + _spread(stored.watts, layout.battery.limit_watts)
             readings[BATTERY] = _battery(layout.battery, stored, span, registers)
@@ -278,6 +320,12 @@ class ModelSource:
         self._meter = meter
         self._epoch_ms = site.epoch_s * 1_000
         self.channel_count = site.channel_count(meter)
+
+    def control(self, switchings: Sequence[Switching]) -> None:
+        """Switch or limit the unit behind the meter."""
+        self._site.control(
+            self._meter, [Control(one.at_ms / 1_000, one.on, one.limit_w) for one in switchings]
+        )
 
     def due(self, after_ms: int, samples: int, step_ms: int) -> int:
         """The `samples`-th multiple of `step_ms` after `after_ms`."""
