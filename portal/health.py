@@ -42,7 +42,7 @@ _CONNECT_SECONDS = 2
 # An outcome is used again for this long: a crowd of askers costs no more than one.
 _FRESH_SECONDS = 1.0
 # The processes of an installation besides the one that answers.
-PROCESSES = ("bridge", "writer", "live", "worker", "beat")
+PROCESSES = ("bridge", "writer", "live", "dispatcher", "worker", "beat")
 
 Outcome = dict[str, object]
 UP: Outcome = {"status": "up"}

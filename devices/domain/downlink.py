@@ -31,6 +31,21 @@ def send(messages: Iterable[tuple[int, bytes]]) -> None:
         transaction.on_commit(lambda: _publish(notices))
 
 
+def wake_dispatchers() -> None:
+    """Tell the dispatchers, once the transaction has ended, that a command was queued. Lossy: they
+    look each second anyway.
+    """
+    transaction.on_commit(_wake)
+
+
+def _wake() -> None:
+    try:
+        with Redis.from_url(settings.REDIS_URL) as redis:
+            redis.publish(queue.COMMANDS_CHANNEL, b"")
+    except RedisError as error:
+        logger.warning("dispatchers.not_woken reason=%r", str(error))
+
+
 def _publish(notices: list[bytes]) -> None:
     try:
         with Redis.from_url(settings.REDIS_URL) as redis:

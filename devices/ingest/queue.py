@@ -37,6 +37,8 @@ INTEREST_KEY: Final = "live:interest"
 DOWNLINK_CHANNEL: Final = "bridges:downlink"
 LIVE_CHANNEL: Final = "bridges:live"
 EVICT_CHANNEL: Final = "bridges:evict"
+# A notice without content: commands were queued, or a device may be given one.
+COMMANDS_CHANNEL: Final = "commands:queued"
 
 # --- Bounds ---------------------------------------------------------------------------------
 

@@ -47,6 +47,5 @@ def take(connection: BaseDatabaseWrapper, topic: str, most: int) -> list[InboxRo
             [topic, most],
         )
         rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
-    return sorted(
-        (InboxRow(*row[:7], body=json.loads(row[7])) for row in rows), key=lambda row: row.row_id
-    )
+    found = (InboxRow(*(*row[:7], json.loads(row[7]))) for row in rows)
+    return sorted(found, key=lambda row: row.row_id)

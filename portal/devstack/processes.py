@@ -32,6 +32,7 @@ def product(home: Home, web_port: int) -> list[Process]:
         Process("beat", (*celery, "beat", "--schedule", schedule)),
         Process("writer", (*manage, "run_writer"), grace_seconds=15),
         Process("live", (*manage, "run_live")),
+        Process("dispatcher", (*manage, "run_dispatcher"), grace_seconds=15),
         Process("bridge", (*manage, "run_bridge"), grace_seconds=15),
         Process("simulate", (*manage, "simulate", "--demo")),
     ]

@@ -140,7 +140,7 @@ def test_half_written_certificates_are_made_again(home: Home) -> None:
 
 def test_processes_are_those_that_readiness_asks_for(home: Home) -> None:
     names = [process.name for process in processes.product(home, 8000)]
-    assert names == ["web", "worker", "beat", "writer", "live", "bridge", "simulate"]
+    assert names == ["web", "worker", "beat", "writer", "live", "dispatcher", "bridge", "simulate"]
 
 
 def test_logins_are_one_line_each() -> None:

@@ -68,6 +68,7 @@ def test_ready_names_every_dependency_and_process(client: Client, own_redis: Red
             "bridge": one,
             "writer": one,
             "live": one,
+            "dispatcher": one,
             "worker": one,
             "beat": one,
         },

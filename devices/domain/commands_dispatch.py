@@ -1,0 +1,147 @@
+"""What a dispatcher does: takes what devices have answered, gives up what is over, sends what is
+due. Each is a transaction of its own and may be killed or repeated at any moment.
+
+Of several dispatchers one works at a time (a lock that the database holds for the transaction); the
+others find nothing to do. Needs a scope of the tenants that are served.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from devices.commands import machine
+from devices.commands.machine import GRACE
+from devices.domain import inbox
+from devices.domain.commands_steps import held, moved, situation_of
+from devices.domain.downlink import send
+from devices.domain.inbox import InboxRow
+from devices.models import Command, Device, DeviceState
+from devices.protocol import Command as CommandMessage
+from devices.protocol import encode_message
+from devices.telemetry import command_store
+
+logger = logging.getLogger(__name__)
+
+TOPIC: Final = "commands"
+# Bounds of one transaction.
+MOST_ANSWERS: Final = 2_000
+MOST_SENT: Final = 1_000
+MOST_OVER: Final = 1_000
+
+
+@transaction.atomic
+def take_answers(*, now: datetime) -> int:
+    """Let what devices have said of their commands take effect; how much that was."""
+    rows = inbox.take(TOPIC, MOST_ANSWERS)
+    by_kind: dict[str, list[InboxRow]] = defaultdict(list)
+    for row in rows:
+        by_kind[row.kind].append(row)
+    _answers(by_kind.pop("result", []), now)
+    for kind, others in by_kind.items():
+        logger.info("inbox.ignored kind=%r rows=%d", kind, len(others))
+    return len(rows)
+
+
+def _answers(rows: list[InboxRow], now: datetime) -> None:
+    found = _commands_of(rows)
+    situations = {pk: situation_of(command) for pk, command in found[1].items()}
+    steps = []
+    for row in rows:
+        command_id = found[0].get((row.device_id, str(row.body.get("command", ""))))
+        if command_id is None:
+            # Asked by nobody here, or of another device: the event is kept, and nothing moves.
+            logger.warning(
+                "command.result_unknown device=%d command=%r",
+                row.device_id,
+                row.body.get("command"),
+            )
+            continue
+        change = machine.answered(
+            situations[command_id],
+            status=int(row.body["status"]),
+            detail=str(row.body["detail"]),
+            now=now,
+        )
+        situations[command_id] = change.situation
+        steps.append(moved(found[1][command_id], change))
+    command_store.keep(connection, steps, now=now)
+
+
+def _commands_of(
+    rows: list[InboxRow],
+) -> tuple[dict[tuple[int, str], int], dict[int, Command]]:
+    """(device, id in hex) → key of the command, and the commands by key, held."""
+    uids = {UUID(hex=str(row.body["command"])) for row in rows}
+    ids = Command.objects.filter(uid__in=uids).values_list("pk", flat=True)
+    commands = {command.pk: command for command in held(ids)}
+    keys = {(one.device_id, one.uid.hex): one.pk for one in commands.values()}
+    return keys, commands
+
+
+@transaction.atomic
+def give_up(*, now: datetime) -> int:
+    """End the commands whose time is over; how many there were."""
+    if not command_store.lead(connection):
+        return 0
+    ids = command_store.over(connection, now=now, answered_by=now - GRACE, most=MOST_OVER)
+    commands = held(ids, skip_locked=True)
+    revoked = set(
+        Device.objects.filter(
+            pk__in={one.device_id for one in commands}, state=DeviceState.REVOKED
+        ).values_list("pk", flat=True)
+    )
+    steps = []
+    for command in commands:
+        situation = situation_of(command)
+        change = (
+            machine.gone(situation)
+            if command.device_id in revoked
+            else machine.due(situation, now=now, connection=None, draw=0.0)
+        )
+        if change is not None:
+            steps.append(moved(command, change))
+    command_store.keep(connection, steps, now=now)
+    return len(steps)
+
+
+@transaction.atomic
+def send_due(*, now: datetime, draw: Callable[[], float] = random.random) -> int:
+    """Send what is due to devices that are connected; how many commands there were.
+
+    They go out when the transaction has ended: what is lost on the way is sent again.
+    """
+    if not command_store.lead(connection):
+        return 0
+    wanted = command_store.due(connection, now=now, most=MOST_SENT)
+    steps, messages = [], []
+    for command in held(wanted, skip_locked=True):
+        situation = situation_of(command)
+        change = machine.due(situation, now=now, connection=wanted[command.pk], draw=draw())
+        if change is None or not change.send:
+            if change is not None:
+                steps.append(moved(command, change))
+            continue
+        steps.append(moved(command, change))
+        messages.append((command.device_id, _message(command)))
+    command_store.keep(connection, steps, now=now)
+    send(messages)
+    return len(steps)
+
+
+def _message(command: Command) -> bytes:
+    return encode_message(
+        CommandMessage(
+            command.uid.bytes,
+            command.kind,
+            command.arguments,
+            int(command.expires_at.timestamp() * 1000),
+        )
+    )

@@ -1,0 +1,281 @@
+"""Asking devices for something, for one or for thousands in a few statements.
+
+What is asked for is queued; the dispatcher (`commands_dispatch`) sends it. Needs an open scope.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from devices.commands import machine
+from devices.commands.kinds import ArgumentError, Wanted, checked
+from devices.commands.states import Origin
+from devices.domain import commands_texts as texts
+from devices.domain.commands_policy import Actor, needs_approval, require_asking
+from devices.domain.downlink import wake_dispatchers
+from devices.domain.selection import Selection, devices_of
+from devices.models import Command, CommandBatch, DeviceState
+from devices.models.command import REASON_LENGTH
+from devices.protocol.codes import Capability
+from devices.telemetry import command_store
+from devices.telemetry.command_store import Facts, NewCommands
+from tenants.domain import audit
+
+# Devices that one request may name or select.
+MAX_DEVICES: Final = 50_000
+
+
+class DevicesNotFound(Exception):  # noqa: N818 - it reads as what happened
+    """Devices that the scope does not hold; `device_ids` are theirs."""
+
+    def __init__(self, device_ids: Sequence[int]) -> None:
+        super().__init__(f"devices {list(device_ids)[:10]}")
+        self.device_ids = tuple(device_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of a request: the commands by id, and their batches, one for each tenant.
+
+    Without a batch it was a single device's.
+    """
+
+    command_ids: tuple[int, ...]
+    batches: tuple[CommandBatch, ...] = ()
+
+    @property
+    def batch(self) -> CommandBatch | None:
+        """The batch, of a request within one tenant."""
+        return self.batches[0] if self.batches else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked for, the same for each device."""
+
+    actor: Actor
+    wanted: Wanted
+    reason: str
+    origin: Origin
+    now: datetime
+    retry_of: CommandBatch | None = None
+
+
+@transaction.atomic
+def ask(
+    actor: Actor,
+    *,
+    kind: str,
+    arguments: Mapping[str, Any],
+    device_ids: Sequence[int] = (),
+    selection: Selection | None = None,
+    reason: str = "",
+    expires_in_s: int | None = None,
+    origin: Origin = Origin.PERSON,
+    now: datetime | None = None,
+) -> Asked:
+    """Ask one device (a single id), or many as a batch, to do something.
+
+    `expires_in_s`: how long a command may wait for its device; the usual time of the kind, unless
+    given. Switching off asks for a reason and, by role or by the tenant's rule, for the approval of
+    a second person. Commands that were never sent and set nothing else are superseded.
+
+    Raises ValidationError at the field at fault, also where a single device cannot do it (of many,
+    those are told in `CommandBatch.refused`), NotAllowedError, DevicesNotFound, SelectionRefused.
+    """
+    try:
+        wanted = checked(kind, arguments, expires_in_s)
+    except ArgumentError as error:
+        raise texts.argument_refused(error) from error
+    require_asking(actor, wanted)
+    reason = _reason(reason, needed=wanted.off)
+    request = _Request(actor, wanted, reason, origin, now or datetime.now(UTC))
+    single = selection is None and len(set(device_ids)) == 1
+    return _ask(request, _facts(device_ids, selection), single=single)
+
+
+def _ask(request: _Request, found: Sequence[Facts], *, single: bool) -> Asked:
+    by_tenant: dict[int, list[Facts]] = defaultdict(list)
+    for one in found:
+        by_tenant[one.tenant_id].append(one)
+    command_ids: list[int] = []
+    batches: list[CommandBatch] = []
+    for tenant_id, devices in sorted(by_tenant.items()):
+        able, refused = _able(devices, request.wanted.capabilities)
+        if single and refused:
+            raise ValidationError({"device": [texts.why_refused(next(iter(refused)))]})
+        batch = None if single else _batch(request, tenant_id, devices, len(able), refused)
+        made = _make(request, tenant_id, [one.device_id for one in able], batch)
+        command_ids += made
+        if batch is None:
+            _tell(request, Command.objects.get(pk=made[0]), after={})
+        else:
+            after = {"devices": len(able), "refused": sum(map(len, refused.values()))}
+            _tell(request, batch, after=after)
+            batches.append(batch)
+    wake_dispatchers()
+    return Asked(tuple(command_ids), tuple(batches))
+
+
+def _reason(reason: str, *, needed: bool) -> str:
+    reason = reason.strip()
+    if needed and not reason:
+        raise ValidationError(
+            {"reason": [_("Say why the output is to be switched off: it ends a supply.")]}
+        )
+    if len(reason) > REASON_LENGTH:
+        raise ValidationError(
+            {"reason": [_("Write at most %(count)s characters.") % {"count": REASON_LENGTH}]}
+        )
+    return reason
+
+
+def _facts(device_ids: Sequence[int], selection: Selection | None) -> list[Facts]:
+    ids = set(device_ids)
+    if selection is not None:
+        selected = devices_of(selection).values_list("pk", flat=True)[: MAX_DEVICES + 1]
+        ids |= set(selected)
+    if not ids:
+        raise ValidationError({"devices": [_("No device is meant: name or select at least one.")]})
+    if len(ids) > MAX_DEVICES:
+        raise ValidationError(
+            {
+                "devices": [
+                    _("More than %(most)s devices are meant: ask for fewer at once.")
+                    % {"most": MAX_DEVICES}
+                ]
+            }
+        )
+    found = command_store.facts(connection, sorted(ids))
+    if missing := ids - {one.device_id for one in found}:
+        raise DevicesNotFound(sorted(missing))
+    return found
+
+
+def _able(devices: Sequence[Facts], needed: Capability) -> tuple[list[Facts], dict[str, list[int]]]:
+    """The devices that can do it, and the others by the reason why not. Of one that has never said
+    what it can do it is not known: it is asked.
+    """
+    able: list[Facts] = []
+    refused: dict[str, list[int]] = defaultdict(list)
+    for one in devices:
+        lacking = Capability(0)
+        if one.capabilities is not None:
+            lacking = needed & ~Capability(one.capabilities)
+        if one.state != DeviceState.ACTIVE:
+            refused[texts.NOT_ACTIVE].append(one.device_id)
+        elif lacking & Capability.COMMANDS:
+            refused[texts.NO_COMMANDS].append(one.device_id)
+        elif lacking & Capability.LIVE:
+            refused[texts.NO_LIVE].append(one.device_id)
+        else:
+            able.append(one)
+    return able, dict(refused)
+
+
+def _batch(
+    request: _Request,
+    tenant_id: int,
+    devices: Sequence[Facts],
+    able: int,
+    refused: Mapping[str, list[int]],
+) -> CommandBatch:
+    return CommandBatch.objects.create(
+        tenant_id=tenant_id,
+        kind=request.wanted.kind.value,
+        arguments=dict(request.wanted.arguments),
+        reason=request.reason,
+        origin=request.origin.value,
+        asked_by_id=request.actor.user_id,
+        asked_at=request.now,
+        facilities=sorted({one.facility_id for one in devices}),
+        devices=able,
+        refused=dict(refused),
+        retry_of=request.retry_of,
+    )
+
+
+def _make(
+    request: _Request, tenant_id: int, device_ids: list[int], batch: CommandBatch | None
+) -> list[int]:
+    wanted, now = request.wanted, request.now
+    approval = needs_approval(request.actor, wanted, origin=request.origin, tenant_id=tenant_id)
+    start = machine.asked(now=now, lifetime_s=wanted.lifetime_s, approval=approval)
+    if not approval:
+        command_store.supersede(connection, device_ids, wanted.subjects, now=now)
+    new = NewCommands(
+        tenant_id=tenant_id,
+        batch_id=None if batch is None else batch.pk,
+        kind=wanted.kind.value,
+        arguments=wanted.arguments,
+        subjects=wanted.subjects,
+        reason=request.reason,
+        origin=request.origin.value,
+        asked_by=request.actor.user_id,
+        now=now,
+        queued_at=start.queued_at,
+        lifetime_s=start.lifetime_s,
+        expires_at=start.expires_at,
+        state=start.state.value,
+    )
+    return command_store.make(connection, new, device_ids)
+
+
+def _tell(request: _Request, subject: Command | CommandBatch, *, after: dict[str, Any]) -> None:
+    """The audit entry; what the system asks for again by itself is told by the history alone."""
+    told: dict[str, Any] = {
+        "kind": request.wanted.kind.value,
+        "arguments": dict(request.wanted.arguments),
+        "reason": request.reason,
+        "origin": request.origin.value,
+    }
+    if isinstance(subject, Command):
+        told |= {"device": str(subject.device), "state": subject.state}
+    audit.record(
+        tenant_id=subject.tenant_id,
+        actor_id=request.actor.user_id,
+        action="command.ask",
+        subject=subject,
+        after=told | after,
+    )
+
+
+@transaction.atomic
+def retry_failed(
+    actor: Actor, *, batch_id: int, reason: str = "", now: datetime | None = None
+) -> Asked:
+    """Ask the devices of a batch again whose commands have failed or expired, as a new batch.
+
+    Raises BatchNotFound, NotAllowedError, and ValidationError when there is none.
+    """
+    batch = CommandBatch.objects.filter(pk=batch_id).first()
+    if batch is None:
+        raise BatchNotFound(f"batch {batch_id}")
+    failed = Command.objects.filter(batch=batch, state__in=("failed", "expired"))
+    device_ids = sorted(set(failed.values_list("device_id", flat=True)))
+    if not device_ids:
+        raise ValidationError({"batch": [_("None of its commands has failed or expired.")]})
+    lifetime_s = failed.values_list("lifetime_s", flat=True)[0]
+    wanted = checked(batch.kind, batch.arguments, lifetime_s)
+    require_asking(actor, wanted)
+    request = _Request(
+        actor,
+        wanted,
+        _reason(reason or batch.reason, needed=wanted.off),
+        Origin(batch.origin),
+        now or datetime.now(UTC),
+        retry_of=batch,
+    )
+    return _ask(request, command_store.facts(connection, device_ids), single=False)
+
+
+class BatchNotFound(Exception):  # noqa: N818 - it reads as what happened
+    """No such batch in the scope."""

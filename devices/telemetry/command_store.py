@@ -1,0 +1,273 @@
+"""The ledger of commands in bulk: made, moved and told of in one statement each.
+
+Every function takes an open Django connection in a scope and sees what the wall lets it see.
+Instants are UTC; steps and causes are the codes of `devices.commands.states`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+# Of the advisory locks: who sends.
+_LOCK: Final = 0xC0DE
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What decides whether a device can be commanded; `capabilities` None: it has never said."""
+
+    device_id: int
+    tenant_id: int
+    facility_id: int
+    state: str
+    capabilities: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommands:
+    """What the commands to some devices have in common."""
+
+    tenant_id: int
+    batch_id: int | None
+    kind: str
+    arguments: Mapping[str, Any]
+    subjects: tuple[str, ...]
+    reason: str
+    origin: str
+    asked_by: int | None
+    now: datetime
+    queued_at: datetime | None
+    lifetime_s: int
+    expires_at: datetime
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A command in its new situation, and the step that led there."""
+
+    command_id: int
+    tenant_id: int
+    device_id: int
+    state: str
+    cause: str
+    detail: str
+    attempts: int
+    next_at: datetime | None
+    connection: int
+    answered_at: datetime | None
+    queued_at: datetime | None
+    expires_at: datetime
+    step: str
+    step_cause: str
+    step_detail: str
+    by: int | None
+
+
+def facts(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> list[Facts]:
+    """The devices of the scope among the ids, by id."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT d.id, d.tenant_id, d.facility_id, d.state, l.capabilities"
+            " FROM devices_device d LEFT JOIN device_link l ON l.device_id = d.id"
+            " WHERE d.id = ANY(%s) ORDER BY d.id",
+            [list(device_ids)],
+        )
+        return [Facts(*row) for row in cursor.fetchall()]
+
+
+def supersede(
+    connection: BaseDatabaseWrapper,
+    device_ids: Sequence[int],
+    subjects: Sequence[str],
+    *,
+    now: datetime,
+    before: int | None = None,
+) -> int:
+    """End commands that were never sent and set nothing but `subjects`; their number.
+
+    `before`: those with a smaller id alone.
+    """
+    if not subjects:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH older AS MATERIALIZED ("
+            " SELECT id FROM devices_command WHERE device_id = ANY(%s)"
+            " AND state IN ('awaiting_approval', 'queued') AND subjects <> '{}'"
+            " AND subjects::text[] <@ %s::text[] AND (%s::bigint IS NULL OR id < %s)"
+            " ORDER BY id FOR UPDATE), ended AS ("
+            " UPDATE devices_command c SET state = 'cancelled', state_at = %s,"
+            " cause = 'superseded', next_at = NULL FROM older o WHERE c.id = o.id"
+            " AND c.state IN ('awaiting_approval', 'queued')"
+            " RETURNING c.id, c.tenant_id, c.device_id, c.attempts)"
+            " INSERT INTO devices_commandevent (command_id, tenant_id, device_id, at, step, state,"
+            " cause, attempt, detail, connection)"
+            " SELECT id, tenant_id, device_id, %s, 'cancelled', 'cancelled', 'superseded',"
+            " attempts, '', 0 FROM ended",
+            [list(device_ids), list(subjects), before, before, now, now],
+        )
+        return int(cursor.rowcount)
+
+
+def make(connection: BaseDatabaseWrapper, new: NewCommands, device_ids: Sequence[int]) -> list[int]:
+    """Add a command for each device with the first step of its history; their ids, ascending."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH made AS ("
+            " INSERT INTO devices_command (uid, device_id, tenant_id, batch_id, kind, arguments,"
+            " subjects, reason, origin, asked_by_id, asked_at, queued_at, lifetime_s, expires_at,"
+            " state, state_at, cause, detail, attempts, connection)"
+            " SELECT gen_random_uuid(), device_id, %s, %s, %s, %s::jsonb, %s::varchar[], %s, %s,"
+            " %s, %s, %s, %s, %s, %s, %s, '', '', 0, 0"
+            " FROM unnest(%s::bigint[]) WITH ORDINALITY AS new (device_id, position)"
+            " ORDER BY position RETURNING id, device_id),"
+            " told AS ("
+            " INSERT INTO devices_commandevent (command_id, tenant_id, device_id, at, step, state,"
+            " cause, attempt, detail, by_id, connection)"
+            " SELECT id, %s, device_id, %s, 'asked', %s, '', 0, %s, %s, 0 FROM made)"
+            " SELECT id FROM made ORDER BY id",
+            [
+                *(new.tenant_id, new.batch_id, new.kind, json.dumps(dict(new.arguments))),
+                *(list(new.subjects), new.reason, new.origin, new.asked_by, new.now),
+                *(new.queued_at, new.lifetime_s, new.expires_at, new.state, new.now),
+                list(device_ids),
+                *(new.tenant_id, new.now, new.state, new.detail, new.asked_by),
+            ],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def keep(connection: BaseDatabaseWrapper, moved: Sequence[Moved], *, now: datetime) -> None:
+    """Put commands into their new situations and add the steps to their histories.
+
+    Of several steps of one command the last one's situation stays. The caller holds the rows.
+    """
+    if not moved:
+        return
+    last = list({one.command_id: one for one in moved}.values())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE devices_command c SET state = n.state, cause = n.cause, detail = n.detail,"
+            " state_at = CASE WHEN c.state = n.state THEN c.state_at ELSE %s END,"
+            " attempts = n.attempts, next_at = n.next_at, connection = n.connection,"
+            " answered_at = n.answered_at, queued_at = n.queued_at, expires_at = n.expires_at,"
+            " approved_by_id = CASE WHEN n.step = 'approved' THEN n.by ELSE c.approved_by_id END"
+            " FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::int[],"
+            " %s::timestamptz[], %s::bigint[], %s::timestamptz[], %s::timestamptz[],"
+            " %s::timestamptz[], %s::text[], %s::bigint[])"
+            " AS n (id, state, cause, detail, attempts, next_at, connection, answered_at,"
+            " queued_at, expires_at, step, by)"
+            " WHERE c.id = n.id",
+            [
+                now,
+                [one.command_id for one in last],
+                [one.state for one in last],
+                [one.cause for one in last],
+                [one.detail for one in last],
+                [one.attempts for one in last],
+                [one.next_at for one in last],
+                [one.connection for one in last],
+                [one.answered_at for one in last],
+                [one.queued_at for one in last],
+                [one.expires_at for one in last],
+                [one.step for one in last],
+                [one.by for one in last],
+            ],
+        )
+        cursor.execute(
+            "INSERT INTO devices_commandevent (command_id, tenant_id, device_id, at, step, state,"
+            " cause, attempt, detail, by_id, connection)"
+            " SELECT command_id, tenant_id, device_id, %s, step, state, cause, attempt, detail,"
+            " by, connection"
+            " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],"
+            " %s::text[], %s::int[], %s::text[], %s::bigint[], %s::bigint[]) WITH ORDINALITY"
+            " AS n (command_id, tenant_id, device_id, step, state, cause, attempt, detail, by,"
+            " connection, position) ORDER BY position",
+            [
+                now,
+                [one.command_id for one in moved],
+                [one.tenant_id for one in moved],
+                [one.device_id for one in moved],
+                [one.step for one in moved],
+                [one.state for one in moved],
+                [one.step_cause for one in moved],
+                [one.attempts for one in moved],
+                [one.step_detail for one in moved],
+                [one.by for one in moved],
+                [one.connection for one in moved],
+            ],
+        )
+
+
+def lead(connection: BaseDatabaseWrapper) -> bool:
+    """Whether this transaction is the one that sends; the others leave it to it until it ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
+        row = cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+def due(connection: BaseDatabaseWrapper, *, now: datetime, most: int) -> dict[int, int]:
+    """The commands that are to be sent now, oldest first: id → the device's connection.
+
+    Of each connected device it is the unanswered one, when it was sent over an earlier connection
+    or waited long enough, else the one that is first in the queue.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH heads AS MATERIALIZED ("
+            " SELECT DISTINCT ON (device_id) id, device_id, state, queued_at, expires_at,"
+            " connection, next_at FROM devices_command WHERE state IN ('queued', 'sent')"
+            " ORDER BY device_id, (state = 'queued'), queued_at, id)"
+            " SELECT h.id, l.connection FROM heads h JOIN device_link l USING (device_id)"
+            " WHERE l.connected AND h.expires_at > %s"
+            " AND (h.state = 'queued' OR h.connection <> l.connection OR h.next_at <= %s)"
+            " ORDER BY h.queued_at, h.id LIMIT %s",
+            [now, now, most],
+        )
+        return {row[0]: row[1] for row in cursor.fetchall()}
+
+
+def over(
+    connection: BaseDatabaseWrapper, *, now: datetime, answered_by: datetime, most: int
+) -> list[int]:
+    """The commands whose time is over: those that nobody sent or approved, those without an answer
+    since `answered_by`, those without their last word, and those of devices that are revoked.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM devices_command WHERE"
+            " (state IN ('awaiting_approval', 'queued') AND expires_at <= %s)"
+            " OR (state = 'sent' AND expires_at <= %s)"
+            " OR (state = 'acknowledged' AND next_at <= %s)"
+            " OR (state IN ('awaiting_approval', 'queued', 'sent', 'acknowledged')"
+            " AND EXISTS (SELECT FROM devices_device d WHERE d.id = device_id"
+            " AND d.state = 'revoked'))"
+            " ORDER BY id LIMIT %s",
+            [now, answered_by, now, most],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def counts(
+    connection: BaseDatabaseWrapper, batch_ids: Sequence[int]
+) -> dict[int, dict[tuple[str, str], int]]:
+    """How many commands of batches are in which state for which cause."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT batch_id, state, cause, count(*) FROM devices_command"
+            " WHERE batch_id = ANY(%s) GROUP BY batch_id, state, cause",
+            [list(batch_ids)],
+        )
+        found: dict[int, dict[tuple[str, str], int]] = {}
+        for batch_id, state, cause, count in cursor.fetchall():
+            found.setdefault(batch_id, {})[state, cause] = count
+        return found
