@@ -7,9 +7,17 @@ import os
 import sys
 from importlib.util import find_spec
 
+OFFLINE = ["sign_firmware"]
+
 
 def main() -> None:
     """Run one management command."""
+    if sys.argv[1:2] == OFFLINE and find_spec("django") is not None:
+        # Signs where no installation is: without settings, secrets and servers.
+        from firmware.management.commands.sign_firmware import Command
+
+        Command().run_from_argv(sys.argv)
+        return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     from portal import env  # needs no package; must come before Django is known to be there
 

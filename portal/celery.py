@@ -60,6 +60,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(seconds=10),
         "options": {"expires": 10},
     },
+    "make patches of firmware, remove files that nothing names": {
+        "task": "firmware.tend_artifacts",
+        "schedule": timedelta(minutes=10),
+        "options": {"expires": 600},
+    },
     "end impersonations whose time is up": {
         "task": "portal.end_impersonations",
         "schedule": timedelta(minutes=1),

@@ -151,3 +151,37 @@ def mail_server(name: str) -> MailServer | None:
         password=unquote(parts.password or ""),
         tls_from_the_start=tls,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket of an S3-compatible service; without a key, that of the machine."""
+
+    name: str
+    prefix: str
+    key: str
+    secret: str
+    options: dict[str, str]
+
+
+def bucket(name: str) -> Bucket | None:
+    """The bucket of a URL `s3://key:secret@bucket/prefix?endpoint=https://…&region=…`; None when
+    unset.
+    """
+    url = text(name, "")
+    if not url:
+        return None
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    if parts.scheme != "s3" or not parts.hostname or options.keys() - {"endpoint", "region"}:
+        raise SettingError(
+            f"{name} is not the URL of a bucket: set it to "
+            "s3://key:secret@bucket/prefix?endpoint=https://s3.example.org&region=eu-central-1"
+        )
+    return Bucket(
+        name=parts.hostname,
+        prefix=unquote(parts.path.strip("/")),
+        key=unquote(parts.username or ""),
+        secret=unquote(parts.password or ""),
+        options=options,
+    )

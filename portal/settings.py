@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from portal import env
+from portal import env, files
 from tenants.permissions import ACCESS_SCOPES
 
 BASE_DIR = env.CHECKOUT
@@ -293,7 +293,12 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "portal.staticfiles.ManifestStorage"},
+    "firmware": files.firmware_storage(env.bucket("FIRMWARE_STORE_URL"), HOME / "firmware"),
 }
+# Of an image; 4 GB is what the device protocol can tell.
+FIRMWARE_MAX_BYTES = 1_000_000 * env.integer(
+    "WATTLINE_FIRMWARE_MAX_MB", 256, minimum=1, maximum=4_000
+)
 
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 SESSION_COOKIE_HTTPONLY = True

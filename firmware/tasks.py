@@ -1,0 +1,39 @@
+"""Background work of firmware; `portal/celery.py` says when."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import shared_task
+
+from firmware.domain import artifact_operations, delta_operations
+from tenants.domain.queries import tenant_batches
+from tenants.scope import Scope, open_scope
+from tenants.tasks import KeywordTask
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(base=KeywordTask, name="firmware.make_deltas")
+def make_deltas(*, tenant_id: int, **_: Any) -> None:
+    """Make the patches that a tenant's releases want.
+
+    Can be killed and started again at any moment; two at once do no harm.
+    """
+    more = True
+    while more:
+        more = delta_operations.make_next(scope=Scope((tenant_id,)), now=datetime.now(UTC))
+
+
+@shared_task(base=KeywordTask, name="firmware.tend_artifacts")
+def tend_artifacts(**_: Any) -> None:
+    """Make patches whose worker was killed, and remove files that nothing names."""
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            waiting = delta_operations.tenants_waiting(tenant_ids)
+        for tenant_id in waiting:
+            make_deltas(tenant_id=tenant_id)
+    if removed := artifact_operations.sweep(now=datetime.now(UTC)):
+        logger.info("artifacts_swept files=%d", removed)
