@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 
-import detools
+try:
+    import detools
+except ImportError:  # it has to be compiled (requirements-compiled.txt)
+    detools = None
 
 
 class PatchError(Exception):
@@ -13,6 +16,8 @@ class PatchError(Exception):
 
 def apply_patch(base: bytes, patch: bytes, *, limit: int) -> bytes:
     """The image that a patch makes of `base`, of at most `limit` bytes; raises PatchError."""
+    if detools is None:
+        raise PatchError("this device cannot apply patches: detools is not installed")
     made = io.BytesIO()
     try:
         detools.apply_patch(io.BytesIO(base), io.BytesIO(patch), made)

@@ -7,7 +7,7 @@ import hashlib
 import io
 from dataclasses import dataclass, field, replace
 
-import detools
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -63,6 +63,7 @@ def offer_of(
     payload, kind, base_sha256 = image, PayloadKind.IMAGE, b""
     if base is not None:
         made = io.BytesIO()
+        detools = pytest.importorskip("detools", reason="detools needs a compiler to be installed")
         detools.create_patch(
             io.BytesIO(base), io.BytesIO(image), made, compression="heatshrink", use_mmap=False
         )

@@ -18,6 +18,7 @@ from portal.devstack.errors import SetupError
 from portal.devstack.home import Home, current, explain_os_error, require_space, write_atomic
 
 OLDEST_PYTHON = (3, 11)
+COMPILED = "requirements-compiled.txt"
 
 
 def main(arguments: list[str]) -> int:  # noqa: RET503 (the last statement never returns)
@@ -50,7 +51,7 @@ def _require_python() -> None:
 
 
 def ensure_environment(home: Home) -> Path:
-    """The Python of the environment; made anew when requirements.txt or the system's Python
+    """The Python of the environment; made anew when the requirements or the system's Python
     changed.
 
     `WATTLINE_VENV` names an environment that is ready, to be used as it is.
@@ -78,12 +79,30 @@ def ensure_environment(home: Home) -> Path:
         "the Python packages could not be installed",
         "check the network and pip's configuration, then try again",
     )
+    _install_compiled(pip)
     write_atomic(stamp, wanted, 0o644)
     return python
 
 
+def _install_compiled(pip: list[str]) -> None:
+    """The packages that have to be compiled: a machine without a compiler goes without them."""
+    try:
+        _run(
+            [*pip, "--no-input", "--requirement", str(env.CHECKOUT / COMPILED)],
+            "packages that are compiled could not be installed",
+            "install g++ and Python's headers (python3-dev) if you need them",
+        )
+    except SetupError as error:
+        print(
+            f"wattline: going on without patches between firmware images: {error}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def _fingerprint(folder: Path) -> str:
-    requirements = (env.CHECKOUT / "requirements.txt").read_bytes()
+    names = ("requirements.txt", COMPILED)
+    requirements = b"".join((env.CHECKOUT / name).read_bytes() for name in names)
     return f"{hashlib.sha256(requirements).hexdigest()} {sys.version} {sys.executable} {folder}\n"
 
 
