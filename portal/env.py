@@ -153,35 +153,24 @@ def mail_server(name: str) -> MailServer | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """A bucket of an S3-compatible service; without a key, that of the machine."""
-
-    name: str
-    prefix: str
-    key: str
-    secret: str
-    options: dict[str, str]
-
-
-def bucket(name: str) -> Bucket | None:
-    """The bucket of a URL `s3://key:secret@bucket/prefix?endpoint=https://…&region=…`; None when
-    unset.
+def bucket(name: str) -> dict[str, str]:
+    """The bucket of a URL `s3://key:secret@bucket/prefix?endpoint=https://…&region=…`, empty when
+    unset: `name`, `prefix`, `key`, `secret`, and what stands behind the question mark.
     """
     url = text(name, "")
     if not url:
-        return None
+        return {}
     parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    if parts.scheme != "s3" or not parts.hostname or options.keys() - {"endpoint", "region"}:
+    service = dict(parse_qsl(parts.query))
+    if parts.scheme != "s3" or not parts.hostname or service.keys() - {"endpoint", "region"}:
         raise SettingError(
             f"{name} is not the URL of a bucket: set it to "
             "s3://key:secret@bucket/prefix?endpoint=https://s3.example.org&region=eu-central-1"
         )
-    return Bucket(
-        name=parts.hostname,
-        prefix=unquote(parts.path.strip("/")),
-        key=unquote(parts.username or ""),
-        secret=unquote(parts.password or ""),
-        options=options,
-    )
+    return {
+        "name": parts.hostname,
+        "prefix": unquote(parts.path.strip("/")),
+        "key": unquote(parts.username or ""),
+        "secret": unquote(parts.password or ""),
+        **service,
+    }

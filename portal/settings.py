@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from portal import env, files
+from firmware.artifacts import places
+from portal import env
 from tenants.permissions import ACCESS_SCOPES
 
 BASE_DIR = env.CHECKOUT
@@ -290,10 +291,11 @@ OAUTH2_PROVIDER = {
 STATIC_URL = "static/"
 STATIC_ROOT = HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+_BUCKET = env.bucket("FIRMWARE_STORE_URL")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "portal.staticfiles.ManifestStorage"},
-    "firmware": files.firmware_storage(env.bucket("FIRMWARE_STORE_URL"), HOME / "firmware"),
+    "firmware": places.in_bucket(**_BUCKET) if _BUCKET else places.in_folder(HOME / "firmware"),
 }
 # Of an image; 4 GB is what the device protocol can tell.
 FIRMWARE_MAX_BYTES = 1_000_000 * env.integer(

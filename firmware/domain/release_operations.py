@@ -7,7 +7,9 @@ the commit: `firmware.tasks.make_deltas`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -62,6 +64,7 @@ def _row(
     return Release(
         tenant_id=tenant_id,
         device_type=sound.device_type,
+        type_code=sound.device_type.code,
         version=str(sound.version),
         version_key=sound.version.key,
         hardware_revisions=list(sound.hardware_revisions),
@@ -78,7 +81,7 @@ def _row(
 def told(row: Release) -> audit.JsonObject:
     """What the audit trail keeps of a release."""
     return {
-        "device_type": row.device_type.code,
+        "device_type": row.type_code,
         "version": row.version,
         "hardware_revisions": list(row.hardware_revisions),
         "from_versions": row.from_versions,
@@ -184,7 +187,7 @@ def delete_draft(*, release_id: int, actor_id: int | None) -> None:
 def _locked(release_id: int) -> Release:
     """A release of the scope's own tenants, locked; those of tenants above cannot be."""
     rows = Release.objects.select_for_update(of=("self",), no_key=True)
-    related = rows.select_related("device_type", "artifact", "signing_key")
+    related = rows.select_related("artifact", "signing_key")
     row = related.filter(pk=release_id).first()
     if row is None:
         raise ReleaseNotFound(f"release {release_id}")
@@ -196,7 +199,7 @@ def _require(row: Release, state: ReleaseState, message: str) -> None:
         raise ValidationError(message)
 
 
-def _change(row: Release, values: dict[str, object], *, actor_id: int | None, action: str) -> None:
+def _change(row: Release, values: Mapping[str, Any], *, actor_id: int | None, action: str) -> None:
     """A step of the release's life, and the audit entry about it."""
     before = told(row)
     for name, value in values.items():

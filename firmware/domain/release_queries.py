@@ -46,15 +46,9 @@ class Payload:
 def releases() -> QuerySet[Release]:
     """Releases with all that a list shows, the newest version of each type first."""
     rows = Release.objects.select_related(
-        "device_type",
-        "artifact",
-        "signing_key",
-        "created_by",
-        "approved_by",
-        "retired_by",
-        "tenant",
+        "artifact", "signing_key", "created_by", "approved_by", "retired_by"
     ).defer("notes")
-    return rows.order_by("device_type__code", "-version_key", "pk")
+    return rows.order_by("type_code", "-version_key", "pk")
 
 
 def release(*, release_id: int) -> Release:
@@ -74,7 +68,7 @@ def release_page(
     version: str | None = None,
 ) -> Page[Release]:
     """Releases by id, perhaps of one type's code, state or version; one query."""
-    wanted = {"device_type__code": device_type, "state": state, "version": version}
+    wanted = {"type_code": device_type, "state": state, "version": version}
     filters = {name: value for name, value in wanted.items() if value is not None}
     rows = releases().defer(None).filter(pk__gt=after, **filters).order_by("pk")[: limit + 1]
     found = list(rows)
@@ -92,7 +86,7 @@ def type_ids_served(release_: Release) -> frozenset[int]:
     A claimed device has a copy of its maker's type, so that the row differs and the code, which the
     device verifies in the manifest, does not.
     """
-    rows = DeviceType.objects.filter(code=release_.device_type.code)
+    rows = DeviceType.objects.filter(code=release_.type_code)
     return frozenset(rows.values_list("pk", flat=True))
 
 
@@ -168,7 +162,7 @@ def release_detail(*, release_id: int) -> ReleaseDetail:
         release=row,
         deltas=deltas,
         base_versions=dict(bases.values_list("artifact_id", "version")),
-        running=running(code=row.device_type.code),
+        running=running(code=row.type_code),
     )
 
 

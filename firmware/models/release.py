@@ -26,13 +26,15 @@ class ReleaseState(models.TextChoices):
 class Release(TenantOwned):
     """A version of the firmware of a device type; it serves the tenant and all below it.
 
-    Devices are matched by the *code* of the type, which the signed manifest carries, since tenants
-    below may have the type as a row of their own. `version_key` sorts by precedence
+    Devices are matched by the *code* of the type (`type_code`), which the signed manifest carries,
+    since tenants below may have the type as a row of their own. `version_key` sorts by precedence
     (`devices.versions`). `manifest` and `signature` are what devices verify. What was
     signed is final, and nobody approves what he made: the database refuses both.
     """
 
     device_type = models.ForeignKey(DeviceType, on_delete=models.PROTECT, related_name="+")
+    # As it was signed; tenants below see the release, and not the row of the type.
+    type_code = models.CharField(max_length=64)
     version = models.CharField(max_length=64)
     version_key = models.CharField(max_length=2000, db_collation="C", editable=False)
     hardware_revisions = ArrayField(models.CharField(max_length=32), default=list, blank=True)
@@ -73,6 +75,9 @@ class Release(TenantOwned):
                 condition=Exact(Length("signature"), 64), name="firmware_release_signed"
             ),
             models.CheckConstraint(
+                condition=~models.Q(type_code=""), name="firmware_release_type_named"
+            ),
+            models.CheckConstraint(
                 condition=models.Q(approved_at__isnull=True, approved_by__isnull=True)
                 | models.Q(
                     approved_at__isnull=False,
@@ -99,4 +104,4 @@ class Release(TenantOwned):
         ]
 
     def __str__(self) -> str:
-        return f"{self.device_type_id} {self.version}"
+        return f"{self.type_code} {self.version}"

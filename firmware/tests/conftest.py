@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from portal.files import firmware_storage
+from firmware.artifacts import places
 
 
 @pytest.fixture
 def firmware_folder(tmp_path: Path, settings: Settings) -> Path:
     """An empty store of the test's own."""
     folder = tmp_path / "firmware"
-    settings.STORAGES = {**settings.STORAGES, "firmware": firmware_storage(None, folder)}
+    settings.STORAGES = {**settings.STORAGES, "firmware": places.in_folder(folder)}
     return folder

@@ -69,6 +69,7 @@ def release(
     return Release.objects.create(
         tenant=of,
         device_type=kind,
+        type_code=kind.code,
         version=version,
         version_key=Version.parse(version).key,
         artifact=artifact(of),

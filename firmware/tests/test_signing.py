@@ -27,8 +27,8 @@ from firmware.artifacts import signing
 from firmware.artifacts.errors import ArtifactError
 from firmware.artifacts.signing import SignatureFile
 from firmware.tests import images
-from portal.settings import BASE_DIR
 
+MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw()
 MANIFEST = Manifest("meter-3p", ("rev A", "rev B"), "1.4.0", bytes(32), 1000)
@@ -38,7 +38,7 @@ SIGNED = SignatureFile.make(KEY, MANIFEST)
 def _sign(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command as on a machine with nothing but the packages: no settings, no servers."""
     return subprocess.run(
-        [sys.executable, str(BASE_DIR / "manage.py"), "sign_firmware", *map(str, arguments)],
+        [sys.executable, str(MANAGE), "sign_firmware", *map(str, arguments)],
         env={"PATH": os.environ["PATH"], **environment},
         cwd="/",
         capture_output=True,

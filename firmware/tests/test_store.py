@@ -17,10 +17,8 @@ from django.core.files.storage import storages
 from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
-from firmware.artifacts import store
+from firmware.artifacts import places, store
 from firmware.artifacts.errors import ArtifactError
-from portal.env import Bucket
-from portal.files import firmware_storage
 
 DATA = b"firmware" * 20_000
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -66,8 +64,14 @@ def place(request: pytest.FixtureRequest, settings: Settings) -> Place:
     client.create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )
-    options = {"endpoint": address, "region": "eu-central-1"}
-    entry = firmware_storage(Bucket(name, "images", "key", "secret", options), Path())
+    entry = places.in_bucket(
+        name=name,
+        prefix="images",
+        key="key",
+        secret="secret",
+        endpoint=address,
+        region="eu-central-1",
+    )
     settings.STORAGES = {**settings.STORAGES, "firmware": entry}
 
     def spoil(digest: str, data: bytes) -> None:
@@ -141,7 +145,7 @@ def test_a_file_appears_whole_or_not_at_all(firmware_folder: Path) -> None:
     class Failing(ContentFile):  # type: ignore[type-arg]
         """A file whose pieces end in an error."""
 
-        def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:  # type: ignore[override]
+        def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
             yield DATA[:1000]
             seen.append([path.name for path in firmware_folder.rglob("*") if path.is_file()])
             raise OSError("the disk is full")

@@ -37,3 +37,21 @@ def test_database_without_a_url_is_named_or_left_out(monkeypatch: pytest.MonkeyP
         env.database("DATABASE_NO_URL")
     left_out = {"ENGINE": "django.db.backends.dummy"}
     assert env.database("DATABASE_NO_URL", optional=True) == left_out
+
+
+def test_a_bucket_is_read_from_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.bucket("SOME_STORE") == {}
+    url = "s3://key:a%2Fb@releases/of/ours?endpoint=https://s3.example.org&region=eu"
+    monkeypatch.setenv("SOME_STORE", url)
+    assert env.bucket("SOME_STORE") == {
+        "name": "releases",
+        "prefix": "of/ours",
+        "key": "key",
+        "secret": "a/b",
+        "endpoint": "https://s3.example.org",
+        "region": "eu",
+    }
+    for bad in ("releases", "https://releases", "s3://", "s3://releases?zone=eu"):
+        monkeypatch.setenv("SOME_STORE", bad)
+        with pytest.raises(env.SettingError, match="URL of a bucket"):
+            env.bucket("SOME_STORE")
