@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from devices.benchmarks.downloads import DownloadOptions, DownloadResult, Downloads
+from devices.benchmarks.fleet import FleetDevice
 from devices.ingest import queue, transfers
 from devices.ingest.artifacts import PIECE_BYTES, drop, stage
 from devices.ingest.grants import MAX_OUTSTANDING, REFUSALS_AT_ONCE
@@ -322,3 +325,30 @@ def test_many_devices_read_each_piece_once(
     assert bridge.counters()["piece_loads"] == -(-len(PAYLOAD) // PIECE_BYTES)
     for raw in devices:
         raw.close()
+
+
+@pytest.mark.usefixtures("staged")
+def test_benchmark_s_devices_fetch_over_and_over(
+    bridges: Bridges, owner: Owner, redis: Redis, certificate: Certificate
+) -> None:
+    park = make_park(owner, 3)
+    options = DownloadOptions(
+        port=bridges().port,
+        ca=str(certificate[0]),
+        devices=[FleetDevice(one.serial, one.secret.hex(), one.device_type) for one in park],
+        seconds=1.0,
+    )
+
+    async def main() -> DownloadResult:
+        downloads = Downloads(options)
+        await downloads.connect()
+        for one in park:
+            payload = queue.encode_downlink(one.device_id, encode_message(an_offer(chunk=16_384)))
+            redis.publish(queue.DOWNLINK_CHANNEL, payload)
+        await downloads.fetch()
+        return downloads.result
+
+    result = uvloop.run(main())
+    assert result.whole >= len(park)
+    assert (result.wrong, result.gone, result.refused, result.lost) == (0, 0, 0, 0)
+    assert result.offered == len(park)
