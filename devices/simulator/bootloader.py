@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from devices.protocol import Manifest, ProtocolError, signed_bytes
 from devices.simulator.flash import ERASED, SECTOR, Flash, Region
+from devices.simulator.layout import Layout
 from devices.simulator.records import RecordLog
 
 _CREDENTIAL: Final = struct.Struct("<4sIHH")  # magic, image size, lengths of manifest, signature
@@ -67,58 +68,6 @@ class BootState:
     step: int = 0
     sectors: int = 0
     reason: Reason = Reason.POWER
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the memory is divided, for images of up to `image_bytes` (whole sectors)."""
-
-    image_bytes: int = 64 * 1024
-
-    @property
-    def slot_bytes(self) -> int:
-        """An image and the sector with its credential."""
-        return self.image_bytes + SECTOR
-
-    @property
-    def primary(self) -> Region:
-        """Where the image is that runs."""
-        return Region(0, self.slot_bytes)
-
-    @property
-    def secondary(self) -> Region:
-        """Where the next image is put together, and where the last one stays."""
-        return Region(self.primary.end, self.slot_bytes)
-
-    @property
-    def patch(self) -> Region:
-        """Where a patch is downloaded to."""
-        return Region(self.secondary.end, self.image_bytes)
-
-    @property
-    def scratch(self) -> Region:
-        """One sector on its way between the slots."""
-        return Region(self.patch.end, SECTOR)
-
-    @property
-    def state(self) -> Region:
-        """The bootloader's own records."""
-        return Region(self.scratch.end, 2 * SECTOR)
-
-    @property
-    def update(self) -> Region:
-        """The firmware's records of an update."""
-        return Region(self.state.end, 4 * SECTOR)
-
-    @property
-    def factory(self) -> Region:
-        """The digest of the factory's image, written once."""
-        return Region(self.update.end, SECTOR)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the whole memory."""
-        return self.factory.end
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,8 @@ class SimulatedDevice:
         self.client: DeviceClient | None = None
         self.bricked = False  # neither slot holds an image that may be run
         self.silent = False  # a firmware was started and stands still
+        if options.firmware is not None:
+            options = replace(options, firmware=options.firmware.of(identity.serial))
         self._options = options
         self._pace = pace
         self._thinning = thinning

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from devices.protocol import Capability, Chunk, ChunkStatus, Offer, encode_message
-from devices.simulator.bootloader import Bootloader, Layout, Reason, SlotImage
+from devices.simulator.bootloader import Bootloader, Reason, SlotImage
+from devices.simulator.checks import Facts
 from devices.simulator.client import DeviceClient
 from devices.simulator.faults import NO_UPDATE_FAULTS, UpdateFaults
 from devices.simulator.flash import SECTOR, Flash, PowerLostError
 from devices.simulator.image import DEFAULT_SIZE, Behaviour, build_image, read_image
+from devices.simulator.layout import Layout
 from devices.simulator.session import Firmware, Identity
-from devices.simulator.updater import Facts, Updater
+from devices.simulator.updater import Updater
 
 log = logging.getLogger("wattline.device")
 
@@ -33,11 +36,20 @@ _UPDATABLE: Final = Capability.FIRMWARE | Capability.FIRMWARE_DELTA
 class FirmwareOptions:
     """How a device that can be updated is built: the public keys (32 bytes each) that it trusts,
     its memory, and what goes wrong with its updates.
+
+    `faulty` is the share of a fleet that has the faults, always the same devices.
     """
 
     keys: tuple[bytes, ...]
     layout: Layout = LAYOUT
     faults: UpdateFaults = NO_UPDATE_FAULTS
+    faulty: float = 1.0
+
+    def of(self, serial: str) -> FirmwareOptions:
+        """The options of one device."""
+        if zlib.crc32(serial.encode()) / 2**32 < self.faulty:
+            return self
+        return replace(self, faults=NO_UPDATE_FAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +242,3 @@ class UpdateDriver:
             self._restart()
             return False
         return True
-
-
-def keys_of(texts: Sequence[str]) -> tuple[bytes, ...]:
-    """Public keys from hexadecimal; raises ValueError for what is none."""
-    keys = tuple(bytes.fromhex(text) for text in texts)
-    for key in keys:
-        if len(key) != 32:
-            raise ValueError(f"a public key of {len(key)} bytes: Ed25519 keys have 32")
-    return keys

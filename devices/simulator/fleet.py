@@ -6,8 +6,9 @@ import asyncio
 import logging
 import random
 import resource
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from devices.simulator.client import Counters
@@ -49,6 +50,8 @@ class Summary:
     live: int
     buffered: int
     counters: Counters
+    bricked: int = 0
+    versions: Mapping[str, int] = field(default_factory=dict)  # devices by the firmware that runs
 
     @property
     def work(self) -> str:
@@ -61,7 +64,9 @@ class Summary:
         )
 
     def __str__(self) -> str:
-        return f"{self.connected} connected, {self.live} live; {self.work}"
+        versions = ", ".join(f"{count} run {name}" for name, count in self.versions.items())
+        state = f"{self.connected} connected, {self.live} live" + (versions and f", {versions}")
+        return f"{state}{f', {self.bricked} bricked' if self.bricked else ''}; {self.work}"
 
 
 class Fleet:
@@ -104,6 +109,7 @@ class Fleet:
         """The state of the fleet now."""
         counters = Counters()
         connected = live = buffered = 0
+        versions: Counter[str] = Counter()
         for device in self.devices:
             counters.add(device.counters)
             client = device.client
@@ -114,7 +120,11 @@ class Fleet:
             connected += client.connected.is_set()
             live += client.live
             buffered += len(client.buffer)
-        return Summary(len(self.devices), connected, live, buffered, counters)
+            versions[client.identity.firmware] += 1
+        bricked = sum(device.bricked for device in self.devices)
+        return Summary(
+            len(self.devices), connected, live, buffered, counters, bricked, dict(versions)
+        )
 
     def stop(self) -> None:
         """Send what is gathered, wait a little for acknowledgements, switch all devices off."""

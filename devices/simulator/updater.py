@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from devices.protocol import (
@@ -20,16 +19,14 @@ from devices.protocol import (
     Fetch,
     Manifest,
     Offer,
-    OfferFlag,
     PayloadKind,
     Withdraw,
 )
-from devices.simulator.bootloader import Bootloader, Phase, Reason, SlotImage, verified
+from devices.simulator.bootloader import Bootloader, Phase, Reason, SlotImage
+from devices.simulator.checks import Facts, check, wrong_image
 from devices.simulator.flash import SECTOR, Region
-from devices.simulator.image import ImageError, core_of, read_image
 from devices.simulator.job import Code, Job, JobStore, Outcome, Step
 from devices.simulator.patch import PatchError, apply_patch
-from devices.versions import Version, VersionError
 
 log = logging.getLogger("wattline.device")
 
@@ -44,15 +41,6 @@ _REVERTED: Final = {
 }
 
 Tell = Callable[[str, Mapping[str, int | str]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a device knows of itself: its type, its hardware revision and the version it runs."""
-
-    device_type: str
-    hardware: str
-    version: str
 
 
 class Updater:
@@ -130,7 +118,7 @@ class Updater:
             detail = "another update is being installed"
             self._reject(offer, Code.BUSY, detail)
             return
-        checked = self._check(offer)
+        checked = check(offer, self.facts, self._boot, self._image)
         if not isinstance(checked, Manifest):
             self._reject(offer, *checked)
             return
@@ -229,31 +217,6 @@ class Updater:
 
     # Inside
 
-    def _check(self, offer: Offer) -> Manifest | tuple[Code, str]:
-        """The manifest of an offer that this device takes, else why it does not."""
-        manifest = verified(offer.manifest, offer.signature, self._boot.keys)
-        if manifest is None:
-            return Code.SIGNATURE, "no key of this device has signed the manifest"
-        facts, layout = self.facts, self._boot.layout
-        if manifest.device_type != facts.device_type:
-            return Code.TYPE, f"for {manifest.device_type}, this is {facts.device_type}"
-        if not manifest.fits_hardware(facts.hardware):
-            return Code.HARDWARE, f"for {', '.join(manifest.hardware)}, this is {facts.hardware}"
-        if not offer.flags & OfferFlag.LOWER_VERSION and _lower(manifest.version, facts.version):
-            return Code.VERSION, f"{manifest.version} is lower than {facts.version}"
-        delta = offer.payload_kind == PayloadKind.DELTA
-        if delta and offer.base_sha256 != self._image:
-            return Code.BASE, "the patch is for another image than the one that runs"
-        room = layout.patch.size if delta else layout.image_bytes
-        if offer.payload_size > room or manifest.image_size > layout.image_bytes:
-            return Code.SPACE, f"the slots hold {layout.image_bytes} bytes"
-        if not delta and (offer.payload_size, offer.payload_sha256) != (
-            manifest.image_size,
-            manifest.image_sha256,
-        ):
-            return Code.DIGEST, "the payload is not the image that the manifest names"
-        return manifest
-
     def _go_on(self, job: Job) -> None:
         """Do what can be done without the server."""
         if job.step is Step.DOWNLOADING:
@@ -317,15 +280,9 @@ class Updater:
             code = Code.FLASH if job.offer.payload_kind == PayloadKind.IMAGE else Code.DIGEST
             self._end(job, Outcome.FAILED, code, "the image is not the one that was signed")
             return False
-        try:
-            core = read_image(image).core
-        except ImageError as error:
-            self._end(job, Outcome.FAILED, Code.OTHER, str(error))
-            return False
-        if core is not None and core != core_of(manifest.version):
-            stated = ".".join(map(str, core))
-            detail = f"the image is {stated}, not {manifest.version}"
-            self._end(job, Outcome.FAILED, Code.VERSION, detail)
+        wrong = wrong_image(image, manifest)
+        if wrong is not None:
+            self._end(job, Outcome.FAILED, *wrong)
             return False
         boot.write_credential(
             secondary, manifest.image_size, job.offer.manifest, job.offer.signature
@@ -382,11 +339,3 @@ class Updater:
         if detail:
             said["detail"] = detail
         self._tell(f"firmware.{kind}", said)
-
-
-def _lower(version: str, running: str) -> bool:
-    """Whether a version is below the one that runs; False where one of them is no version."""
-    try:
-        return Version.parse(version) < Version.parse(running)
-    except VersionError:
-        return False

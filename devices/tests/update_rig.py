@@ -22,10 +22,12 @@ from devices.protocol import (
     Withdraw,
     signed_bytes,
 )
-from devices.simulator.bootloader import Bootloader, Layout, Reason, SlotImage
+from devices.simulator.bootloader import Bootloader, Reason, SlotImage
+from devices.simulator.checks import Facts
 from devices.simulator.flash import Flash, PowerLostError
 from devices.simulator.image import Behaviour, build_image, read_image
-from devices.simulator.updater import Facts, Updater
+from devices.simulator.layout import Layout
+from devices.simulator.updater import Updater
 
 TYPE = "M3-63"
 LAYOUT = Layout(image_bytes=16 * 1024)

@@ -18,7 +18,7 @@ from django.db import transaction
 from redis import Redis
 
 from devices.domain.operations import Eviction
-from devices.management import provision
+from devices.management import provision, simulated_firmware
 from devices.models import FacilityKind, Placement
 from devices.simulator import casting, keyring
 from devices.simulator.buffer import BufferUnusableError
@@ -51,6 +51,7 @@ class Command(BaseCommand):
 
     help = "Play devices: the demo's, a fleet of N households, or a recording."
     requires_system_checks = ()
+    _firmware_keys: Sequence[str] = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
@@ -83,6 +84,7 @@ class Command(BaseCommand):
         faults.add_argument("--corrupt-rate", type=float, default=0, help="a bit flipped")
         faults.add_argument("--slow", type=float, default=0, metavar="BYTES/S", help="up-link")
         faults.add_argument("--reboot-every", type=float, default=0, metavar="S", help="mean")
+        simulated_firmware.add_arguments(parser)
         parser.add_argument("--seconds", type=float, help="stop after this time")
         parser.add_argument("--host", default="localhost")
         parser.add_argument("--port", type=int, default=settings.BRIDGE_PORT)
@@ -92,7 +94,7 @@ class Command(BaseCommand):
     def handle(self, *args: object, **options: Any) -> None:
         try:
             cast = self._cast(options)
-            fleet_options = _device_options(options)
+            fleet_options = _device_options(options, self._firmware_keys)
             summary = uvloop.run(_run(cast, fleet_options, options))
         except (
             keyring.KeyringError,
@@ -109,6 +111,7 @@ class Command(BaseCommand):
             state = keyring.load(path)
             if not state:
                 raise CommandError(f"simulate: {path} is not there: run `manage.py demo` first")
+            self._firmware_keys = state.get("firmware_keys", ())
             cast = casting.demo(state)
             casting.restore(cast, keyring.load(options["state"] / SNAPSHOTS))
             return replace(cast, members=_with_past(cast.members, options["state"] / BUFFERS))
@@ -138,7 +141,7 @@ def _with_past(members: Sequence[Member], buffers: Path) -> list[Member]:
     ]
 
 
-def _device_options(options: dict[str, Any]) -> DeviceOptions:
+def _device_options(options: dict[str, Any], firmware_keys: Sequence[str]) -> DeviceOptions:
     ca: Path = options["ca"]
     if not ca.is_file():
         raise CommandError(f"simulate: {ca} is not there: run `make up` once, or give --ca")
@@ -160,6 +163,7 @@ def _device_options(options: dict[str, Any]) -> DeviceOptions:
         skew_ms=options["skew"] * 1_000,
         drift_ppm=options["drift"],
         reboot_every_s=options["reboot_every"],
+        firmware=simulated_firmware.firmware_options(options, firmware_keys),
     )
 
 

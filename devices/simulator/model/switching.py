@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from devices.simulator.model.chance import Floats
 from devices.simulator.model.electrics import Phases
+from devices.simulator.model.loads import STEP_S
 from devices.simulator.model.sources import Generation
 
 
@@ -41,7 +42,8 @@ def course(controls: Sequence[Control], time_s: Floats) -> Course | None:
     most = np.full(len(time_s), np.inf)
     for control in controls:
         limit = np.inf if control.limit_w is None else control.limit_w
-        most[time_s >= control.at_s] = limit if control.on else 0.0
+        # From the step in which it happens on: a relay does not wait for the model's next one.
+        most[time_s > control.at_s - STEP_S] = limit if control.on else 0.0
     return None if np.isinf(most).all() else Course(most)
 
 
