@@ -15,7 +15,7 @@ from devices.commands.machine import Change, NotPossibleError, Situation
 from devices.commands.states import UNSENT, State
 from devices.domain import commands_texts as texts
 from devices.domain.commands_operations import BatchNotFound
-from devices.domain.commands_policy import Actor
+from devices.domain.commands_policy import Actor, NotAllowedError
 from devices.domain.commands_steps import held, moved, situation_of
 from devices.domain.downlink import wake_dispatchers
 from devices.models import Command, CommandBatch
@@ -142,7 +142,7 @@ def _rows(command_id: int | None, batch_id: int | None) -> list[Command]:
 def _require_another(actor: Actor, rows: Sequence[Command]) -> None:
     actor.require(Permission.DEVICES_APPROVE, _("You may not approve commands."))
     if actor.user_id is None:
-        raise ValidationError(_("A person has to approve this: sign in to do it."))
+        raise NotAllowedError(_("A person has to approve this: sign in to do it."))
     if any(row.asked_by_id == actor.user_id for row in rows):
         raise ValidationError(
             _("You have asked for this yourself: somebody else has to approve it.")

@@ -66,6 +66,7 @@ class _Request:
     reason: str
     origin: Origin
     now: datetime
+    key: str = ""
     retry_of: CommandBatch | None = None
 
 
@@ -80,6 +81,7 @@ def ask(
     reason: str = "",
     expires_in_s: int | None = None,
     origin: Origin = Origin.PERSON,
+    request_key: str = "",
     now: datetime | None = None,
 ) -> Asked:
     """Ask one device (a single id), or many as a batch, to do something.
@@ -87,6 +89,9 @@ def ask(
     `expires_in_s`: how long a command may wait for its device; the usual time of the kind, unless
     given. Switching off asks for a reason and, by role or by the tenant's rule, for the approval of
     a second person. Commands that were never sent and set nothing else are superseded.
+
+    `request_key` (at most 120 characters): what the asker calls this request. Asked again under the
+    same name, nothing is done, and the answer is the same.
 
     Raises ValidationError at the field at fault, also where a single device cannot do it (of many,
     those are told in `CommandBatch.refused`), NotAllowedError, DevicesNotFound, SelectionRefused.
@@ -97,9 +102,27 @@ def ask(
         raise texts.argument_refused(error) from error
     require_asking(actor, wanted)
     reason = _reason(reason, needed=wanted.off)
-    request = _Request(actor, wanted, reason, origin, now or datetime.now(UTC))
+    before = _asked_before(wanted, request_key) if request_key else None
+    if before is not None:
+        return before
+    request = _Request(actor, wanted, reason, origin, now or datetime.now(UTC), request_key)
     single = selection is None and len(set(device_ids)) == 1
     return _ask(request, _facts(device_ids, selection), single=single)
+
+
+def _asked_before(wanted: Wanted, key: str) -> Asked | None:
+    """What was made when this was asked for the first time."""
+    command = Command.objects.filter(request_key=key).first()
+    batches = tuple(CommandBatch.objects.filter(request_key=key).order_by("pk"))
+    for row in (command, *batches):
+        if row is not None and (row.kind, row.arguments) != (wanted.kind, dict(wanted.arguments)):
+            raise ValidationError(
+                {"request_key": [_("Another command was asked for under this name already.")]}
+            )
+    if command is not None:
+        return Asked((command.pk,))
+    ids = Command.objects.filter(batch__in=batches).order_by("pk").values_list("pk", flat=True)
+    return Asked(tuple(ids), batches) if batches else None
 
 
 def _ask(request: _Request, found: Sequence[Facts], *, single: bool) -> Asked:
@@ -199,6 +222,7 @@ def _batch(
         facilities=sorted({one.facility_id for one in devices}),
         devices=able,
         refused=dict(refused),
+        request_key=request.key,
         retry_of=request.retry_of,
     )
 
@@ -225,6 +249,7 @@ def _make(
         lifetime_s=start.lifetime_s,
         expires_at=start.expires_at,
         state=start.state.value,
+        request_key=request.key if batch is None else "",
     )
     return command_store.make(connection, new, device_ids)
 

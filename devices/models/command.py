@@ -73,6 +73,8 @@ class CommandBatch(TenantOwned):
     facilities = ArrayField(models.BigIntegerField())
     devices = models.PositiveIntegerField(help_text="Devices that the command was made for.")
     refused = models.JSONField(default=dict)
+    # What the asker calls the request, so that asking again asks once.
+    request_key = models.CharField(max_length=120, blank=True, default="", db_default="")
     # A batch that tries the failed ones of another one again.
     retry_of = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, related_name="retries"
@@ -83,6 +85,11 @@ class CommandBatch(TenantOwned):
         constraints = [
             # Target of the composite foreign key that keeps commands in the tenant of their batch.
             models.UniqueConstraint(fields=["tenant", "id"], name="devices_commandbatch_tenant_id"),
+            models.UniqueConstraint(
+                fields=["tenant", "request_key"],
+                condition=~models.Q(request_key=""),
+                name="devices_commandbatch_request_once",
+            ),
             models.CheckConstraint(
                 condition=models.Q(facilities__len__gt=0), name="devices_commandbatch_somewhere"
             ),
@@ -118,6 +125,8 @@ class Command(TenantOwned):
     subjects = ArrayField(models.CharField(max_length=32), default=list)
     reason = models.CharField(max_length=REASON_LENGTH, blank=True)
     origin = models.CharField(max_length=16, choices=CommandOrigin, default=CommandOrigin.PERSON)
+    # Of a single command; see `CommandBatch`.
+    request_key = models.CharField(max_length=120, blank=True, default="", db_default="")
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
@@ -141,6 +150,11 @@ class Command(TenantOwned):
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(fields=["uid"], name="devices_command_uid_unique"),
+            models.UniqueConstraint(
+                fields=["tenant", "request_key"],
+                condition=~models.Q(request_key=""),
+                name="devices_command_request_once",
+            ),
             # Target of the composite foreign key that keeps events with their command.
             models.UniqueConstraint(
                 fields=["tenant", "device", "id"], name="devices_command_whole"

@@ -47,6 +47,7 @@ class NewCommands:
     expires_at: datetime
     state: str
     detail: str = ""
+    request_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,9 @@ def make(connection: BaseDatabaseWrapper, new: NewCommands, device_ids: Sequence
             "WITH made AS ("
             " INSERT INTO devices_command (uid, device_id, tenant_id, batch_id, kind, arguments,"
             " subjects, reason, origin, asked_by_id, asked_at, queued_at, lifetime_s, expires_at,"
-            " state, state_at, cause, detail, attempts, connection)"
+            " state, state_at, request_key, cause, detail, attempts, connection)"
             " SELECT gen_random_uuid(), device_id, %s, %s, %s, %s::jsonb, %s::varchar[], %s, %s,"
-            " %s, %s, %s, %s, %s, %s, %s, '', '', 0, 0"
+            " %s, %s, %s, %s, %s, %s, %s, %s, '', '', 0, 0"
             " FROM unnest(%s::bigint[]) WITH ORDINALITY AS new (device_id, position)"
             " ORDER BY position RETURNING id, device_id),"
             " told AS ("
@@ -138,6 +139,7 @@ def make(connection: BaseDatabaseWrapper, new: NewCommands, device_ids: Sequence
                 *(new.tenant_id, new.batch_id, new.kind, json.dumps(dict(new.arguments))),
                 *(list(new.subjects), new.reason, new.origin, new.asked_by, new.now),
                 *(new.queued_at, new.lifetime_s, new.expires_at, new.state, new.now),
+                new.request_key,
                 list(device_ids),
                 *(new.tenant_id, new.now, new.state, new.detail, new.asked_by),
             ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from portal.api import corrections, derived, exports, series, views
+from portal.api import commands, corrections, derived, exports, series, views
 
 app_name = "api"
 
@@ -51,6 +51,19 @@ resources = [
     path("exports/", exports.ExportList.as_view(), name="export-list"),
     path("exports/<int:pk>/", exports.ExportDetail.as_view(), name="export"),
     path("exports/<int:pk>/parts/<int:number>/", exports.ExportPart.as_view(), name="export-part"),
+    path("commands/", commands.CommandList.as_view(), name="command-list"),
+    path("commands/<int:pk>/", commands.CommandOne.as_view(), name="command"),
+    path("commands/<int:pk>/cancel/", commands.CommandCancel.as_view(), name="command-cancel"),
+    path("commands/<int:pk>/approve/", commands.CommandApprove.as_view(), name="command-approve"),
+    path("commands/<int:pk>/refuse/", commands.CommandRefuse.as_view(), name="command-refuse"),
+    path("command-batches/", commands.BatchList.as_view(), name="batch-list"),
+    path("command-batches/<int:pk>/", commands.BatchOne.as_view(), name="batch"),
+    path("command-batches/<int:pk>/cancel/", commands.BatchCancel.as_view(), name="batch-cancel"),
+    path(
+        "command-batches/<int:pk>/approve/", commands.BatchApprove.as_view(), name="batch-approve"
+    ),
+    path("command-batches/<int:pk>/refuse/", commands.BatchRefuse.as_view(), name="batch-refuse"),
+    path("command-batches/<int:pk>/retry/", commands.BatchRetry.as_view(), name="batch-retry"),
     path("schema/", views.Schema.as_view(), name="schema"),
     # Line breaks too, which the converter `path` does not match.
     re_path(r"^(?P<path>[\s\S]*)\Z", views.Unknown.as_view(), name="unknown"),

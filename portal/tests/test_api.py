@@ -633,7 +633,8 @@ def test_schema_names_scopes_that_exist(client: Client) -> None:
         for scope in way.get("oauth2", [])
     }
     flows = schema["components"]["securitySchemes"]["oauth2"]["flows"]
-    assert named == {*READ, "devices:derive", "readings:correct", "readings:export"}
+    writing = {"commands:read", "commands:write", "devices:derive"}
+    assert named == {*READ, *writing, "readings:correct", "readings:export"}
     assert set(flows["authorizationCode"]["scopes"]) == set(ACCESS_SCOPES)
 
 

@@ -8,7 +8,7 @@ The columns of a row are what six kinds of people get:
 - `newcomer`: signed in, a member of no tenant, or suspended in it;
 - `nobody`: not signed in, or an account that is no longer active.
 
-`but` names the single people who get something else. Statuses are spelled out and never computed
+`but` names the single people, or tokens, that get something else. Statuses are spelled out and never computed
 from the code under test. 302 leads to the sign-in page, or on from it.
 """
 

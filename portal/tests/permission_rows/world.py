@@ -79,6 +79,8 @@ class Token:
         if not self.role:
             return 401
         assert row.scopes is not None
+        if self.name in row.but:
+            return row.but[self.name]
         if not self.scopes.issuperset(row.scopes.split()):
             return 403
         if self.role == "service":
