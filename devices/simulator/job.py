@@ -83,13 +83,12 @@ class JobStore:
         self._log = RecordLog(flash, region)
         self.job = self._read()
 
-    def begin(self, offer: Offer, manifest: Manifest) -> Job:
-        """Remember an update; a download of the same payload goes on where it was."""
-        body = offer.body()
-        # The place first: it belongs to whatever offer stands beside it, and 0 is true of all.
-        self._log.put(_PROGRESS, _PROGRESS_FIELDS.pack(Step.DOWNLOADING, 0, 0))
-        self._log.put(_OFFER, body)
-        self.job = Job(offer, manifest)
+    def begin(self, offer: Offer, manifest: Manifest, offset: int = 0) -> Job:
+        """Remember an update, of whose payload so many bytes are there already."""
+        # The place first: an offer beside an older place would be believed.
+        self._log.put(_PROGRESS, _PROGRESS_FIELDS.pack(Step.DOWNLOADING, 0, offset))
+        self._log.put(_OFFER, offer.body())
+        self.job = Job(offer, manifest, offset=offset)
         return self.job
 
     def advance(

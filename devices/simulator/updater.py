@@ -122,10 +122,15 @@ class Updater:
         if not isinstance(checked, Manifest):
             self._reject(offer, *checked)
             return
+        offset = 0
         if job is not None:
+            # Another attempt at the same payload goes on where this one is.
+            same = (job.offer.payload_kind, job.offer.payload_sha256)
+            if same == (offer.payload_kind, offer.payload_sha256):
+                offset = job.offset
             self._end(job, Outcome.WITHDRAWN, Code.WITHDRAWN, "another update took its place")
         self._forget_request()
-        job = self._store.begin(offer, checked)
+        job = self._store.begin(offer, checked, offset)
         if checked.image_sha256 == self._image:
             self._end(job, Outcome.CONFIRMED, detail="this image runs already")
             return

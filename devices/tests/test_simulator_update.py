@@ -171,6 +171,18 @@ def test_device_goes_on_where_the_link_broke() -> None:
     assert server.served < len(NEW) + 3 * 4_096
 
 
+def test_device_goes_on_with_the_same_payload_in_another_attempt() -> None:
+    device, server = Device(), Server(*offer_of(NEW))
+    device.power_up()
+    device.updater.take_offer(server.offer)
+    for _ in range(3):
+        exchange(device, server)
+    again = Server(*offer_of(NEW, update_id=bytes(16)))
+    update(device, again)
+    assert again.end == ("confirmed", "")
+    assert again.served == len(NEW) - SECTOR
+
+
 def test_device_waits_as_long_as_the_server_says() -> None:
     device, server = Device(), Server(*offer_of(NEW))
     device.power_up()
