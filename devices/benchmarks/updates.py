@@ -120,6 +120,7 @@ class _Device(asyncio.Protocol):
         self._received = 0
         self._digest = hashlib.sha256()
         self._restarting = False
+        self._up = False  # WELCOME has come over this connection
         self.welcomed: asyncio.Future[None] = fleet.loop.create_future()
 
     @property
@@ -170,7 +171,7 @@ class _Device(asyncio.Protocol):
                 self._take(decode_message(raw.type, raw.body))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self._transport, self._up = None, False
         if not self.welcomed.done():
             sentence = f"{self._device.serial} was not let in: {error}"
             self.welcomed.set_exception(ConnectionError(sentence))
@@ -197,6 +198,7 @@ class _Device(asyncio.Protocol):
         tls = self._transport.get_extra_info("ssl_object") if self._transport else None
         if tls is not None and tls.session is not None:
             self._tls.session = tls.session
+        self._up = True
         self._next = max(self._next, welcome.resume_from)
         self._acknowledged(welcome.resume_from - 1)
         self._send_from(welcome.resume_from)
@@ -221,7 +223,7 @@ class _Device(asyncio.Protocol):
         self._write(message)
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and data:
+        if self._up and self._transport is not None and data:
             self._transport.write(data)
 
     def report(self) -> None:
