@@ -26,7 +26,13 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 
 
 class GateLimitsError(ValueError):
-    """Limits that make no sense; the message says which, and what would."""
+    """Limits that cannot be: `problem` is the code of a sentence with `values` in it
+    (`firmware.domain.gate_words.limits_problem`).
+    """
+
+    def __init__(self, problem: str, **values: object) -> None:
+        super().__init__(f"{problem} {values}" if values else problem)
+        self.problem, self.values = problem, values
 
 
 def _usual() -> Mapping[Metric, float]:
@@ -57,23 +63,17 @@ class GateLimits:
     def __post_init__(self) -> None:
         """Check every value."""
         if not self.ratios:
-            raise GateLimitsError("The gate looks at nothing: set a limit for one metric at least.")
+            raise GateLimitsError("nothing")
         for metric, ratio in self.ratios.items():
             if not LEAST_LIMIT <= ratio <= MOST_LIMIT:
                 raise GateLimitsError(
-                    f"The limit of {metric} is {ratio:g}: it is a multiple of the control group's"
-                    f" and lies between {LEAST_LIMIT:g} and {MOST_LIMIT:g}."
+                    "ratio", name=metric.value, least=LEAST_LIMIT, most=MOST_LIMIT
                 )
         for name, (least, most) in _BOUNDS.items():
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise GateLimitsError(
-                    f"{name} is {value:g}: it lies between {least:g} and {most:g}."
-                )
+            if not least <= getattr(self, name) <= most:
+                raise GateLimitsError("range", name=name, least=least, most=most)
         if self.inconclusive not in get_args(Inconclusive):
-            raise GateLimitsError(
-                f'inconclusive is "{self.inconclusive}": it is "person" or "pass".'
-            )
+            raise GateLimitsError("inconclusive")
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it."""
@@ -87,10 +87,10 @@ class GateLimits:
     def from_json(cls, value: object) -> GateLimits:
         """Read what `to_json` gave; what is left out has its usual value. GateLimitsError."""
         if not isinstance(value, Mapping):
-            raise GateLimitsError("The limits of the gate are an object.")
-        unknown = sorted(set(value) - {"ratios", "inconclusive", *_BOUNDS})
+            raise GateLimitsError("object")
+        unknown = sorted(str(name) for name in set(value) - {"ratios", "inconclusive", *_BOUNDS})
         if unknown:
-            raise GateLimitsError(f'The gate has no setting "{unknown[0]}".')
+            raise GateLimitsError("unknown", name=unknown[0])
         given: dict[str, Any] = {
             name: _number(name, value[name], whole=name not in ("false_alarms", "confidence"))
             for name in _BOUNDS
@@ -105,17 +105,16 @@ class GateLimits:
 
 def _ratios(value: object) -> Mapping[Metric, float]:
     if not isinstance(value, Mapping):
-        raise GateLimitsError("ratios is an object: a limit for each metric.")
+        raise GateLimitsError("ratios")
     found = {}
     for code, ratio in value.items():
         if code not in Metric.__members__.values():
-            known = ", ".join(Metric)
-            raise GateLimitsError(f'The gate has no metric "{code}"; it has {known}.')
+            raise GateLimitsError("metric", name=code, known=", ".join(Metric))
         found[Metric(code)] = float(_number(code, ratio))
     return MappingProxyType(found)
 
 
 def _number(name: str, value: object, *, whole: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise GateLimitsError(f"{name} is a {'whole ' if whole else ''}number, not {value!r}.")
+        raise GateLimitsError("whole" if whole else "number", name=name)
     return value

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware.domain.gate_words import limits_problem
 from firmware.gate.limits import LEAST_LIMIT, MOST_LIMIT, GateLimits, GateLimitsError
 from firmware.gate.metrics import METRICS, Metric
 
@@ -37,34 +38,31 @@ def test_limits_left_out_are_the_usual_ones() -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ([], "The limits of the gate are an object."),
-        ({"speed": 1}, 'The gate has no setting "speed".'),
+        ([], "The limits of the gate are an object of settings."),
+        ({"speed": 1}, "The gate has no setting “speed”."),
         ({"ratios": {}}, "The gate looks at nothing: set a limit for one metric at least."),
-        ({"ratios": []}, "ratios is an object: a limit for each metric."),
+        ({"ratios": []}, "Give the limits as an object: a number for each metric."),
         (
             {"ratios": {"gaps": 1}},
-            (
-                "The limit of gaps is 1: it is a multiple of the control group's and lies between"
-                " 1.01 and 100."
-            ),
+            "The limit of “gaps” is a multiple of the control group's, from 1.01 to 100.0.",
         ),
-        ({"ratios": {"gaps": "2"}}, "gaps is a number, not '2'."),
+        ({"ratios": {"gaps": "2"}}, "“gaps” is a number."),
         (
             {"ratios": {"heat": 2}},
             (
-                'The gate has no metric "heat"; it has missing_readings, gaps, resets, reconnects,'
+                "The gate has no metric “heat”. It has: missing_readings, gaps, resets, reconnects,"
                 " errors, load_shape, drain."
             ),
         ),
-        ({"false_alarms": 0.5}, "false_alarms is 0.5: it lies between 0.0001 and 0.1."),
-        ({"confidence": float("nan")}, "confidence is nan: it lies between 0.8 and 0.999."),
-        ({"looks": 2.5}, "looks is a whole number, not 2.5."),
-        ({"looks": True}, "looks is a whole number, not True."),
-        ({"looks": 0}, "looks is 0: it lies between 1 and 24."),
-        ({"inconclusive": "hope"}, 'inconclusive is "hope": it is "person" or "pass".'),
+        ({"false_alarms": 0.5}, "“false_alarms” lies between 0.0001 and 0.1."),
+        ({"confidence": float("nan")}, "“confidence” lies between 0.8 and 0.999."),
+        ({"looks": 2.5}, "“looks” is a whole number."),
+        ({"looks": True}, "“looks” is a whole number."),
+        ({"looks": 0}, "“looks” lies between 1 and 24."),
+        ({"inconclusive": "hope"}, "“inconclusive” is “person” or “pass”."),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(value: object, sentence: str) -> None:
     with pytest.raises(GateLimitsError) as refused:
         GateLimits.from_json(value)
-    assert str(refused.value) == sentence
+    assert limits_problem(refused.value) == sentence
