@@ -11,4 +11,5 @@ urlpatterns = [
     path("", include("portal.enterprise.registry.urls")),
     path("", include("portal.enterprise.corrections.urls")),
     path("", include("portal.enterprise.history.urls")),
+    path("", include("portal.enterprise.control.urls")),
 ]

@@ -78,6 +78,13 @@ FLEET: Final = Group(
             words=_("meters sensors serial offline"),
         ),
         Entry(
+            _("Groups"),
+            "group-list",
+            "stack-2",
+            Permission.DEVICES_VIEW,
+            words=_("groups of devices rule bulk fleet"),
+        ),
+        Entry(
             _("Device types"),
             "device-type-list",
             "tag",

@@ -52,6 +52,7 @@ def device_list(request: HttpRequest) -> HttpResponseBase:
         template="enterprise/registry/devices.html",
         context={
             "may_change": may_change,
+            "may_control": may(request, Permission.DEVICES_CONTROL),
             "may_claim": may(request, Permission.DEVICES_CLAIM),
             "may_import": may(request, Permission.PARK_IMPORT),
             "lifetime": LifetimeForm(auto_id="lifetime-%s"),

@@ -1,0 +1,1 @@
+"""Pages that reach into devices: groups, their settings, bulk changes."""
