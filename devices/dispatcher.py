@@ -17,7 +17,7 @@ from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
-from devices.domain import commands_dispatch
+from devices.domain import commands_dispatch, reconciliation
 from devices.ingest import queue
 from devices.ingest.heartbeat import INTERVAL_S, beat, clear
 from tenants.domain.queries import all_tenant_ids
@@ -46,7 +46,7 @@ class Dispatcher:
         self._notices: PubSub | None = None
         self._beaten = 0.0
         self._busy_until = 0.0
-        self.counters = {"answers": 0, "given_up": 0, "sent": 0, "errors": 0}
+        self.counters = {"answers": 0, "given_up": 0, "looked_at": 0, "sent": 0, "errors": 0}
 
     def stop(self) -> None:
         """Finish the transaction in hand, then return from `run`."""
@@ -75,7 +75,9 @@ class Dispatcher:
         self._end()
 
     def work(self) -> bool:
-        """One round: answers, what is over, what is due; whether there was anything."""
+        """One round: answers, what is over, settings that differ, what is due; whether there was
+        anything.
+        """
         now = datetime.now(UTC)
         scope = Scope(all_tenant_ids())
         with open_scope(scope):
@@ -83,11 +85,14 @@ class Dispatcher:
         with open_scope(scope):
             given_up = commands_dispatch.give_up(now=now)
         with open_scope(scope):
+            looked_at = reconciliation.advance(now=now)
+        with open_scope(scope):
             sent = commands_dispatch.send_due(now=now)
         self.counters["answers"] += answers
         self.counters["given_up"] += given_up
+        self.counters["looked_at"] += looked_at
         self.counters["sent"] += sent
-        return bool(answers or given_up or sent)
+        return bool(answers or given_up or looked_at or sent)
 
     def _wait(self) -> None:
         """Until a notice comes, or it is time to look again."""

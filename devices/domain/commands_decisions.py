@@ -14,6 +14,7 @@ from devices.commands import machine
 from devices.commands.machine import Change, NotPossibleError, Situation
 from devices.commands.states import UNSENT, State
 from devices.domain import commands_texts as texts
+from devices.domain import configuration_desired
 from devices.domain.commands_operations import BatchNotFound
 from devices.domain.commands_policy import Actor, NotAllowedError
 from devices.domain.commands_steps import held, moved, situation_of
@@ -21,6 +22,7 @@ from devices.domain.downlink import wake_dispatchers
 from devices.models import Command, CommandBatch
 from devices.models.command import REASON_LENGTH
 from devices.telemetry import command_store
+from devices.telemetry.control_store import Wish
 from tenants.domain import audit
 from tenants.permissions import Permission
 
@@ -57,6 +59,9 @@ def approve(
     _require_another(actor, rows)
     decided = _decide(
         actor, rows, lambda command: machine.approve(command, now=now), "command.approve", now
+    )
+    configuration_desired.want_by_command(
+        device_ids=_devices(rows, decided), wish=_wish(rows[0], now)
     )
     # What was asked for earlier and never sent gives way, as it would have then; commands of a
     # batch set the same.
@@ -120,7 +125,28 @@ def cancel(
             raise NotPossibleError(command.state)
         return machine.cancel(command)
 
-    return _decide(actor, _rows(command_id, batch_id), decide, "command.cancel", now)
+    rows = _rows(command_id, batch_id)
+    # What was never approved has never been wanted.
+    wanted = [row for row in rows if row.queued_at is not None]
+    decided = _decide(actor, rows, decide, "command.cancel", now)
+    configuration_desired.take_back(
+        device_ids=_devices(wanted, decided), wish=_wish(rows[0], now, by=actor.user_id)
+    )
+    return decided
+
+
+def _devices(rows: Sequence[Command], decided: Decided) -> list[int]:
+    """The devices of those of the commands that were moved."""
+    moved_ids = set(decided.command_ids)
+    return [row.device_id for row in rows if row.pk in moved_ids]
+
+
+def _wish(row: Command, now: datetime, *, by: int | None = None) -> Wish:
+    """What a command says that its device shall be; commands of a batch say the same.
+
+    `by`: who wants it, where that is not who has asked.
+    """
+    return Wish(row.arguments, row.origin, row.reason, by or row.asked_by_id, now)
 
 
 def _rows(command_id: int | None, batch_id: int | None) -> list[Command]:

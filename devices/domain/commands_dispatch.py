@@ -19,7 +19,7 @@ from django.db import connection, transaction
 
 from devices.commands import machine
 from devices.commands.machine import GRACE
-from devices.domain import inbox
+from devices.domain import inbox, reconciliation
 from devices.domain.commands_steps import held, moved, situation_of
 from devices.domain.downlink import send
 from devices.domain.inbox import InboxRow
@@ -45,6 +45,7 @@ def take_answers(*, now: datetime) -> int:
     for row in rows:
         by_kind[row.kind].append(row)
     _answers(by_kind.pop("result", []), now)
+    reconciliation.take(by_kind.pop(reconciliation.REPORTED, []))
     for kind, others in by_kind.items():
         logger.info("inbox.ignored kind=%r rows=%d", kind, len(others))
     return len(rows)

@@ -19,6 +19,7 @@ from devices.commands import machine
 from devices.commands.kinds import ArgumentError, Wanted, checked
 from devices.commands.states import Origin
 from devices.domain import commands_texts as texts
+from devices.domain import configuration_desired
 from devices.domain.commands_policy import Actor, needs_approval, require_asking
 from devices.domain.downlink import wake_dispatchers
 from devices.domain.selection import Selection, devices_of
@@ -27,6 +28,7 @@ from devices.models.command import REASON_LENGTH
 from devices.protocol.codes import Capability
 from devices.telemetry import command_store
 from devices.telemetry.command_store import Facts, NewCommands
+from devices.telemetry.control_store import Wish
 from tenants.domain import audit
 
 # Devices that one request may name or select.
@@ -234,6 +236,13 @@ def _make(
     approval = needs_approval(request.actor, wanted, origin=request.origin, tenant_id=tenant_id)
     start = machine.asked(now=now, lifetime_s=wanted.lifetime_s, approval=approval)
     if not approval:
+        # First, because it takes the locks that reconciliation decides under.
+        configuration_desired.want_by_command(
+            device_ids=device_ids,
+            wish=Wish(
+                wanted.arguments, request.origin.value, request.reason, request.actor.user_id, now
+            ),
+        )
         command_store.supersede(connection, device_ids, wanted.subjects, now=now)
     new = NewCommands(
         tenant_id=tenant_id,
@@ -256,6 +265,8 @@ def _make(
 
 def _tell(request: _Request, subject: Command | CommandBatch, *, after: dict[str, Any]) -> None:
     """The audit entry; what the system asks for again by itself is told by the history alone."""
+    if request.origin is Origin.RECONCILIATION:
+        return
     told: dict[str, Any] = {
         "kind": request.wanted.kind.value,
         "arguments": dict(request.wanted.arguments),

@@ -1,7 +1,7 @@
 """Changes to groups of devices; each leaves an audit row.
 
 Needs an open scope that holds the tenant. Groups concern the tenant as a whole: a scope that is
-narrowed to facilities changes none. What is refused is a ValidationError with a sentence at its
+narrowed to facilities has none. What is refused is a ValidationError with a sentence at its
 field; a group outside the scope does not exist (DeviceGroup.DoesNotExist).
 """
 
@@ -59,7 +59,6 @@ def create_group(
 @transaction.atomic
 def change_group(*, group_id: int, values: GroupValues, actor_id: int | None) -> DeviceGroup:
     """Another name, description or rule. A group keeps its kind: of members, or by rule."""
-    _require_all_facilities()
     row = DeviceGroup.objects.select_for_update().get(pk=group_id)
     if (row.rule is None) != (values.rule is None):
         raise ValidationError(
@@ -74,7 +73,6 @@ def change_group(*, group_id: int, values: GroupValues, actor_id: int | None) ->
 @transaction.atomic
 def delete_group(*, group_id: int, actor_id: int | None) -> None:
     """Remove a group; its devices stay. Refused while the rule of another group names it."""
-    _require_all_facilities()
     row = DeviceGroup.objects.select_for_update().get(pk=group_id)
     for other in DeviceGroup.objects.filter(rule__isnull=False):
         if group_id in Rule.from_json(other.rule).groups:
@@ -128,7 +126,6 @@ def remove_members(*, group_id: int, device_ids: Sequence[int], actor_id: int | 
 
 
 def _with_members(group_id: int) -> DeviceGroup:
-    _require_all_facilities()
     group = DeviceGroup.objects.select_for_update().get(pk=group_id)
     if group.rule is not None:
         raise ValidationError(
@@ -192,7 +189,7 @@ def require_rule(rule: Rule, *, own_id: int | None) -> None:
     for condition in rule.conditions:
         wanted = set(condition.values)
         if condition.field == "group":
-            rows = DeviceGroup.objects.filter(pk__in=wanted, rule__isnull=True).exclude(pk=own_id)
+            rows = DeviceGroup.objects.filter(pk__in=wanted - {own_id}, rule__isnull=True)
             if rows.count() < len(wanted):
                 raise SelectionRefused(
                     "group", _("Name groups that are there and have members: none with a rule.")

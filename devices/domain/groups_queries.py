@@ -97,8 +97,10 @@ def choices(*, tenant_id: int, without: int | None = None) -> Choices:
     types = DeviceType.objects.order_by("name", "pk").values_list("pk", "name")
     places = Facility.objects.order_by("name", "pk").values_list("pk", "name")
     members = DeviceGroup.objects.filter(rule__isnull=True, tenant_id=tenant_id)
-    groups = members.exclude(pk=without).values_list("pk", "name")
-    return Choices(types[:MOST_CHOICES], places[:MOST_CHOICES], groups[:MOST_CHOICES])
+    groups = members.exclude(pk=without or 0).values_list("pk", "name")
+    return Choices(
+        list(types[:MOST_CHOICES]), list(places[:MOST_CHOICES]), list(groups[:MOST_CHOICES])
+    )
 
 
 def member_groups(*, tenant_id: int) -> list[tuple[int, str]]:

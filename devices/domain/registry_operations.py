@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from devices.domain import operations
+from devices.domain import configuration_desired, operations
 from devices.domain.derived_ready_made import add_needed
 from devices.domain.operations import Address, Eviction, Registered
 from devices.domain.registry_refusals import told_at_fields
@@ -32,6 +32,7 @@ from devices.models import (
     Placement,
 )
 from devices.telemetry import redo_store, rollup_store, status
+from devices.telemetry.control_store import Wish
 from tenants.domain import audit
 from tenants.scope import require_scope
 
@@ -219,6 +220,11 @@ def register_anew(
         action="device.register_anew",
         subject=former,
         after={"successor": registered.device.pk, "serial": registered.device.serial},
+    )
+    configuration_desired.hand_down(
+        from_id=former.pk,
+        to_id=registered.device.pk,
+        wish=Wish({}, "person", "", actor_id, datetime.now(UTC)),
     )
     eviction = None
     if revoke and former.state != DeviceState.REVOKED:

@@ -80,9 +80,8 @@ class DeviceConfiguration(TenantOwned):
 
     A key that is missing in `desired` is wanted by nobody: the device keeps what it has, or what
     its type says. `reported` is null until the device has told its settings. `version` rises with
-    each change of `desired`. `next_at` is when the difference is looked at again, null when there
-    is nothing to be done; `attempts` counts the commands sent because of it since it was in order
-    (`settled_at`) or somebody asked to try again; `drift` says why it is left as it is.
+    each change of `desired`. The other fields are those of
+    `devices.configuration.reconciliation.Standing`; `next_at` is null when there is nothing to do.
     """
 
     device = models.OneToOneField(
@@ -102,6 +101,7 @@ class DeviceConfiguration(TenantOwned):
     reported_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
     drift = models.CharField(max_length=16, choices=Drift, default=Drift.NONE, blank=True)
     drift_detail = models.CharField(max_length=400, blank=True)

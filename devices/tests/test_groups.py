@@ -181,25 +181,21 @@ def test_another_tenant_and_a_narrowed_member_change_no_group(park: _Park) -> No
     with open_scope(park.scope):
         group = park.make("Chillers", ids=park.ids[:1])
     values = GroupValues("Mine")
-    with open_scope(Scope((factories.tenant().pk,))):
-        with pytest.raises(DeviceGroup.DoesNotExist):
-            groups_operations.change_group(group_id=group.pk, values=values, actor_id=None)
-        with pytest.raises(DeviceGroup.DoesNotExist):
-            groups_operations.delete_group(group_id=group.pk, actor_id=None)
-        with pytest.raises(DeviceGroup.DoesNotExist):
-            groups_operations.add_members(group_id=group.pk, device_ids=park.ids, actor_id=None)
-    with open_scope(Scope((park.of.pk,), (park.here.pk,))):
-        assert list(groups_queries.group_rows()) == []
-        for change in (
-            lambda: park.make("Mine"),
-            lambda: groups_operations.change_group(group_id=group.pk, values=values, actor_id=None),
-            lambda: groups_operations.remove_members(
-                group_id=group.pk, device_ids=park.ids, actor_id=None
-            ),
-            lambda: groups_operations.delete_group(group_id=group.pk, actor_id=None),
-        ):
-            with pytest.raises(ValidationError, match="limited to certain facilities"):
-                change()
+    for scope in (Scope((factories.tenant().pk,)), Scope((park.of.pk,), (park.here.pk,))):
+        with open_scope(scope):
+            assert list(groups_queries.group_rows()) == []
+            with pytest.raises(DeviceGroup.DoesNotExist):
+                groups_operations.change_group(group_id=group.pk, values=values, actor_id=None)
+            with pytest.raises(DeviceGroup.DoesNotExist):
+                groups_operations.delete_group(group_id=group.pk, actor_id=None)
+            for change in (groups_operations.add_members, groups_operations.remove_members):
+                with pytest.raises(DeviceGroup.DoesNotExist):
+                    change(group_id=group.pk, device_ids=park.ids, actor_id=None)
+    with (
+        open_scope(Scope((park.of.pk,), (park.here.pk,))),
+        pytest.raises(ValidationError, match="limited to certain facilities"),
+    ):
+        park.make("Mine")
     with open_scope(park.scope):
         assert _held(group.pk) == park.ids[:1]
 

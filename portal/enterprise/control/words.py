@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -15,7 +15,7 @@ from devices.domain.selection import Condition, Rule
 from devices.models import DeviceState, FacilityKind, Placement
 
 # The fields of conditions, in the order in which people are asked.
-FIELDS: Final[Mapping[str, Promise]] = MappingProxyType(
+FIELDS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "device_type": gettext_lazy("Device type"),
         "facility": gettext_lazy("Facility, with its areas"),

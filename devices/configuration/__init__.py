@@ -1,0 +1,1 @@
+"""How devices are set up, as values: the settings there are, and what a difference leads to."""
