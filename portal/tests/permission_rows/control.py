@@ -11,10 +11,15 @@ _HANDS = "operator admin manager technician"
 
 
 def _group(world: World) -> object:
-    """The group that the first device is in."""
+    """The group that the first device is in; another one asks for it, so that it stays."""
     with open_scope(world.park.scope):
         device = world.park.branches[0].device
-        return DeviceGroup.objects.get(members__device=device).pk
+        group = DeviceGroup.objects.get(members__device=device)
+        rule = {"conditions": [{"field": "group", "values": [group.pk]}]}
+        DeviceGroup.objects.get_or_create(
+            tenant=world.park.tenant, name="Asks for it", defaults={"rule": rule}
+        )
+        return group.pk
 
 
 # fmt: off
@@ -33,6 +38,7 @@ AREA = Area(
         Row("group-edit",         "GET",  _HANDS, 200, 404, 403,   403,     302, "group"),
         Row("group-edit",         "POST", _HANDS, 422, 404, 403,   403,     302, "group"),
         Row("group-delete",       "GET",  _HANDS, 200, 404, 403,   403,     302, "group"),
+        Row("group-delete",       "POST", _HANDS, 302, 404, 403,   403,     302, "group"),
         Row("group-members",      "POST", _HANDS, 302, 404, 403,   403,     302, "group",
             form=lambda world: {"device": world.park.branches[1].device.pk}),
     ),
