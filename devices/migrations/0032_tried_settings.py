@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("devices", "0030_control")]
+    dependencies = [("devices", "0031_command_requests")]
 
     operations = [
         migrations.AddField(
