@@ -104,7 +104,7 @@ def rates_sentence(one: MetricVerdict) -> str:
         return ""
     told = _(
         "Updated: %(updated)s, before %(updated_past)s (%(devices)d devices). Control group:"
-        " %(control)s, before %(control_past)s (%(others)d devices). In %(unit)s."
+        " %(control)s, before %(control_past)s (%(others)d devices). Unit: %(unit)s."
     ) % {
         "updated": number(one.updated_rate),
         "updated_past": number(one.updated_past or 0),

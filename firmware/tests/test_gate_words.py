@@ -37,7 +37,7 @@ def test_a_failure_is_told_with_its_numbers() -> None:
     )
     assert gate_words.rates_sentence(FAILED) == (
         "Updated: 11.2, before 3.50 (40 devices). Control group: 3.60, before 3.40 (360 devices)."
-        " In connections a day."
+        " Unit: connections a day."
     )
     assert gate_words.verdict_sentence(VERDICT) == (
         "The updated devices do worse than the limits allow: Connections."
