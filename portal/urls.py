@@ -13,6 +13,7 @@ urlpatterns = [
     path("", include("portal.account.urls")),
     path("api/v1/", include("portal.api.urls")),
     path("", include("portal.oauth.urls")),
+    path("", include("portal.downloads.urls")),
     path("", include("portal.frame.urls")),
     path("", include("portal.enterprise.urls")),
 ]

@@ -1,0 +1,84 @@
+"""A payload, whole or in part, for whoever has a link to it."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+from uuid import UUID
+
+from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.http import require_http_methods
+
+from firmware.artifacts.store import ArtifactMissingError
+from firmware.domain import downloads
+from firmware.domain.downloads import DownloadEnded, DownloadRefused
+from portal import ranged
+from portal.api.problems import MEDIA_TYPE, problem
+from portal.downloads import paced
+
+logger = logging.getLogger(__name__)
+
+# What one process sends at once by one link: more than a device needs to resume after a break.
+_AT_ONCE: Final = 4
+_RETRY_S: Final = 30
+
+
+class _Sending:
+    """The answers that are under way by each link; an answer may be ended more than once."""
+
+    def __init__(self) -> None:
+        self._answers: dict[UUID, set[int]] = {}
+
+    def count(self, update_uid: UUID) -> int:
+        return len(self._answers.get(update_uid, ()))
+
+    def begin(self, update_uid: UUID, answer: StreamingHttpResponse) -> None:
+        key = id(answer)
+        self._answers.setdefault(update_uid, set()).add(key)
+        # The server calls it when all is sent, and when the peer has hung up.
+        answer._resource_closers.append(partial(self._end, update_uid, key))  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _end(self, update_uid: UUID, key: int) -> None:
+        answers = self._answers.get(update_uid, set())
+        answers.discard(key)
+        if not answers:
+            self._answers.pop(update_uid, None)
+
+
+_sending = _Sending()
+
+
+@require_http_methods(["GET", "HEAD"])
+def payload(request: HttpRequest, sha256: str) -> HttpResponseBase:
+    """The payload that the link is good for: 200, 206, 304, 412 or 416; refusals as problems."""
+    try:
+        download = downloads.opened(sha256, request.GET)
+    except DownloadRefused as error:
+        ended = isinstance(error, DownloadEnded)
+        status = HTTPStatus.GONE if ended else HTTPStatus.FORBIDDEN
+        return _refused(status, error.code, str(error))
+    if _sending.count(download.update_uid) >= _AT_ONCE:
+        detail = "This payload is being sent by this link already. Wait, or end those answers."
+        return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many", detail)
+    try:
+        answer = ranged.serve(request, sha256=sha256, size=download.size, name=f"{sha256[:16]}.bin")
+    except ArtifactMissingError:
+        logger.exception("download.missing device=%d", download.device_id)
+        detail = "The payload is not in the store at present. Try again later."
+        return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_stored", detail)
+    answer["Cache-Control"] = "private, no-store"
+    if isinstance(answer, StreamingHttpResponse):
+        _sending.begin(download.update_uid, answer)
+        paced.pace(answer, rate=download.rate, size=download.size)
+    return answer
+
+
+def _refused(status: HTTPStatus, code: str, detail: str) -> JsonResponse:
+    answer = JsonResponse(problem(status, code, detail), status=status, content_type=MEDIA_TYPE)
+    answer["Cache-Control"] = "private, no-store"
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        answer["Retry-After"] = str(_RETRY_S)
+    return answer
