@@ -9,6 +9,7 @@ first tenth of the time, give or take `MAX_GROWTH_MB`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
@@ -18,15 +19,22 @@ from typing import Final
 import uvloop
 from django.conf import settings
 from django.db import connections
+from redis.asyncio import Redis
 
 from devices.benchmarks.fleet import Fleet, FleetDevice, FleetOptions, FleetResult
-from devices.benchmarks.hostile import Attack, AttackResult
+from devices.benchmarks.hostile import UPDATE_ID, Attack, AttackResult
 from devices.benchmarks.ingest import count, register_fleet
 from devices.benchmarks.stack import open_stack
+from devices.ingest import queue
+from devices.ingest.artifacts import stage
+from devices.protocol import Offer, encode_message
 
 HOSTILE: Final = 24
 # Growth of the bridge's memory that is no leak: caches, allocator, bounded tables of addresses.
 MAX_GROWTH_MB: Final = 48.0
+# The firmware that is offered to the hostile devices; staged for longer than anybody fuzzes.
+PAYLOAD: Final = bytes(range(256)) * 1_000
+STAGED_S: Final = 86_400
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -56,20 +64,40 @@ async def fuzz(
     healthy: list[FleetDevice],
     seconds: float,
     seed: int,
+    redis_url: str,
+    hostile_ids: list[int],
 ) -> FuzzResult:
-    """Attack and send at the same time. Raises FleetError when a healthy device is not let in."""
+    """Attack and send at the same time. Raises FleetError when a healthy device is not let in.
+
+    A firmware is offered to the hostile devices again and again, so that they may fetch, too.
+    """
     fleet = Fleet(
         FleetOptions(port=port, ca=ca, devices=healthy, seconds=seconds, interval_s=1.0, seed=seed)
     )
     await fleet.connect()
     attack = Attack(port, ca, hostile, seed)
     sizes: list[float] = []
-    watching = asyncio.create_task(_watch(bridge_pid, sizes))
+    tasks = [
+        asyncio.create_task(_watch(bridge_pid, sizes)),
+        asyncio.create_task(_offer(redis_url, hostile_ids)),
+    ]
     await asyncio.gather(fleet.send(), attack.run(seconds))
-    watching.cancel()
+    for task in tasks:
+        task.cancel()
     await fleet.close()
     warm = sizes[len(sizes) // 10 :]
     return FuzzResult(attack.result, fleet.result, warm[0], max(warm), warm[-1])
+
+
+async def _offer(redis_url: str, device_ids: list[int]) -> None:
+    offer = Offer(UPDATE_ID, b"m", bytes(64), hashlib.sha256(PAYLOAD).digest(), len(PAYLOAD))
+    message = encode_message(offer)
+    async with Redis.from_url(redis_url) as redis:
+        while True:
+            for device_id in device_ids:
+                payload = queue.encode_downlink(device_id, message)
+                await redis.publish(queue.DOWNLINK_CHANNEL, payload)
+            await asyncio.sleep(0.1)
 
 
 async def _watch(pid: int, sizes: list[float]) -> None:
@@ -89,6 +117,7 @@ def run(options: Namespace) -> dict[str, object]:
     with open_stack() as stack:
         devices = register_fleet(HOSTILE + options.devices, 8)
         hostile, healthy = devices[:HOSTILE], devices[HOSTILE:]
+        stage(stack.redis, hashlib.sha256(PAYLOAD).digest(), PAYLOAD, STAGED_S)
         stack.start_writer()
         stack.start_bridge()
         bridge = stack.processes["bridge"]
@@ -101,6 +130,8 @@ def run(options: Namespace) -> dict[str, object]:
                 healthy=healthy,
                 seconds=options.seconds,
                 seed=options.seed,
+                redis_url=stack.environment["REDIS_URL"],
+                hostile_ids=ids_of([device.serial for device in hostile]),
             )
         )
         crashed = bridge.poll() is not None
@@ -142,6 +173,13 @@ def run(options: Namespace) -> dict[str, object]:
         "quarantined": counted["quarantined"],
         "imbalances": counted["imbalances"],
     }
+
+
+def ids_of(serials: list[str]) -> list[int]:
+    """The devices with these serials."""
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT id FROM devices_device WHERE serial = ANY(%s)", [serials])
+        return [int(row[0]) for row in cursor.fetchall()]
 
 
 def stored_of(serials: list[str]) -> int:

@@ -50,6 +50,8 @@ HOLD_S: Final = 1.0
 MESSAGES_PER_VISIT: Final = 40
 # The most that a mutated length or a made-up body takes.
 MAX_NOISE: Final = 4_096
+# The update that is offered to them, so that they have something to fetch.
+UPDATE_ID: Final = b"hostile update!!"
 INTERESTING: Final = (0x00, 0x01, 0x3F, 0x40, 0x7F, 0x80, 0x81, 0xC0, 0xFE, 0xFF)
 
 
@@ -206,7 +208,11 @@ class Attack:
             Result(sequence, rng.randbytes(16), now_ms, rng.randrange(5), text),
             Gap(sequence, sequence + rng.randrange(50), rng.randrange(256)),
             Ping(rng.getrandbits(64), sequence + 1, sequence),
-            Fetch(rng.randbytes(16), rng.getrandbits(rng.randrange(1, 33)), rng.randrange(1, 9999)),
+            Fetch(
+                UPDATE_ID if rng.random() < 0.8 else rng.randbytes(16),
+                rng.getrandbits(rng.randrange(1, 33)),
+                rng.randrange(1, 9_999),
+            ),
         )
         message = rng.choice(others)
         if isinstance(message, Gap):

@@ -3,6 +3,7 @@ notice nothing. `manage.py bench fuzz` does the same for longer."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -16,10 +17,11 @@ import uvloop
 from redis import Redis
 
 from devices.benchmarks.fleet import FleetDevice
-from devices.benchmarks.fuzz import HOSTILE, MAX_GROWTH_MB, fuzz
+from devices.benchmarks.fuzz import HOSTILE, MAX_GROWTH_MB, PAYLOAD, fuzz
 from devices.ingest import heartbeat
+from devices.ingest.artifacts import stage
 from devices.ingest.writer import Writer
-from devices.tests.bridge_devices import WAIT_S
+from devices.tests.bridge_devices import WAIT_S, Servers
 from devices.tests.ingest_park import Owner, ParkDevice, imbalances, make_park, rows
 
 pytestmark = [
@@ -62,11 +64,13 @@ def test_fuzzing_harms_nobody_but_who_does_it(
     certificate: tuple[Path, Path],
     owner: Owner,
     redis: Redis,
+    servers: Servers,
     writer: Writer,
 ) -> None:
     process, port = bridge
     hostile = make_park(owner, HOSTILE, 8)
     healthy = make_park(owner, 10, 8)
+    stage(redis, hashlib.sha256(PAYLOAD).digest(), PAYLOAD, 3_600)
     result = uvloop.run(
         fuzz(
             port=port,
@@ -76,10 +80,14 @@ def test_fuzzing_harms_nobody_but_who_does_it(
             healthy=_fleet(healthy),
             seconds=SECONDS,
             seed=1,
+            redis_url=servers.redis_url,
+            hostile_ids=[device.device_id for device in hostile],
         )
     )
     assert process.poll() is None
-    assert [beat.pid for beat in heartbeat.alive(redis) if beat.name == "bridge"] == [process.pid]
+    (beat,) = (beat for beat in heartbeat.alive(redis) if beat.name == "bridge")
+    assert beat.pid == process.pid
+    assert beat.counters["chunks"] > 0
     fleet = result.healthy
     assert (fleet.refused, fleet.lost, fleet.rewinds) == (0, 0, 0)
     stored = rows(
