@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
+from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
 from devices.models import DeviceType
@@ -34,6 +35,7 @@ LONGEST_NOTES = 20_000
 class Draft:
     """A release as somebody asks for it.
 
+    The type is named by its id or, where that is 0, by its code.
     `image` is read from its beginning, in pieces; `signature` is the signature file. What is empty
     of `version` and `hardware_revisions` None is taken from what was signed.
     """
@@ -45,6 +47,7 @@ class Draft:
     hardware_revisions: tuple[str, ...] | None = None
     from_versions: str = ""
     notes: str = ""
+    type_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,17 @@ class Findings:
     manifest: Manifest | None = None
     key: SigningKey | None = None
     errors: dict[str, list[str]] = field(default_factory=dict)
+    # Fields of `errors` that were merely left empty.
+    missing: set[str] = field(default_factory=set)
 
     def add(self, where: str, message: str) -> None:
         """A problem at a field."""
         self.errors.setdefault(where, []).append(message)
+
+    def miss(self, where: str, message: str) -> None:
+        """A field that was left empty."""
+        self.missing.add(where)
+        self.add(where, message)
 
     @contextmanager
     def at(self, where: str) -> Iterator[None]:
@@ -91,11 +101,11 @@ def look_at(draft: Draft, *, tenant_id: int) -> Findings:
     found = Findings()
     found.device_type = _type(draft, tenant_id)
     if found.device_type is None:
-        found.add("device_type", _("Choose one of your device types."))
+        found.miss("device_type", _("Choose one of your device types."))
     _read_signature(found, draft)
     _read_texts(found, draft)
     if draft.image is None:
-        found.add("image", _("Choose the image."))
+        found.miss("image", _("Choose the image."))
     else:
         with found.at("image"):
             found.inspected = inspection.inspect(
@@ -136,13 +146,14 @@ def _binary(file: File[Any]) -> BinaryIO:
 
 def _type(draft: Draft, tenant_id: int) -> DeviceType | None:
     """The tenant's own, or one that serves all."""
-    rows = DeviceType.objects.filter(pk=draft.device_type_id)
-    return next((row for row in rows if row.tenant_id in (None, tenant_id)), None)
+    named = Q(pk=draft.device_type_id) if draft.device_type_id else Q(code=draft.type_code)
+    own = Q(tenant_id=tenant_id) | Q(tenant__isnull=True)
+    return DeviceType.objects.filter(named, own).order_by(F("tenant").asc(nulls_last=True)).first()
 
 
 def _read_signature(found: Findings, draft: Draft) -> None:
     if draft.signature is None:
-        found.add("signature", _("Choose the signature file that sign_firmware has written."))
+        found.miss("signature", _("Choose the signature file that sign_firmware has written."))
         return
     draft.signature.seek(0)
     with found.at("signature"):

@@ -107,21 +107,23 @@ def edit_draft(*, release_id: int, notes: str, from_versions: str, actor_id: int
         row,
         {"notes": notes.strip(), "from_versions": versions},
         actor_id=actor_id,
-        action="release.update",
+        action="release.change",
     )
     return row
 
 
 @transaction.atomic
-def approve_release(*, release_id: int, actor_id: int, now: datetime) -> Release:
+def approve_release(*, release_id: int, actor_id: int | None, now: datetime) -> Release:
     """Let a draft be rolled out: by another person than the one who uploaded it.
 
-    Image and signature are verified once more: what is approved is what lies in the store. Patches
-    from the releases before it are asked for. Raises ReleaseNotFound and ValidationError.
+    Both are people: what the system or a service account uploads cannot be approved, and neither
+    approves. Image and signature are verified once more: what is approved is what lies in the
+    store. Patches from the releases before it are asked for. Raises ReleaseNotFound and
+    ValidationError.
     """
     row = _locked(release_id)
     _require(row, ReleaseState.DRAFT, _("Only a draft can be approved."))
-    if row.created_by_id is None or row.created_by_id == actor_id:
+    if None in (row.created_by_id, actor_id) or row.created_by_id == actor_id:
         raise ValidationError(
             _("A release is approved by another person than the one who uploaded it.")
         )

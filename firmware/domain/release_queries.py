@@ -7,15 +7,16 @@ approved.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from devices.domain.catalogue import Page
 from devices.models import Device, DeviceState, DeviceType
 from devices.protocol.codes import Capability
 from devices.telemetry import status
 from devices.versions import Range
+from firmware.artifacts import store
 from firmware.models import (
     ArtifactKind,
     Delta,
@@ -24,6 +25,9 @@ from firmware.models import (
     ReleaseState,
     SigningKey,
 )
+
+# Of an image that is sent to a browser.
+PIECE: Final = 1 << 18
 
 
 class ReleaseNotFound(Exception):  # noqa: N818 - it reads as what happened
@@ -178,7 +182,47 @@ def running(*, code: str) -> tuple[Running, ...]:
     return tuple(Running(row["firmware"] or "", row["devices"]) for row in rows)
 
 
+def key_page(*, limit: int, after: int = 0) -> Page[SigningKey]:
+    """Signing keys by id; one query."""
+    found = list(SigningKey.objects.filter(pk__gt=after).order_by("pk")[: limit + 1])
+    return Page(tuple(found[:limit]), found[limit - 1].pk if len(found) > limit else None)
+
+
 def signing_keys() -> QuerySet[SigningKey]:
     """The keys with the count of their releases (`release_count`), those in use first."""
-    rows = SigningKey.objects.select_related("added_by", "tenant")
+    rows = SigningKey.objects.select_related("added_by")
     return rows.annotate(release_count=Count("releases")).order_by("retired_at", "name", "pk")
+
+
+def own_types(*, tenant_id: int) -> list[tuple[int, str]]:
+    """The types that a tenant may release for, its own and those that serve all: id and label."""
+    rows = DeviceType.objects.filter(Q(tenant_id=tenant_id) | Q(tenant__isnull=True))
+    return [(row.pk, f"{row.name} ({row.code})") for row in rows.order_by("name", "pk")]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A release's image for download, piece by piece; `piece` needs no scope."""
+
+    sha256: str
+    size: int
+    file_name: str
+
+    def piece(self, offset: int | None) -> tuple[bytes, int | None]:
+        """Some bytes from `offset` (None: the beginning), and where the next begin; None at the
+        end.
+        """
+        start = offset or 0
+        with store.open(self.sha256) as file:
+            file.seek(start)
+            data = file.read(PIECE)
+        after = start + len(data)
+        return data, after if data and after < self.size else None
+
+
+def image(*, release_id: int) -> ImageFile:
+    """The image of a release; one query. Raises ReleaseNotFound."""
+    row = release(release_id=release_id)
+    suffix = {"mcuboot": "img", "swu": "swu"}.get(row.artifact.header["format"], "bin")
+    name = f"{row.type_code}-{row.version}.{suffix}"
+    return ImageFile(sha256=row.artifact.sha256, size=row.artifact.size, file_name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -35,13 +36,15 @@ from tenants.scope import open_scope
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def artifact(of: Tenant, kind: ArtifactKind = ArtifactKind.IMAGE) -> Artifact:
+def artifact(
+    of: Tenant, kind: ArtifactKind = ArtifactKind.IMAGE, *, image: bytes | None = None
+) -> Artifact:
     """A row without a file in the store."""
-    digest = f"{number():064x}"
+    digest = f"{number():064x}" if image is None else hashlib.sha256(image).hexdigest()
     return Artifact.objects.create(
         tenant=of,
         sha256=digest,
-        size=1024,
+        size=1024 if image is None else len(image),
         kind=kind,
         stored_name=digest,
         header={"format": "raw"},
@@ -63,8 +66,11 @@ def release(
     *,
     state: ReleaseState = ReleaseState.APPROVED,
     by: User | None = None,
+    image: bytes | None = None,
 ) -> Release:
-    """A release without a file in the store, whose signature is none."""
+    """A release without a file in the store, whose signature is none; its digest is that of `image`
+    if one is given.
+    """
     approved = state is not ReleaseState.DRAFT
     return Release.objects.create(
         tenant=of,
@@ -72,7 +78,7 @@ def release(
         type_code=kind.code,
         version=version,
         version_key=Version.parse(version).key,
-        artifact=artifact(of),
+        artifact=artifact(of, image=image),
         manifest=b"manifest",
         signature=bytes(64),
         signing_key=signing_key(of),

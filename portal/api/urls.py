@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from portal.api import commands, corrections, derived, exports, series, views
+from portal.api import commands, corrections, derived, exports, firmware, series, views
 
 app_name = "api"
 
@@ -64,6 +64,19 @@ resources = [
     ),
     path("command-batches/<int:pk>/refuse/", commands.BatchRefuse.as_view(), name="batch-refuse"),
     path("command-batches/<int:pk>/retry/", commands.BatchRetry.as_view(), name="batch-retry"),
+    path("releases/", firmware.ReleaseList.as_view(), name="release-list"),
+    path("releases/<int:pk>/", firmware.ReleaseDetail.as_view(), name="release"),
+    path("releases/<int:pk>/approval/", firmware.ReleaseApproval.as_view(), name="release-approve"),
+    path(
+        "releases/<int:pk>/retirement/", firmware.ReleaseRetirement.as_view(), name="release-retire"
+    ),
+    path("releases/<int:pk>/image/", firmware.ReleaseImage.as_view(), name="release-image"),
+    path("signing-keys/", firmware.SigningKeyList.as_view(), name="signing-key-list"),
+    path(
+        "signing-keys/<int:pk>/retirement/",
+        firmware.SigningKeyRetirement.as_view(),
+        name="signing-key-retire",
+    ),
     path("schema/", views.Schema.as_view(), name="schema"),
     # Line breaks too, which the converter `path` does not match.
     re_path(r"^(?P<path>[\s\S]*)\Z", views.Unknown.as_view(), name="unknown"),

@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("portal.enterprise.people.urls")),
     path("", include("portal.enterprise.registry.urls")),
     path("", include("portal.enterprise.corrections.urls")),
+    path("", include("portal.enterprise.firmware.urls")),
     path("", include("portal.enterprise.history.urls")),
     path("", include("portal.enterprise.control.urls")),
 ]

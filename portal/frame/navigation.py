@@ -128,6 +128,25 @@ FLEET: Final = Group(
         ),
     ),
 )
+FIRMWARE: Final = Group(
+    _("Firmware"),
+    (
+        Entry(
+            _("Releases"),
+            "release-list",
+            "upload",
+            Permission.FIRMWARE_VIEW,
+            words=_("firmware versions images updates signature"),
+        ),
+        Entry(
+            _("Signing keys"),
+            "signing-key-list",
+            "key",
+            Permission.FIRMWARE_VIEW,
+            words=_("firmware Ed25519 public key"),
+        ),
+    ),
+)
 PEOPLE: Final = Group(
     _("People"),
     (
@@ -215,7 +234,7 @@ ADMINISTRATION: Final = Group(
         ),
     ),
 )
-GROUPS: Final = (MONITORING, FLEET, PEOPLE, ADMINISTRATION)
+GROUPS: Final = (MONITORING, FLEET, FIRMWARE, PEOPLE, ADMINISTRATION)
 # The menu under the person's name.
 ACCOUNT: Final = (
     Entry(_("Your account"), "account-profile", "user", words=_("profile name language e-mail")),

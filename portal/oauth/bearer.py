@@ -11,7 +11,7 @@ from devices.domain.queries import access_and_scope, scope_of_service
 from tenants import token_cache
 from tenants.domain.oauth_queries import UnknownToken, access_token, checksum_of
 from tenants.domain.queries import NoAccess
-from tenants.permissions import Permission, permissions_of_scopes
+from tenants.permissions import TENANT_WIDE, Permission, permissions_of_scopes
 from tenants.scope import Scope
 
 
@@ -24,8 +24,9 @@ class Bearer:
     """Who sends a request with an access token, and what may be done with it.
 
     `user_id` None: a service account. `permissions` are those of the scopes and, for a person, of
-    the role too. `scope` is to be opened for the request: the tenant and all below it, narrowed to
-    the facilities of the person or of the service account.
+    the role too; a service account of some facilities has none that concern the whole tenant.
+    `scope` is to be opened for the request: the tenant and all below it, narrowed to the facilities
+    of the person or of the service account.
     """
 
     token_id: int
@@ -72,6 +73,8 @@ def _from_database(checksum: str) -> Bearer:
         permissions = permissions_of_scopes(facts.scopes)
         if facts.user_id is None:
             scope = scope_of_service(tenant_id=facts.tenant_id, facility_ids=facts.facility_ids)
+            if scope.facility_ids is not None:
+                permissions -= TENANT_WIDE
         else:
             access, scope = access_and_scope(user_id=facts.user_id, tenant_id=facts.tenant_id)
             permissions &= access.permissions

@@ -9,14 +9,18 @@ from django.test import Client
 from pytest_django import DjangoDbBlocker, Settings
 
 from devices.tests import factories
+from firmware.artifacts import places
 from portal.tests.permission_rows.world import World, make_world
 
 
 @pytest.fixture(autouse=True)
-def plain_static_files(settings: Settings) -> None:
-    """Pages are rendered without the manifest of hashed names, which `collectstatic` makes."""
+def plain_storages(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Pages are rendered without the manifest of hashed names, which `collectstatic` makes; images
+    of firmware lie in the tests' own folder.
+    """
     storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": storage}
+    firmware = places.in_folder(tmp_path_factory.getbasetemp() / "firmware")
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": storage, "firmware": firmware}
 
 
 @pytest.fixture(scope="module")

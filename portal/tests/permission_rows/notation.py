@@ -45,6 +45,9 @@ class Row:
     form: Callable[[World], Mapping[str, object]] | None = None
     # Roles that may read the texts of the objects, where they are not all of `roles`.
     readers: str | None = None
+    # What concerns no facility: what those of `roles` get who are granted another facility alone, and
+    # service accounts of any facility.
+    elsewhere: int | None = None
     # REST API alone: what an access token needs; None: no route of the API.
     scopes: str | None = None
 

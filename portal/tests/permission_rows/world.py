@@ -56,6 +56,8 @@ class Person:
             return row.but[self.name]
         if self.place == "none":
             return row.newcomer if self.user and self.user.is_active else row.nobody
+        if self.place == "elsewhere" and self.role in row.roles.split():
+            return row.far if row.elsewhere is None else row.elsewhere
         return _of_member(row, self.role, near=self.place in NEAR)
 
     def reads(self, row: Row) -> bool:
@@ -73,6 +75,7 @@ class Token:
     place: Place
     role: str
     scopes: frozenset[str]
+    narrowed: bool = False  # a service account of the facility that the objects are of
 
     def expected(self, row: Row) -> int:
         """The status that the row says."""
@@ -83,6 +86,10 @@ class Token:
             return row.but[self.name]
         if not self.scopes.issuperset(row.scopes.split()):
             return 403
+        concerned = self.role in ("service", *row.roles.split())
+        narrowed = self.narrowed or self.place == "elsewhere"
+        if concerned and narrowed and row.elsewhere is not None:
+            return row.elsewhere
         if self.role == "service":
             return row.may if self.place in NEAR else row.far
         return _of_member(row, self.role, near=self.place in NEAR)
@@ -216,7 +223,8 @@ def _make_tokens(world: World) -> None:
                 tenant_id=tenant.pk, scopes=impersonal, service=True, facility_ids=ids
             )
             value, _row = tokens.issue(application, user_id=None)
-        world.tokens.append(Token(name, value, place, "service", impersonal))
+        narrowed = facility is not None
+        world.tokens.append(Token(name, value, place, "service", impersonal, narrowed))
 
     for person in (
         *("above operator", "own manager", "own technician", "own support", "own consumer"),

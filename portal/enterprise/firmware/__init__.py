@@ -1,0 +1,1 @@
+"""Pages of firmware: releases and signing keys."""
