@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def _browser(user: User) -> Client:
 
 
 @pytest.fixture
-def firmware(db: None) -> Iterator[World]:
+def firmware(db: None) -> World:
     """Without a scope: pages open their own."""
     tenant = factories.tenant()
     with open_scope(Scope((tenant.pk,))):
