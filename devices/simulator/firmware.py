@@ -98,7 +98,8 @@ def start_up(options: FirmwareOptions, flash: Flash, identity: Identity) -> Star
     signed = image.manifest.version if image.manifest else identity.firmware
     behaviour = replace(behaviour, version=behaviour.version or signed)
     if image.manifest is not None and options.faults.after is not None:
-        behaviour = replace(options.faults.after, version=behaviour.version)
+        after = options.faults.after
+        behaviour = replace(after, version=after.version or behaviour.version)
     started = replace(
         identity,
         firmware=behaviour.version,
