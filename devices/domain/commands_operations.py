@@ -206,6 +206,28 @@ def _able(devices: Sequence[Facts], needed: Capability) -> tuple[list[Facts], di
     return able, dict(refused)
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would become of a request: the devices that can do it, and the others by the code of the
+    reason why not.
+    """
+
+    able: tuple[int, ...]
+    refused: Mapping[str, Sequence[int]]
+    tenants: Mapping[int, int]
+
+
+def foresee(*, device_ids: Sequence[int] = (), selection: Selection | None = None) -> Foreseen:
+    """Which of the devices can be given commands; nothing is written. Raises as `ask` does.
+
+    `tenants`: whose each device is.
+    """
+    found = _facts(device_ids, selection)
+    able, refused = _able(found, Capability.COMMANDS)
+    tenants = {one.device_id: one.tenant_id for one in found}
+    return Foreseen(tuple(one.device_id for one in able), refused, tenants)
+
+
 def _batch(
     request: _Request,
     tenant_id: int,

@@ -8,6 +8,7 @@ from typing import Final
 
 from django.db.models import Count, QuerySet
 
+from devices.domain.catalogue import Page
 from devices.domain.groups_operations import require_rule
 from devices.domain.registry_queries import device_rows
 from devices.domain.selection import (
@@ -76,6 +77,20 @@ def facts(row: DeviceGroup, count: int) -> GroupFacts:
     """A row with its count."""
     rule = None if row.rule is None else Rule.from_json(row.rule)
     return GroupFacts(row.pk, row.tenant_id, row.name, row.description, rule, count)
+
+
+def group_page(*, limit: int, after: int = 0) -> Page[GroupFacts]:
+    """A page of groups by id; at most seven queries."""
+    rows = list(DeviceGroup.objects.filter(pk__gt=after).order_by("pk")[: limit + 1])
+    held = counts(rows[:limit])
+    items = tuple(facts(row, held[row.pk]) for row in rows[:limit])
+    return Page(items, rows[limit - 1].pk if len(rows) > limit else None)
+
+
+def member_page(*, group_id: int, limit: int, after: int = 0) -> Page[Device]:
+    """A page of the devices of a group by id. Raises GroupNotFound."""
+    rows = list(group_devices(_row(group_id)).filter(pk__gt=after)[: limit + 1])
+    return Page(tuple(rows[:limit]), rows[limit - 1].pk if len(rows) > limit else None)
 
 
 def held_rows(*, group_id: int) -> QuerySet[Device]:

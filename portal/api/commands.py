@@ -178,7 +178,7 @@ class AskedSerializer(serializers.Serializer[Any]):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """What the domain refuses, at the parameters that it is called by outside."""
     try:
         yield
@@ -191,7 +191,8 @@ def _told() -> Iterator[None]:
         raise ValidationError(by_field) from error
 
 
-def _body(shape: type[shapes.Body], request: Request) -> Mapping[str, Any]:
+def body_of(shape: type[shapes.Body], request: Request) -> Mapping[str, Any]:
+    """The values of a request; raises ValidationError."""
     if not isinstance(request.data, dict):
         raise ValidationError(["Send a JSON object."])
     body = shape(data=request.data)
@@ -200,7 +201,8 @@ def _body(shape: type[shapes.Body], request: Request) -> Mapping[str, Any]:
     return values
 
 
-def _actor(request: Request) -> Actor:
+def actor_of(request: Request) -> Actor:
+    """Who asks, and what they may."""
     access = access_of(request)
     assert access is not None  # the view's declaration has asked for it
     return Actor(request.user.pk, access.permissions)
@@ -252,10 +254,10 @@ class CommandList(CommandView):
     )
     def post(self, request: Request) -> Response:
         """Ask one device, or many. Switching off needs a reason and devices.disable."""
-        values = _body(AskBody, request)
-        with _told():
+        values = body_of(AskBody, request)
+        with told():
             made = entries.ask_entry(
-                _actor(request),
+                actor_of(request),
                 kind=values["kind"],
                 arguments=values["arguments"],
                 device_ids=values["devices"],
@@ -299,10 +301,10 @@ class CommandDecision(CommandView):
 
     def post(self, request: Request, pk: int) -> Response:
         """Decide, and tell where the command is then."""
-        values = _body(ReasonBody, request)
-        with _told():
+        values = body_of(ReasonBody, request)
+        with told():
             found = entries.decide_command(
-                _actor(request), decision=self.decision, command_id=pk, reason=values["reason"]
+                actor_of(request), decision=self.decision, command_id=pk, reason=values["reason"]
             )
         return Response(CommandDetailSerializer(found).data)
 
@@ -377,10 +379,10 @@ class BatchDecision(CommandView):
 
     def post(self, request: Request, pk: int) -> Response:
         """Decide over all of it that is open, and tell how far it has come then."""
-        values = _body(ReasonBody, request)
-        with _told():
+        values = body_of(ReasonBody, request)
+        with told():
             found = entries.decide_batch(
-                _actor(request), decision=self.decision, batch_id=pk, reason=values["reason"]
+                actor_of(request), decision=self.decision, batch_id=pk, reason=values["reason"]
             )
         return Response(BatchSerializer(found).data)
 
@@ -428,7 +430,7 @@ class BatchRetry(CommandView):
     )
     def post(self, request: Request, pk: int) -> Response:
         """A new batch for the devices whose commands have failed or expired."""
-        values = _body(ReasonBody, request)
-        with _told():
-            made = entries.retry_entry(_actor(request), batch_id=pk, reason=values["reason"])
+        values = body_of(ReasonBody, request)
+        with told():
+            made = entries.retry_entry(actor_of(request), batch_id=pk, reason=values["reason"])
         return Response(AskedSerializer(made).data, status=201)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from portal.api import commands, corrections, derived, exports, firmware, series, views
+from portal.api import (
+    commands,
+    configuration,
+    corrections,
+    derived,
+    exports,
+    firmware,
+    groups,
+    series,
+    views,
+)
 
 app_name = "api"
 
@@ -22,6 +32,15 @@ resources = [
     path("devices/", views.DeviceList.as_view(), name="device-list"),
     path("devices/<int:pk>/", views.DeviceDetail.as_view(), name="device"),
     path("devices/<int:pk>/latest/", views.DeviceLatest.as_view(), name="device-latest"),
+    path(
+        "devices/<int:pk>/configuration/",
+        configuration.DeviceConfigurationOne.as_view(),
+        name="device-configuration",
+    ),
+    path("groups/", groups.GroupList.as_view(), name="group-list"),
+    path("groups/preview/", groups.GroupPreview.as_view(), name="group-preview"),
+    path("groups/<int:pk>/", groups.GroupOne.as_view(), name="group"),
+    path("groups/<int:pk>/devices/", groups.GroupDevices.as_view(), name="group-devices"),
     path("devices/<int:pk>/derived/", derived.DerivedList.as_view(), name="derived-list"),
     path(
         "devices/<int:pk>/derived/preview/",

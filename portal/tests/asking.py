@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,9 +50,13 @@ def ask(
         form = {} if row.form is None else row.form(world)
     kept = {name: morsel.value for name, morsel in client.cookies.items()}
     with transaction.atomic():
-        if row.method == "POST" and row.route.startswith("api:"):
-            answer = client.post(
-                path, form, content_type="application/json", headers=dict(headers or {})
+        if row.method != "GET" and row.route.startswith("api:"):
+            answer = client.generic(
+                row.method,
+                path,
+                json.dumps(form),
+                content_type="application/json",
+                headers=dict(headers or {}),
             )
         elif row.method == "POST":
             answer = client.post(path, form, headers=dict(headers or {}))

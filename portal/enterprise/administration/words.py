@@ -111,6 +111,7 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "group.add_members": _("Devices put into a group"),
         "group.remove_members": _("Devices taken out of a group"),
         "device.configure": _("Settings of devices changed"),
+        "device.reconcile": _("Settings of a device told again"),
         "history_import.start": _("Import of readings begun"),
         "history_import.finish": _("Import of readings finished"),
         "history_import.remove": _("Import of readings removed"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from devices.models import DeviceGroup
-from portal.tests.permission_rows.notation import STAFF, Area, Row
+from devices.tests import factories
+from portal.tests.permission_rows.notation import STAFF, Area, Row, api
 from portal.tests.permission_rows.world import World
 from tenants.scope import open_scope
 
@@ -20,6 +21,43 @@ def _group(world: World) -> object:
             tenant=world.park.tenant, name="Asks for it", defaults={"rule": rule}
         )
         return group.pk
+
+
+_SEEING = "devices:read"
+_GROUPING = "devices:read commands:write"
+_FEW = {"service of the facility": 404}
+# Groups concern the tenant as a whole: whoever is granted a few facilities makes none.
+_PARTLY = {
+    "elsewhere admin": 400,
+    "elsewhere manager": 400,
+    "service of the facility": 400,
+    "service of another facility": 400,
+}
+
+
+def _new(world: World) -> dict[str, object]:
+    """A group with a name that no other has."""
+    return {"name": f"Group {factories.number()}"}
+
+
+def _tried(world: World) -> dict[str, object]:
+    """A rule that everybody may try."""
+    return {"rule": {"conditions": [{"field": "connected", "values": [True]}]}}
+
+
+def _ruled(world: World) -> dict[str, object]:
+    """A rule for a group of members, which is refused to whoever sees the group."""
+    return {"name": "Ruled", **_tried(world)}
+
+
+def _moved(world: World) -> dict[str, object]:
+    """A device that is in the group already."""
+    return {"add": [world.park.branches[0].device.pk]}
+
+
+def _set(world: World) -> dict[str, object]:
+    """A setting."""
+    return {"settings": {"power_limit_w": 9_000}}
 
 
 # fmt: off
@@ -41,6 +79,21 @@ AREA = Area(
         Row("group-delete",       "POST", _HANDS, 302, 404, 403,   403,     302, "group"),
         Row("group-members",      "POST", _HANDS, 302, 404, 403,   403,     302, "group",
             form=lambda world: {"device": world.park.branches[1].device.pk}),
+        api("api:group-list",           STAFF, "devices:read", 200),
+        Row("api:group",          "GET",  STAFF,  200, 404, 403, 403, 401, "group", scopes=_SEEING, but=_FEW),
+        Row("api:group-devices",  "GET",  STAFF,  200, 404, 403, 403, 401, "group", scopes=_SEEING, but=_FEW),
+        api("api:device-configuration", STAFF, "devices:read", 404, "device"),
+        Row("api:group-list",     "POST", _HANDS, 201, 201, 403, 403, 401, form=_new, scopes=_GROUPING,
+            but=_PARTLY),
+        Row("api:group-preview",  "POST", _HANDS, 200, 200, 403, 403, 401, form=_tried, scopes=_GROUPING),
+        Row("api:group",          "PUT",    _HANDS, 400, 404, 403, 403, 401, "group", form=_ruled, scopes=_GROUPING,
+            but=_FEW),
+        Row("api:group",          "DELETE", _HANDS, 400, 404, 403, 403, 401, "group", scopes=_GROUPING,
+            but=_FEW),
+        Row("api:group-devices",  "POST", _HANDS, 200, 404, 403, 403, 401, "group", form=_moved, scopes=_GROUPING,
+            but=_FEW),
+        Row("api:device-configuration", "PATCH", _HANDS, 200, 404, 403, 403, 401, "device", form=_set,
+            scopes=_GROUPING),
     ),
     subjects={"group": _group},
 )
