@@ -79,12 +79,14 @@ class Spine:
     # --- Processes --------------------------------------------------------------------------
 
     def launch(self, name: str) -> None:
-        """Start `bridge`, `writer` or a further `writer…`; returns at once."""
+        """Start `bridge`, `dispatcher`, `writer` or a further `writer…`; returns at once."""
         command = [sys.executable, "manage.py"]
         if name == "bridge":
             certificate, key = map(str, self.certificate)
             command += ["run_bridge", "--port", str(self.port)]
             command += ["--certificate", certificate, "--key", key]
+        elif name == "dispatcher":
+            command += ["run_dispatcher"]
         else:
             command += ["run_writer"]
         environment = {
@@ -118,6 +120,15 @@ class Spine:
                     return
                 assert time.monotonic() < deadline, self.logs()
                 time.sleep(0.05)
+
+    def freeze(self, name: str) -> None:
+        """The process stands still until `thaw`, wherever it is."""
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let it go on, if it is still there."""
+        if name in self.processes:
+            self.processes[name].send_signal(signal.SIGCONT)
 
     def kill(self, name: str) -> None:
         """kill -9."""
