@@ -1,12 +1,12 @@
-"""Devices that report and update themselves, thousands in one process over the real protocol.
+"""Devices that report, obey and update themselves, thousands in one process over the real protocol.
 
 Each sends a frame of readings now and then, takes an OFFER that is signed with the right key,
 fetches the payload, checks its digest, goes away for a moment, and comes back as the new firmware,
-which confirms itself. What it must not lose (frames, events) it keeps until the server has
-committed it. No flash memory and no image behind it: `devices.simulator` has those. No Django: it
-runs in a process of its own (`python -m devices.benchmarks.updates`, options as JSON in the first
-line of standard input; a line `ready` once all are connected; the result as one JSON object once
-standard input is closed).
+which confirms itself. A COMMAND it does once and answers each time. What it must not lose (frames,
+events, answers) it keeps until the server has committed it. No flash memory and no image behind it:
+`devices.simulator` has those. No Django: it runs in a process of its own
+(`python -m devices.benchmarks.updates`, options as JSON in the first line of standard input; a line
+`ready` once all are connected; the result as one JSON object once standard input is closed).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from devices.protocol import (
     Capability,
     Chunk,
     ChunkStatus,
+    Command,
     Event,
     Fetch,
     Hello,
@@ -43,6 +44,8 @@ from devices.protocol import (
     Ping,
     Pong,
     Refuse,
+    Result,
+    ResultStatus,
     Rewind,
     Welcome,
     Withdraw,
@@ -57,7 +60,7 @@ from devices.simulator.tls import ResumableContext
 
 CONNECT_S: Final = 600.0
 RETRY_S: Final = 2.0
-CAPABILITIES: Final = Capability.LIVE | Capability.FIRMWARE
+CAPABILITIES: Final = Capability.LIVE | Capability.COMMANDS | Capability.FIRMWARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class UpdateResult:
     refused: int = 0
     lost: int = 0
     twice: int = 0
+    obeyed: int = 0
+    obeyed_again: int = 0
     waiting: int = 0
     first_offer_at: float = 0.0
     last_confirmed_at: float = 0.0
@@ -119,6 +124,7 @@ class _Device(asyncio.Protocol):
         self._manifest: Manifest | None = None
         self._received = 0
         self._digest = hashlib.sha256()
+        self._obeyed: set[bytes] = set()
         self._restarting = False
         self._up = False  # WELCOME has come over this connection
         self.welcomed: asyncio.Future[None] = fleet.loop.create_future()
@@ -187,6 +193,8 @@ class _Device(asyncio.Protocol):
         elif isinstance(message, Withdraw):
             self._offer = None
             self._tell("withdrawn", message.update_id, code="withdrawn")
+        elif isinstance(message, Command):
+            self._obey(message)
         elif isinstance(message, Rewind):
             self._send_from(message.sequence)
         elif isinstance(message, Refuse):
@@ -236,6 +244,17 @@ class _Device(asyncio.Protocol):
         body = uvarint(self._next) + uvarint(start_ms) + block
         fleet.result.frames += 1
         self._keep(seal(MessageType.DATA, body))
+
+    def _obey(self, command: Command) -> None:
+        result = self._fleet.result
+        if command.command_id in self._obeyed:
+            result.obeyed_again += 1
+        else:
+            self._obeyed.add(command.command_id)
+            result.obeyed += 1
+        now_ms = time.time_ns() // 1_000_000
+        answer = Result(self._next, command.command_id, now_ms, ResultStatus.DONE)
+        self._keep(encode_message(answer))
 
     # Its update
 
