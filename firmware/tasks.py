@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import shared_task
 
-from firmware.domain import artifact_operations, delta_operations
+from firmware.domain import artifact_operations, delta_operations, rollout_driver
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
@@ -37,3 +37,17 @@ def tend_artifacts(**_: Any) -> None:
             make_deltas(tenant_id=tenant_id)
     if removed := artifact_operations.sweep(now=datetime.now(UTC)):
         logger.info("artifacts_swept files=%d", removed)
+
+
+@shared_task(base=KeywordTask, name="firmware.drive")
+def drive(**_: Any) -> None:
+    """Take what devices have said about updates, and bring each roll-out one step on.
+
+    Several at once share the work; one that is killed leaves whole steps behind.
+    """
+    rollout_driver.take_reports(now=datetime.now(UTC))
+    for tenant_id, rollout_id in rollout_driver.driven():
+        now = datetime.now(UTC)
+        step = rollout_driver.drive(tenant_id=tenant_id, rollout_id=rollout_id, now=now)
+        if step is not None:
+            rollout_driver.review(step, now=datetime.now(UTC))

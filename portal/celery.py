@@ -65,6 +65,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=10),
         "options": {"expires": 600},
     },
+    "drive roll-outs of firmware": {
+        "task": "firmware.drive",
+        "schedule": timedelta(seconds=3),
+        "options": {"expires": 3},
+    },
     "end impersonations whose time is up": {
         "task": "portal.end_impersonations",
         "schedule": timedelta(minutes=1),

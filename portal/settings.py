@@ -371,6 +371,14 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
+# All roll-outs together: downloads at once, and bytes per second granted to them (0: no limit).
+FIRMWARE_MAX_DOWNLOADS = (
+    env.integer("WATTLINE_FIRMWARE_MAX_DOWNLOADS", 2000, minimum=0, maximum=1_000_000) or None
+)
+FIRMWARE_BYTES_PER_S = (
+    env.integer("WATTLINE_FIRMWARE_BYTES_PER_S", 0, minimum=0, maximum=12_500_000_000) or None
+)
+
 BRIDGE_PORT = env.integer("WATTLINE_BRIDGE_PORT", 8883, minimum=1, maximum=65535)
 WEB_PORT = env.integer("WATTLINE_PORT", 8000, minimum=1, maximum=65535)
 TLS_DIR = HOME / "tls"

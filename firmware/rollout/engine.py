@@ -157,7 +157,7 @@ class _Step:
                 self._change(changes.cancel(target, code, self.now))
 
     def _advance(self) -> None:
-        """Move the waves on as far as they go."""
+        """Move the waves on as far as they go; when all are done and nobody is left, it is over."""
         for number in sorted(self.waves):
             wave = self.waves[number]
             if wave.phase is WavePhase.DONE:
@@ -168,9 +168,7 @@ class _Step:
             if not self._is_over(wave):
                 return
             self._set_wave(self.waves[number], phase=WavePhase.DONE, ended_at=self.now)
-            if number == max(self.waves):
-                self.outcome.phase, self.outcome.ended = Phase.COMPLETED, True
-        if not self.waves:
+        if not self.view.backlog and not any(map(judging.still_open, self._counted())):
             self.outcome.phase, self.outcome.ended = Phase.COMPLETED, True
 
     def _is_over(self, wave: Wave) -> bool:

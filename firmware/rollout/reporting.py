@@ -119,8 +119,7 @@ def _forward(target: Target, word: Word, now: datetime) -> Heard:
         moved = replace(moved, state=State.DOWNLOADING, state_at=now)
     # A device that is waiting to come back says late how far it had come: it stays where it is,
     # because only a new offer lets it go on.
-    event = _entry(target, word, ACCEPTED) if word.kind == ACCEPTED else None
-    return Heard(moved, event)
+    return Heard(moved, _entry(target, word, ACCEPTED) if word.kind == ACCEPTED else None)
 
 
 def _confirmed(target: Target, word: Word, link: Link, now: datetime) -> Heard:

@@ -134,6 +134,24 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "release.delete": _("Draft of a release deleted"),
         "signing_key.add": _("Signing key added"),
         "signing_key.retire": _("Signing key retired"),
+        "rollout.create": _("Roll-out made"),
+        "rollout.change": _("Roll-out changed"),
+        "rollout.remove": _("Roll-out removed"),
+        "rollout.start": _("Roll-out started"),
+        "rollout.approve": _("Roll-out approved"),
+        "rollout.advance_anyway": _("Next wave begun in spite of the last"),
+        "rollout.pause": _("Roll-out paused"),
+        "rollout.paused": _("Roll-out paused"),
+        "rollout.resume": _("Roll-out resumed"),
+        "rollout.awaiting_approval": _("Roll-out waits for approval"),
+        "rollout.abort": _("Roll-out aborted"),
+        "rollout.aborted": _("Roll-out aborted"),
+        "rollout.roll_back": _("Roll-out taken back"),
+        "rollout.retry": _("Failed devices tried again"),
+        "rollout.priority": _("Priority of a roll-out changed"),
+        "rollout.completed": _("Roll-out completed"),
+        "rollout.end": _("Roll-out ended"),
+        "firmware_policy.set": _("Firmware policy set"),
     },
     _("Tenants"): {
         "tenant.create": _("Tenant created"),
@@ -159,6 +177,8 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
 ACTION_WORDS: Final = {code: words for group in ACTIONS.values() for code, words in group.items()}
 
 SUBJECT_WORDS: Final[Mapping[str, str | Promise]] = {
+    "firmware.rollout": _("Roll-out"),
+    "firmware.firmwarepolicy": _("Firmware policy"),
     "tenants.tenant": _("Tenant"),
     "tenants.user": _("Person"),
     "tenants.membership": _("Member"),

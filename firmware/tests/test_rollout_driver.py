@@ -1,0 +1,426 @@
+"""Roll-outs in the database: started, driven, told of, taken back; behind the wall."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.conf import settings
+from django.db import IntegrityError, ProgrammingError, connections, transaction
+from redis import Redis
+
+from devices.ingest import artifacts
+from devices.models import Device
+from devices.tests import factories
+from firmware.domain import reports, rollout_driver, rollout_operations, rollout_plan
+from firmware.domain.reports import Report
+from firmware.domain.rollout_operations import RolloutRefused
+from firmware.models import (
+    Rollout,
+    RolloutState,
+    RolloutTarget,
+    UpdateEvent,
+)
+from firmware.tests.rollout_park import RolloutPark
+from tenants.models import AuditEntry
+from tenants.scope import Scope, open_scope
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "owner", "ingest"]),
+    pytest.mark.usefixtures("firmware_folder", "clean"),
+]
+
+
+@pytest.fixture
+def clean() -> None:
+    """Nothing of earlier tests is in Redis or under way."""
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        redis.flushall()
+
+
+@pytest.fixture
+def park() -> RolloutPark:
+    return RolloutPark.make()
+
+
+def test_rollout_updates_a_canary_first_and_then_everybody(park: RolloutPark) -> None:
+    row = park.start()
+    park.tick(2)
+    assert sorted(park.states(row)) == ["offered", "pending", "pending"]
+    park.obey()
+    park.tick(4)
+    assert sorted(park.states(row)) == ["offered", "offered", "succeeded"]
+    park.obey()
+    park.tick(2)
+    assert park.states(row) == ["succeeded"] * 3
+    row = park.fresh(row)
+    assert (row.state, row.ended_at is None) == (RolloutState.COMPLETED, False)
+    for device in park.devices:
+        assert park.history(device) == [
+            "offered",
+            "accepted",
+            "downloaded",
+            "installing",
+            "succeeded",
+        ]
+    with open_scope(park.scope):
+        actions = AuditEntry.objects.filter(action__startswith="rollout.")
+        assert sorted(actions.values_list("action", flat=True)) == [
+            "rollout.completed",
+            "rollout.create",
+            "rollout.start",
+        ]
+
+
+def test_offers_carry_the_signed_release_and_its_payload_is_staged(park: RolloutPark) -> None:
+    park.start(waves=[{"percent": 100}], bytes_per_s=9000)
+    park.tick(2)
+    offers = park.offers()
+    release = park.releases["2.0.0"]
+    assert set(offers) == {device.pk for device in park.devices}
+    for offer in offers.values():
+        assert offer.manifest == bytes(release.manifest)
+        assert offer.signature == bytes(release.signature)
+        assert offer.payload_sha256.hex() == release.artifact.sha256
+        assert (offer.rate, offer.flags) == (3000, 0)
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        assert artifacts.is_staged(redis, bytes.fromhex(release.artifact.sha256))
+
+
+def test_a_device_that_lies_about_its_version_has_failed(park: RolloutPark) -> None:
+    row = park.start(waves=[{"percent": 100}], error_percent=100, success_percent=0)
+    park.tick(2)
+    liar = park.devices[0]
+    offer = park.offers()[liar.pk]
+    park.connect(liar, "1.0.0")
+    park.say(liar, "confirmed", UUID(bytes=offer.update_id), version="2.0.0")
+    park.tick(2)
+    assert park.states(row)[0] == "installing"
+    park.tick(1, seconds=61)
+    with open_scope(park.scope):
+        target = RolloutTarget.objects.get(device=liar)
+    assert (target.state, target.failure_code) == ("failed", "untrue")
+
+
+def test_reports_take_effect_once_and_only_for_the_device_that_they_are_about(
+    park: RolloutPark,
+) -> None:
+    row = park.start(waves=[{"percent": 100}])
+    park.tick(2)
+    mine, other, _third = park.devices
+    uid = UUID(bytes=park.offers()[mine.pk].update_id)
+    park.say(other, "failed", uid, code="flash")
+    park.say(mine, "accepted", uid)
+    park.say(mine, "boasting", uid)
+    park.say(mine, "accepted", uuid4())
+    park.tick(1)
+    assert park.states(row) == ["downloading", "offered", "offered"]
+    assert park.history(mine) == ["offered", "accepted"]
+    park.tick(1)
+    assert park.history(mine) == ["offered", "accepted"]
+
+
+def test_two_who_drive_at_once_do_no_harm(park: RolloutPark) -> None:
+    row = park.start(waves=[{"percent": 100}], max_downloads=2)
+    park.tick(1)
+    barrier = threading.Barrier(2)
+    found = []
+
+    def drive() -> None:
+        barrier.wait(30)
+        try:
+            found.append(
+                rollout_driver.drive(tenant_id=park.tenant.pk, rollout_id=row.pk, now=park.now)
+            )
+        finally:
+            connections["default"].close()
+
+    threads = [threading.Thread(target=drive) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(park.states(row)) == ["offered", "offered", "waiting"]
+    assert sum(step.offered for step in found if step is not None) == 2
+
+
+def test_limits_of_the_tenant_hold_over_all_its_rollouts(park: RolloutPark) -> None:
+    with open_scope(park.scope):
+        rollout_operations.set_policy(
+            tenant_id=park.tenant.pk,
+            second=False,
+            max_downloads=2,
+            bytes_per_s=None,
+            actor_id=None,
+        )
+    row = park.start(waves=[{"percent": 100}])
+    park.tick(3)
+    assert sorted(park.states(row)) == ["offered", "offered", "waiting"]
+
+
+def test_a_device_is_in_one_rollout_and_the_higher_one_takes_who_waits(
+    park: RolloutPark,
+) -> None:
+    for device in park.devices:
+        park.disconnect(device)
+    first = park.start(waves=[{"percent": 100}])
+    park.tick(2)
+    assert park.states(first) == ["waiting"] * 3
+    second = park.start(waves=[{"percent": 100}])
+    park.tick(2)
+    assert (park.states(first), park.states(second)) == (["waiting"] * 3, ["pending"] * 3)
+    with open_scope(park.scope):
+        rollout_operations.set_priority(rollout_id=second.pk, priority=5, actor_id=None)
+    park.tick(2)
+    assert (park.states(first), park.states(second)) == (["pending"] * 3, ["waiting"] * 3)
+    with open_scope(park.scope), pytest.raises(IntegrityError), transaction.atomic():
+        RolloutTarget.objects.filter(rollout=first).update(state="waiting")
+
+
+def test_dry_run_is_what_the_start_does_and_says_why_the_others_get_nothing() -> None:
+    park = RolloutPark.make(8)
+    cases: dict[int, dict[str, Any]] = {
+        0: {"version": "2.0.0"},
+        1: {"version": "2.1.0"},
+        2: {"capabilities": 0},
+        3: {"image_sha256": "ab" * 32, "version": "2.0.0"},
+    }
+    for index, facts in cases.items():
+        park.connect(park.devices[index], **{"version": "1.0.0", **facts})
+    with open_scope(park.scope):
+        Device.objects.filter(pk=park.devices[4].pk).update(state="suspended")
+        Device.objects.filter(pk=park.devices[5].pk).update(state="planned")
+        other = factories.device(park.devices[0].facility).device
+    row = park.draft()
+    with open_scope(park.scope):
+        plan = rollout_plan.plan_of(row)
+        rollout_operations.start(rollout_id=row.pk, now=park.now, actor_id=None)
+        stored = {
+            target.device_id: (target.failure_code, target.wave and target.wave.number)
+            for target in RolloutTarget.objects.filter(rollout=row).select_related("wave")
+        }
+    assert {
+        one.device_id: (one.reason, one.wave or None)
+        for one in plan.devices
+        if one.state != "planned"
+    } == stored
+    reasons = {one.device_id: one.reason for one in plan.devices}
+    assert [reasons[device.pk] for device in park.devices] == [
+        "already",
+        "older",
+        "medium",
+        "",
+        "state",
+        "state",
+        "",
+        "",
+    ]
+    assert reasons[other.pk] == "type"
+    assert plan.waves == (1, 2)
+    assert plan.reasons == {"already": 1, "older": 1, "medium": 1, "state": 2, "type": 1}
+    assert plan.bytes == 3 * park.releases["2.0.0"].artifact.size
+
+
+def test_aborting_withdraws_what_is_not_installed(park: RolloutPark) -> None:
+    row = park.start(waves=[{"percent": 100}])
+    park.tick(2)
+    offers = park.offers()
+    installing = park.devices[0]
+    park.say(installing, "installing", UUID(bytes=offers[installing.pk].update_id))
+    park.tick(1)
+    with open_scope(park.scope):
+        rollout_operations.abort(rollout_id=row.pk, note="No.", actor_id=park.people[0])
+    park.tick(1)
+    assert park.states(row) == ["installing", "cancelled", "cancelled"]
+    assert sorted(device for device, _told in park.heard) == sorted(
+        device.pk for device in park.devices[1:]
+    )
+    assert park.fresh(row).ended_at is None
+    park.update(installing, offers[installing.pk])
+    park.tick(2)
+    assert park.states(row)[0] == "succeeded"
+    assert park.fresh(row).ended_at is not None
+
+
+def test_rolling_back_gives_devices_what_they_came_from(park: RolloutPark) -> None:
+    row = park.start(waves=[{"percent": 100}])
+    park.tick(2)
+    offers = park.offers()
+    first, second, third = park.devices
+    park.update(first, offers[first.pk])
+    park.say(second, "installing", UUID(bytes=offers[second.pk].update_id))
+    park.tick(1)
+    with open_scope(park.scope):
+        back = rollout_operations.roll_back(
+            rollout_id=row.pk, now=park.now, actor_id=park.people[0]
+        )
+    park.heard.clear()
+    park.tick(3)
+    offered = park.offers()
+    assert set(offered) == {first.pk}
+    assert offered[first.pk].flags == 1
+    assert offered[first.pk].payload_sha256.hex() == park.releases["1.0.0"].artifact.sha256
+    # One that was installing confirms late, and is taken back as well.
+    park.update(second, offers[second.pk])
+    park.update(first, offered[first.pk], "1.0.0")
+    park.tick(3)
+    assert park.states(row) == ["succeeded", "succeeded", "cancelled"]
+    park.obey("1.0.0")
+    park.tick(3)
+    assert park.states(back) == ["succeeded", "succeeded"]
+    assert park.fresh(back).state == RolloutState.COMPLETED
+    assert third.pk not in offered
+
+
+def test_an_error_threshold_rolls_back_by_itself(park: RolloutPark) -> None:
+    row = park.start(waves=[{"percent": 100}], on_error="rollback", retries={})
+    park.tick(2)
+    offers = park.offers()
+    good, bad, _third = park.devices
+    park.update(good, offers[good.pk])
+    park.say(bad, "reverted", UUID(bytes=offers[bad.pk].update_id), code="self_test")
+    park.tick(4)
+    assert park.fresh(row).state == RolloutState.ABORTED
+    with open_scope(park.scope):
+        back = Rollout.objects.get(parent=row)
+        assert list(back.targets.values_list("device_id", "state")) == [(good.pk, "offered")]
+
+
+def test_failed_devices_are_tried_again_when_a_person_asks(park: RolloutPark) -> None:
+    row = park.start(waves=[{"percent": 100}], retries={}, error_percent=50, success_percent=50)
+    park.tick(2)
+    offers = park.offers()
+    bad, *good = park.devices
+    park.say(bad, "failed", UUID(bytes=offers[bad.pk].update_id), code="flash")
+    for device in good:
+        park.update(device, offers[device.pk])
+    park.tick(3)
+    assert park.fresh(row).state == RolloutState.COMPLETED
+    with open_scope(park.scope):
+        count = rollout_operations.retry_failed(
+            rollout_id=row.pk, codes=["flash"], now=park.now, actor_id=park.people[0]
+        )
+    assert count == 1
+    park.tick(2)
+    park.obey()
+    park.tick(2)
+    assert park.states(row) == ["succeeded"] * 3
+    assert park.fresh(row).state == RolloutState.COMPLETED
+
+
+def test_a_second_person_has_to_approve_where_the_tenant_demands_it(park: RolloutPark) -> None:
+    maker, other = park.people
+    with open_scope(park.scope):
+        rollout_operations.set_policy(
+            tenant_id=park.tenant.pk,
+            second=True,
+            max_downloads=None,
+            bytes_per_s=None,
+            actor_id=None,
+        )
+    row = park.draft(approval_between=True)
+    with open_scope(park.scope):
+        with pytest.raises(RolloutRefused):
+            rollout_operations.start(rollout_id=row.pk, now=park.now, actor_id=maker)
+        with pytest.raises(RolloutRefused):
+            rollout_operations.approve(rollout_id=row.pk, now=park.now, actor_id=maker)
+        rollout_operations.approve(rollout_id=row.pk, now=park.now, actor_id=other)
+        rollout_operations.start(rollout_id=row.pk, now=park.now, actor_id=maker)
+    park.tick(2)
+    park.obey()
+    park.tick(2)
+    assert park.fresh(row).state == RolloutState.AWAITING_APPROVAL
+    with open_scope(park.scope):
+        with pytest.raises(RolloutRefused):
+            rollout_operations.approve(rollout_id=row.pk, now=park.now, actor_id=maker)
+        rollout_operations.approve(rollout_id=row.pk, now=park.now, actor_id=other)
+    park.tick(3)
+    assert sorted(park.states(row)) == ["offered", "offered", "succeeded"]
+
+
+def test_pausing_stops_offers_and_lets_what_is_under_way_end(park: RolloutPark) -> None:
+    row = park.start(waves=[{"percent": 100}], max_downloads=1)
+    park.tick(2)
+    with open_scope(park.scope):
+        rollout_operations.pause(rollout_id=row.pk, note="Lunch", actor_id=None)
+    park.obey()
+    park.tick(3)
+    assert sorted(park.states(row)) == ["succeeded", "waiting", "waiting"]
+    with open_scope(park.scope):
+        rollout_operations.resume(rollout_id=row.pk, actor_id=None)
+    park.tick(2)
+    assert sorted(park.states(row)) == ["offered", "succeeded", "waiting"]
+
+
+def test_operators_update_the_tenants_below_who_see_their_own_devices_alone() -> None:
+    operator = RolloutPark.make(1)
+    client, neighbour = (factories.tenant(operator.tenant) for _ in range(2))
+    below = []
+    for of in (client, neighbour):
+        with open_scope(Scope((of.pk,))):
+            below.append(factories.device(factories.facility(of)).device)
+    # Copies of the type, as claims make them: the same code.
+    with open_scope(Scope((client.pk, neighbour.pk))):
+        for device in below:
+            kind = device.device_type
+            kind.code, kind.capabilities = operator.kind.code, ["firmware"]
+            kind.save(update_fields=["code", "capabilities"])
+    operator.devices += below
+    for device in below:
+        operator.connect(device)
+    whole = Scope((operator.tenant.pk, client.pk, neighbour.pk))
+    row = operator.draft(waves=[{"percent": 100}])
+    with open_scope(whole):
+        rollout_operations.start(rollout_id=row.pk, now=operator.now, actor_id=None)
+    operator.tick(2)
+    operator.obey()
+    operator.tick(2)
+    with open_scope(whole):
+        assert set(row.targets.values_list("state", flat=True)) == {"succeeded"}
+    with open_scope(Scope((client.pk,))):
+        assert list(RolloutTarget.objects.values_list("device_id", flat=True)) == [below[0].pk]
+        assert set(UpdateEvent.objects.values_list("device_id", flat=True)) == {below[0].pk}
+        assert not Rollout.objects.exists()
+        theirs = RolloutTarget.objects.filter(device=below[1])
+        assert theirs.update(state="failed") == 0
+    with open_scope(Scope((client.pk,), (below[0].facility_id,))):
+        assert RolloutTarget.objects.count() == 1
+    with open_scope(Scope((client.pk,), (0,))):
+        assert not RolloutTarget.objects.exists()
+        assert not UpdateEvent.objects.exists()
+
+
+def test_reports_from_a_clients_scope_reach_the_operators_rollout() -> None:
+    """As those of devices that ask by themselves come: the client does not see the roll-out."""
+    operator = RolloutPark.make(1)
+    client = factories.tenant(operator.tenant)
+    with open_scope(Scope((client.pk,))):
+        device = factories.device(factories.facility(client)).device
+        kind = device.device_type
+        kind.code, kind.capabilities = operator.kind.code, ["ddi"]
+        kind.save(update_fields=["code", "capabilities"])
+    row = operator.draft(waves=[{"percent": 100}])
+    with open_scope(Scope((operator.tenant.pk, client.pk))):
+        rollout_operations.start(rollout_id=row.pk, now=operator.now, actor_id=None)
+    operator.tick(2)
+    with open_scope(Scope((client.pk,))):
+        target = RolloutTarget.objects.get(device=device)
+        assert (target.state, target.medium) == ("offered", "ddi")
+        report = Report(device.pk, target.update_uid, "confirmed", operator.now, version="2.0.0")
+        assert reports.take([report, report], now=operator.now) == 2
+        target.refresh_from_db()
+        assert target.state == "succeeded"
+    assert device.pk not in operator.offers()
+
+
+def test_histories_are_only_added_to(park: RolloutPark) -> None:
+    park.start(waves=[{"percent": 100}])
+    park.tick(2)
+    with open_scope(park.scope):
+        rows = UpdateEvent.objects.all()
+        with pytest.raises(ProgrammingError), transaction.atomic():
+            rows.update(kind="nothing")
+        with pytest.raises(ProgrammingError), transaction.atomic():
+            rows.delete()
