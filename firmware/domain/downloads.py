@@ -61,19 +61,20 @@ class Download:
     rate: int
 
 
-def url_for(target: RolloutTarget, *, now: float | None = None) -> str:
-    """The link by which the target's device gets its payload, good for `LIFETIME_S` from `now`
-    (Unix s) on."""
+def url_for(
+    *, tenant_id: int, device_id: int, update_uid: UUID, sha256: str, now: float | None = None
+) -> str:
+    """The link by which a device gets the payload of an update, good for `LIFETIME_S` from `now`
+    (Unix s) on. `tenant_id` is the device's."""
     expiry = int(time.time() if now is None else now) + LIFETIME_S
     facts = {
-        "tenant": str(target.tenant_id),
-        "device": str(target.device_id),
-        "update": target.update_uid.hex,
+        "tenant": str(tenant_id),
+        "device": str(device_id),
+        "update": update_uid.hex,
         "expires": str(expiry),
     }
-    signature = _signature(target.payload_sha256, facts)
-    query = urlencode({**facts, "signature": signature})
-    return f"{settings.PUBLIC_URL}{PATH}{target.payload_sha256}?{query}"
+    query = urlencode({**facts, "signature": _signature(sha256, facts)})
+    return f"{settings.PUBLIC_URL}{PATH}{sha256}?{query}"
 
 
 def opened(sha256: str, query: Mapping[str, str], *, now: float | None = None) -> Download:

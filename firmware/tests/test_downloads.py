@@ -31,6 +31,16 @@ DIGEST = hashlib.sha256(PAYLOAD).hexdigest()
 NOW = 1_800_000_000.0
 
 
+def link_to(target: RolloutTarget, now: float) -> str:
+    return url_for(
+        tenant_id=target.tenant_id,
+        device_id=target.device_id,
+        update_uid=target.update_uid,
+        sha256=DIGEST,
+        now=now,
+    )
+
+
 @dataclass(frozen=True)
 class World:
     scope: Scope
@@ -38,7 +48,7 @@ class World:
 
     def link(self, now: float = NOW) -> tuple[str, dict[str, str]]:
         """Digest and query of the link to the payload."""
-        parts = urlsplit(url_for(self.target, now=now))
+        parts = urlsplit(link_to(self.target, now))
         assert parts.path.startswith(downloads.PATH)
         return parts.path.removeprefix(downloads.PATH), dict(parse_qsl(parts.query))
 
@@ -57,7 +67,6 @@ def world(db: None) -> World:
         wave = RolloutWave.objects.create(tenant=of, rollout=rollout(of, to), number=1, size=1)
         target = a_target(wave, meter)
     made = World(scope, target)
-    target.payload_sha256 = DIGEST
     made.change(
         payload_sha256=DIGEST,
         payload_size=len(PAYLOAD),
@@ -80,7 +89,7 @@ def test_link_opens_the_payload_of_its_update(world: World) -> None:
 
 
 def test_link_fits_the_field_of_an_offer(world: World) -> None:
-    assert len(url_for(world.target)) < 400
+    assert len(link_to(world.target, NOW)) < 400
 
 
 def test_link_expires(world: World) -> None:

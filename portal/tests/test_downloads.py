@@ -67,7 +67,10 @@ def world(db: None, tmp_path: Path, settings: Settings) -> World:
         target.payload_sha256, target.payload_size = DIGEST, len(PAYLOAD)
         target.state, target.attempts = TargetState.OFFERED, 1
         target.save()
-    parts = urlsplit(downloads.url_for(target))
+    link = downloads.url_for(
+        tenant_id=of.pk, device_id=meter.pk, update_uid=target.update_uid, sha256=DIGEST
+    )
+    parts = urlsplit(link)
     return World(scope, target, f"{parts.path}?{parts.query}")
 
 
