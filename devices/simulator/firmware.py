@@ -215,11 +215,13 @@ class UpdateDriver:
         """Let what was told leave, then restart into the new image."""
         if self._faults.lies:
             self._guarded(self.updater.pretend)
-            return
-        await self._client.drain(LEAVE_S)
-        if self._guarded(self.updater.install):
+        else:
             await self._client.drain(LEAVE_S)
-            self._restart()
+            # It may have been withdrawn meanwhile.
+            if self._guarded(self.updater.install) and self.updater.installing:
+                await self._client.drain(LEAVE_S)
+                self._restart()
+        self._leaving = None
 
     def _confirm(self) -> None:
         if self._client.connected.is_set():

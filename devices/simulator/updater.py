@@ -75,6 +75,11 @@ class Updater:
         return self._boot.on_trial
 
     @property
+    def installing(self) -> bool:
+        """Whether the next start swaps an image in."""
+        return self._boot.state.phase is Phase.REQUESTED
+
+    @property
     def confirm_within_s(self) -> int:
         """How long this image may take to confirm itself; 0 when nobody said."""
         job = self._store.job

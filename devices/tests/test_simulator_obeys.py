@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from devices.commands.kinds import Kind, checked
 from devices.protocol import Capability, Command, Event, Log, LogLevel, Result, ResultStatus
 from devices.protocol.fields import Value
 from devices.simulator.acting import ActingSource
@@ -181,6 +182,30 @@ async def test_device_keeps_its_settings_over_a_restart_and_tells_them(tmp_path:
         assert relays == ["relay.opened", "relay.closed"]
         hello = it.server.hellos[-1]
         assert hello.capabilities & Capability.CONFIGURATION
+
+
+ASKED: dict[Kind, dict[str, Any]] = {
+    Kind.SET_REPORTING: {"step_ms": 200, "samples": 4},
+    Kind.SET_CHANNELS: {"channels": [0, 1, 3], "limits": {"3": [None, 1_000]}},
+    Kind.SET_OUTPUT: {"output": False},
+    Kind.SET_POWER_LIMIT: {"power_limit_w": None},
+    Kind.SET_DISPLAY: {"display.price": "0.31", "display.month_use_wh": 211_000},
+    Kind.SEND_LOGS: {"since_ms": 0, "lines": 50, "level": 1},
+    Kind.LIVE: {"seconds": 30},
+    Kind.IDENTIFY: {"seconds": 5},
+    Kind.REBOOT: {},
+}
+
+
+async def test_device_obeys_whatever_the_server_can_ask(tmp_path: Path) -> None:
+    assert set(ASKED) == set(Kind)
+    async with bench(tmp_path) as it:
+        for kind, arguments in ASKED.items():
+            wanted = checked(kind, arguments)
+            status, detail = await it.ask(kind, **wanted.arguments)
+            expected = ResultStatus.ACCEPTED if kind is Kind.REBOOT else ResultStatus.DONE
+            assert status == expected, (kind, detail)
+            assert it.server.hellos[-1].capabilities & wanted.capabilities == wanted.capabilities
 
 
 REJECTED: list[tuple[str, dict[str, Value], str]] = [
