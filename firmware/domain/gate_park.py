@@ -36,7 +36,8 @@ def park_of(wave: RolloutWave, *, since: datetime, updated_at: datetime) -> Park
     """The devices of the scope to compare, by id; None when none was updated.
 
     Updated are those that this roll-out has brought to their release in this wave or an earlier
-    one, by `updated_at`. The others are active devices of the same types that no roll-out has
+    one, by `updated_at`. The others are active devices of the same types (by their codes: tenants
+    may have a type each) that no roll-out has
     touched since `since` and that do not run such a release already; those of the same facilities
     first.
     """
@@ -49,11 +50,15 @@ def park_of(wave: RolloutWave, *, since: datetime, updated_at: datetime) -> Park
     updated = _rows(Device.objects.filter(pk__in=targets.values("device_id")))
     if not updated:
         return None
-    types = Device.objects.filter(pk__in=targets.values("device_id")).values("device_type_id")
+    types = (
+        Device.objects.filter(pk__in=targets.values("device_id"))
+        .values_list("device_type__code", flat=True)
+        .distinct()
+    )
     touched = RolloutTarget.objects.filter(state__in=_TOUCHED, state_at__gte=since)
     versions = targets.exclude(to_version="").values_list("to_version", flat=True).distinct()
     others = _rows(
-        Device.objects.filter(device_type_id__in=types, state=DeviceState.ACTIVE)
+        Device.objects.filter(device_type__code__in=list(types), state=DeviceState.ACTIVE)
         .exclude(pk__in=targets.values("device_id"))
         .exclude(pk__in=touched.values("device_id"))
         .annotate(running=firmware_version(F("pk")))

@@ -12,6 +12,8 @@ from firmware.gate.comparison import Bools, Int64s, Park
 # do, because what happens to the place happens to both.
 _IN_FACILITY: Final = 5
 _AT_LARGE: Final = 20
+# And this many for each updated one: fewer would leave less known than what is gained by nearness.
+_FOR_EACH: Final = 2
 
 
 def strata(park: Park, usable: Bools) -> tuple[Int64s, Bools]:
@@ -26,20 +28,21 @@ def strata(park: Park, usable: Bools) -> tuple[Int64s, Bools]:
     local = np.zeros(n, np.bool_)
     everywhere = np.zeros(n, np.int64)
     levels = (
-        ((park.facility,), _IN_FACILITY),
-        ((park.tenant, park.kind), _AT_LARGE),
-        ((park.kind,), _AT_LARGE),
-        ((everywhere,), 1),
+        ((park.facility,), _IN_FACILITY, _FOR_EACH),
+        ((park.tenant, park.kind), _AT_LARGE, 0),
+        ((park.kind,), _AT_LARGE, 0),
+        ((everywhere,), 1, 0),
     )
     following = 0
-    for number, (keys, least) in enumerate(levels):
+    for number, (keys, least, for_each) in enumerate(levels):
         open_ = np.flatnonzero(usable & (found < 0))
         if not len(open_):
             break
         place = _places([key[open_] for key in keys])
         updated = np.bincount(place[park.updated[open_]], minlength=place.max() + 1)
         others = np.bincount(place[~park.updated[open_]], minlength=place.max() + 1)
-        taken = ((updated > 0) & (others >= least))[place]
+        enough = (others >= least) & (others >= for_each * updated)
+        taken = ((updated > 0) & enough)[place]
         found[open_[taken]] = following + place[taken]
         local[open_[taken]] = number == 0
         following += int(place.max()) + 1

@@ -82,8 +82,8 @@ class GatePark:
 
 def gate_park(
     *,
-    updated: int = 36,
-    control: int = 72,
+    updated: int = 27,
+    control: int = 54,
     fault: Habit | None = None,
     limits: GateLimits | None = None,
     until: datetime = UPDATED + SOAK + HOUR,

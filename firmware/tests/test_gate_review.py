@@ -96,8 +96,8 @@ def test_sound_devices_are_told_as_they_are() -> None:
             assert found == pytest.approx(rate, rel=0.2)
     for found in rates[Metric.RESETS]:
         assert found == pytest.approx(0.36, rel=0.4)
-    assert {one.updated for one in verdict.metrics} == {36}
-    assert {one.control for one in verdict.metrics} == {72}
+    assert {one.updated for one in verdict.metrics} == {27}
+    assert {one.control for one in verdict.metrics} == {54}
 
 
 def test_the_course_tells_every_hour_of_both() -> None:
@@ -200,8 +200,8 @@ def test_a_device_behind_in_rollups_is_not_taken_for_one_with_gaps() -> None:
             [UPDATED, behind.pk],
         )
     verdict = look(park)
-    assert of(verdict, Metric.GAPS).updated == 35
-    assert of(verdict, Metric.RECONNECTS).updated == 36
+    assert of(verdict, Metric.GAPS).updated == 26
+    assert of(verdict, Metric.RECONNECTS).updated == 27
 
 
 def test_a_wave_is_looked_at_as_often_as_the_limits_say() -> None:
@@ -288,7 +288,7 @@ def test_the_number_of_queries_does_not_grow_with_the_park() -> None:
         with CaptureQueriesContext(connection) as queries:
             look(park)
         counts.append(len(queries))
-    assert counts == [21, 21]
+    assert counts == [22, 22]
 
 
 def test_another_tenant_and_a_narrowed_member_see_and_make_no_reviews() -> None:

@@ -106,3 +106,11 @@ def test_bench_charts_compares_answers_and_draws() -> None:
         assert 0 < answer["columns_gzip_bytes"] < answer["columns_bytes"] < answer["json_bytes"]
     assert found["drawing"]["frames"] > 0
     assert found["drawing"]["draw_p50_ms"] <= found["drawing"]["draw_p95_ms"]
+
+
+def test_bench_gate_review_looks_at_a_park() -> None:
+    done = bench("gate_review", "--json", "--devices", "200")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["devices"], found["updated"], found["statements"]) == (200, 20, 22)
+    assert 100 < found["control"] <= 180
