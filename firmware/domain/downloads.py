@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -19,7 +20,10 @@ from django.core.signing import Signer
 from django.utils.crypto import constant_time_compare
 
 from devices.models import DeviceState
+from firmware.domain import reports
+from firmware.domain.reports import Report
 from firmware.models import RolloutTarget, TargetState
+from firmware.rollout.reporting import PROGRESS
 from tenants.scope import Scope, open_scope
 
 # Below it the portal serves payloads; the rest of the path is the SHA-256 in hexadecimal.
@@ -104,6 +108,17 @@ def opened(sha256: str, query: Mapping[str, str], *, now: float | None = None) -
         raise DownloadEnded("This update is not being downloaded any more. Wait for an offer.")
     size, rate = row
     return Download(tenant_id, device_id, UUID(hex=facts["update"]), sha256, size, rate)
+
+
+def progressed(download: Download, *, offset: int, now: datetime | None = None) -> None:
+    """The server has sent the payload up to `offset`; the roll-out takes it as the device's word.
+
+    What the device says itself comes as well, and later.
+    """
+    at = now or datetime.now(UTC)
+    report = Report(download.device_id, download.update_uid, PROGRESS, at, offset=offset)
+    with open_scope(Scope((download.tenant_id,))):
+        reports.take([report], now=at)
 
 
 def _signature(sha256: str, facts: Mapping[str, str]) -> str:

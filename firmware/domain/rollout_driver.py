@@ -291,7 +291,9 @@ class _Tick:
             transaction.on_commit(lambda: rollout_offers.stage(digests))
         if decision.offers:
             confirm_s = self.value.strategy.confirm_s
-            downlink.send(rollout_offers.messages(decision.offers, confirm_within_s=confirm_s))
+            downlink.send(
+                rollout_offers.messages(decision.offers, self.links, confirm_within_s=confirm_s)
+            )
         if decision.withdrawals:
             downlink.send(
                 reports.withdrawals((one.device_id, one.uid) for one in decision.withdrawals)

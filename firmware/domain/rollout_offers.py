@@ -5,7 +5,7 @@ find them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from devices.protocol import encode_message
 from devices.protocol.codes import Capability, OfferFlag, PayloadKind
 from devices.protocol.firmware import MAX_CHUNK, Offer
 from firmware.artifacts import store
-from firmware.domain import release_queries
+from firmware.domain import downloads, release_queries
 from firmware.domain.release_queries import Payload
 from firmware.models import ArtifactKind, Release, RolloutTarget
 from firmware.rollout.values import DDI, NO_LINK, Link, Target
@@ -93,8 +93,11 @@ def keep(chosen: Iterable[Chosen]) -> None:
         )
 
 
-def messages(targets: Sequence[Target], *, confirm_within_s: int) -> list[tuple[int, bytes]]:
-    """The offers of targets whose payload is kept, each for its device; two queries."""
+def messages(
+    targets: Sequence[Target], links: Mapping[int, Link], *, confirm_within_s: int
+) -> list[tuple[int, bytes]]:
+    """The offers of targets whose payload is kept, each for its device; two queries. Devices that
+    can fetch over HTTP are told where."""
     wired = {target.target_id: target for target in targets if target.medium != DDI}
     signed = {
         row[0]: (bytes(row[1]), bytes(row[2]))
@@ -121,9 +124,21 @@ def messages(targets: Sequence[Target], *, confirm_within_s: int) -> list[tuple[
             chunk=_chunk(target.rate),
             confirm_within_s=confirm_within_s,
             flags=OfferFlag.LOWER_VERSION if target.goal.lower else OfferFlag(0),
+            url=_url(target, links.get(target.device_id, NO_LINK), sha256),
         )
         found.append((target.device_id, encode_message(offer)))
     return found
+
+
+def _url(target: Target, link: Link, sha256: str) -> str:
+    if not (link.capabilities or 0) & Capability.FIRMWARE_HTTP:
+        return ""
+    return downloads.url_for(
+        tenant_id=target.tenant_id,
+        device_id=target.device_id,
+        update_uid=target.uid,
+        sha256=sha256,
+    )
 
 
 def _chunk(rate: int) -> int:

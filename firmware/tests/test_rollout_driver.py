@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,8 +14,9 @@ from redis import Redis
 
 from devices.ingest import artifacts
 from devices.models import Device
+from devices.protocol import Capability
 from devices.tests import factories
-from firmware.domain import reports, rollout_driver, rollout_operations, rollout_plan
+from firmware.domain import downloads, reports, rollout_driver, rollout_operations, rollout_plan
 from firmware.domain.reports import Report
 from firmware.domain.rollout_operations import RolloutRefused
 from firmware.models import (
@@ -87,6 +89,26 @@ def test_offers_carry_the_signed_release_and_its_payload_is_staged(park: Rollout
         assert (offer.rate, offer.flags) == (3000, 0)
     with Redis.from_url(settings.REDIS_URL) as redis:
         assert artifacts.is_staged(redis, bytes.fromhex(release.artifact.sha256))
+
+
+def test_devices_that_can_are_told_where_the_payload_is_over_http(park: RolloutPark) -> None:
+    able, unable, _third = park.devices
+    park.connect(able, capabilities=Capability.FIRMWARE | Capability.FIRMWARE_HTTP)
+    park.start(waves=[{"percent": 100}], bytes_per_s=9000)
+    park.tick(2)
+    offers = park.offers()
+    assert offers[unable.pk].url == ""
+    link = urlsplit(offers[able.pk].url)
+    digest = park.releases["2.0.0"].artifact.sha256
+    assert link.path == f"{downloads.PATH}{digest}"
+    download = downloads.opened(digest, dict(parse_qsl(link.query)))
+    assert (download.device_id, download.update_uid.bytes) == (able.pk, offers[able.pk].update_id)
+    assert (download.size, download.rate) == (offers[able.pk].payload_size, 3000)
+    # The whole payload as it is sent counts as a download that goes on.
+    downloads.progressed(download, offset=download.size, now=park.now)
+    with open_scope(park.scope):
+        target = RolloutTarget.objects.get(device=able)
+    assert (target.state, target.offset) == ("downloading", download.size)
 
 
 def test_a_device_that_lies_about_its_version_has_failed(park: RolloutPark) -> None:

@@ -25,7 +25,7 @@ def pace(
     *,
     rate: int,
     size: int,
-    tell: Callable[[int], None] = lambda _: None,
+    tell: Callable[[int], None],
 ) -> None:
     """Send the content at `rate` bytes/s (0: as fast as it is taken).
 

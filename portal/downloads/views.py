@@ -12,9 +12,10 @@ from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_http_methods
 
+from firmware.artifacts.ranges import UnsatisfiableRange
 from firmware.artifacts.store import ArtifactMissingError
 from firmware.domain import downloads
-from firmware.domain.downloads import DownloadEnded, DownloadRefused
+from firmware.domain.downloads import Download, DownloadEnded, DownloadRefused
 from portal import ranged
 from portal.api.problems import MEDIA_TYPE, problem
 from portal.downloads import paced
@@ -71,9 +72,27 @@ def payload(request: HttpRequest, sha256: str) -> HttpResponseBase:
         return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_stored", detail)
     answer["Cache-Control"] = "private, no-store"
     if isinstance(answer, StreamingHttpResponse):
-        _sending.begin(download.update_uid, answer)
-        paced.pace(answer, rate=download.rate, size=download.size)
+        _send(request, answer, download)
     return answer
+
+
+def _send(request: HttpRequest, answer: StreamingHttpResponse, download: Download) -> None:
+    """Pace the answer, tell the roll-out how far it is, and count it until it has ended."""
+    _sending.begin(download.update_uid, answer)
+    start = _start(request, download)
+    paced.pace(
+        answer,
+        rate=download.rate,
+        size=download.size,
+        tell=lambda sent: downloads.progressed(download, offset=start + sent),
+    )
+
+
+def _start(request: HttpRequest, download: Download) -> int:
+    try:
+        return ranged.asked_for(request, sha256=download.sha256, size=download.size).start
+    except UnsatisfiableRange:
+        return 0
 
 
 def _refused(status: HTTPStatus, code: str, detail: str) -> JsonResponse:

@@ -178,6 +178,13 @@ def test_nothing_is_counted_once_all_have_ended(world: World) -> None:
     assert views._sending.count(world.target.update_uid) == 0
 
 
+def test_how_far_it_is_is_told(world: World) -> None:
+    body(get(world.url, range="bytes=0-99999"))
+    assert world.offset() == 100_000
+    body(get(world.url, range="bytes=100000-"))
+    assert world.offset() == len(PAYLOAD)
+
+
 async def test_asynchronous_server_sends_the_same(world: World) -> None:
     response: Any = await AsyncClient().get(world.url, headers={"range": "bytes=7-400006"})
     got = b"".join([piece async for piece in response.streaming_content])
