@@ -142,6 +142,12 @@ class Rollout(TenantOwned):
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
 
+    # Counted by `rollout_queries.rollouts` alone.
+    devices: int
+    succeeded: int
+    failed: int
+    waiting: int
+
     class Meta:
         ordering = ["-created_at", "-pk"]
         constraints = [
