@@ -19,6 +19,9 @@ from tenants.permissions import Permission, Role
 from tenants.scope import Scope, open_scope
 
 OPERATOR: Final = "wattline"
+# Releases of firmware take two people.
+UPLOADER: Final = "firmware@wattline.example"
+APPROVER: Final = "operator@wattline.example"
 # What the chain lets the people of its auditor see, and no built-in role allows so narrowly.
 AUDITOR: Final = RoleDraft(
     name="Energy auditor",
@@ -41,7 +44,8 @@ class Person:
 
 
 PEOPLE: Final = (
-    Person("operator@wattline.example", "Olga Petersen", OPERATOR, Role.OPERATOR),
+    Person(APPROVER, "Olga Petersen", OPERATOR, Role.OPERATOR),
+    Person(UPLOADER, "Rosa Okafor", OPERATOR, Role.ADMIN),
     Person("support@wattline.example", "Samir Haddad", OPERATOR, Role.SUPPORT),
     Person("admin@fennel-rye.example", "Agnes Brandt", CHAIN, Role.ADMIN),
     Person("manager@fennel-rye.example", "Marta Lindqvist", CHAIN, Role.MANAGER),

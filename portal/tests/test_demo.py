@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -32,10 +33,16 @@ from devices.models import (
     Load,
     Placement,
 )
+from devices.simulator.firmware import factory_image
+from devices.simulator.layout import Layout
 from devices.simulator.park import FACILITIES
+from devices.simulator.session import Identity
 from devices.tests.device_server import DeviceServer, make_certificate, running
+from firmware.artifacts import deltas
+from firmware.models import Delta, Release
 from portal.management.commands.demo import MOVED_SERIAL, RECORDED_HOUSE, RECORDING
-from portal.management.demo_people import AUDITOR, PEOPLE
+from portal.management.demo_firmware import KEY_FILE, RELEASES, TYPES
+from portal.management.demo_people import APPROVER, AUDITOR, PEOPLE, UPLOADER
 from portal.management.demo_stock import STOCK, WAREHOUSE
 from tenants.domain.queries import all_tenant_ids
 from tenants.models import CustomRole, Invitation, Membership, Tenant, User
@@ -66,7 +73,7 @@ def rows() -> dict[str, list[Any]]:
     """Every row that the demo makes, by table."""
     models = (
         Tenant, CustomRole, Membership, Invitation, Facility, FacilityAccess, DeviceType, Device,
-        Channel, Load, Allocation,
+        Channel, Load, Allocation, Release, Delta,
     )  # fmt: skip
     found: dict[str, list[Any]]
     with open_scope(Scope(all_tenant_ids())):
@@ -160,6 +167,7 @@ def test_demo_logins_work_and_are_narrow(home: Path) -> None:
     )
     assert seen == {
         "operator@wattline.example": chain | households | {WAREHOUSE},
+        "firmware@wattline.example": chain | households | {WAREHOUSE},
         "support@wattline.example": chain | households | {WAREHOUSE},
         "admin@fennel-rye.example": chain,
         "manager@fennel-rye.example": chain,
@@ -169,6 +177,27 @@ def test_demo_logins_work_and_are_narrow(home: Path) -> None:
         "manager@auental-energie.example": households,
         "consumer@auental-energie.example": {"Ahornweg 3"},
     }
+
+
+def test_demo_has_releases_that_two_people_made(home: Path) -> None:
+    demo()
+    state = json.loads((home / "demo.json").read_text())
+    with open_scope(Scope(all_tenant_ids())):
+        made = list(Release.objects.select_related("artifact", "signing_key", "created_by"))
+        ready = set(Delta.objects.values_list("state", flat=True))
+    versions = [version for version, _notes in RELEASES]
+    assert {(row.type_code, row.version, row.state) for row in made} == {
+        (code, version, "approved") for code in TYPES for version in versions
+    }
+    assert {(str(row.created_by), str(row.approved_by)) for row in made} == {(UPLOADER, APPROVER)}
+    assert {bytes(row.signing_key.public_key).hex() for row in made} == {*state["firmware_keys"]}
+    assert ready == ({"ready"} if deltas.available() else {"refused"})
+    assert (home / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    delivered = {row.type_code: row.artifact.sha256 for row in made if row.version == "1.0.0"}
+    for code, digest in delivered.items():
+        identity = Identity(serial="D-1", secret=bytes(32), device_type=code)
+        image = factory_image(identity, Layout(128 * 1024))
+        assert hashlib.sha256(image).hexdigest() == digest
 
 
 def test_demo_gives_new_secrets_when_its_file_is_lost(home: Path) -> None:

@@ -32,6 +32,7 @@ from devices.simulator import keyring
 from devices.simulator.park import CHAIN, FACILITIES, UTILITY, ParkFacility
 from devices.simulator.replay import ReplayError
 from devices.simulator.replay import load as load_recording
+from portal.management.demo_firmware import ensure_firmware
 from portal.management.demo_people import OPERATOR, ensure_people
 from portal.management.demo_stock import ensure_stock
 from portal.oauth import own
@@ -110,6 +111,7 @@ class Command(BaseCommand):
         self._waiting = ensure_stock(
             tenants[OPERATOR], all_tenant_ids(), state.setdefault("claim_codes", {})
         )
+        ensure_firmware(tenants[OPERATOR], settings.HOME, state)
         own.keep_all()
         return evictions
 
