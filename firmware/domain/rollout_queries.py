@@ -109,16 +109,17 @@ def rollouts() -> QuerySet[Rollout]:
     """Roll-outs, the newest first, with `devices`, `succeeded`, `failed` and `waiting` (open ones)
     as counts; one query.
     """
+    counted: dict[str, Any] = {
+        "devices": _count(~Q(state=TargetState.SKIPPED)),
+        "succeeded": _count(Q(state=TargetState.SUCCEEDED)),
+        "failed": _count(Q(state=TargetState.FAILED)),
+        "waiting": _count(Q(state__in=OPEN)),
+    }
     return (
         Rollout.objects.select_related(
             "release", "release__device_type", "created_by", "approved_by", "tenant", "parent"
         )
-        .annotate(
-            devices=_count(~Q(state=TargetState.SKIPPED)),
-            succeeded=_count(Q(state=TargetState.SUCCEEDED)),
-            failed=_count(Q(state=TargetState.FAILED)),
-            waiting=_count(Q(state__in=OPEN)),
-        )
+        .annotate(**counted)
         .order_by("-created_at", "-pk")
     )
 
