@@ -114,6 +114,7 @@ def _comparison(
         measures={} if evidence is None else evidence.measures,
         begins_at=over.begins_at,
         evidence_until=over.until,
-        waves=RolloutWave.objects.filter(rollout_id=wave.rollout_id).count(),
+        # After the last one there is nothing to hold back, and the gate is not asked.
+        waves=max(1, RolloutWave.objects.filter(rollout_id=wave.rollout_id).count() - 1),
         look=_next_look(last),
     )

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 from devices.domain.selection import Selection, SelectionRefused
 from devices.telemetry import firmware_facts
 from firmware.domain import (
+    gate_words,
     release_queries,
     reports,
     rollout_plan,
@@ -405,5 +406,5 @@ def checked_strategy(data: Any) -> Strategy:
         text = f"{error.field}: {rollout_words.strategy_problem(error)}"
         raise RolloutRefused(error.field, text) from error
     except GateLimitsError as error:
-        raise RolloutRefused("gate", str(error)) from error
+        raise RolloutRefused("gate", gate_words.limits_problem(error)) from error
     return strategy

@@ -12,13 +12,20 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Command, Device
 from devices.tests import factories
-from firmware.domain import gate_evidence, gate_operations, gate_park
+from firmware.domain import gate_evidence, gate_operations, gate_park, rollout_driver
 from firmware.domain.gate_windows import Windows, windows
 from firmware.gate.comparison import Park
 from firmware.gate.limits import GateLimits
 from firmware.gate.metrics import Metric
 from firmware.gate.verdict import GateVerdict, MetricVerdict
-from firmware.models import GateReview, Rollout, RolloutTarget, RolloutWave, TargetState
+from firmware.models import (
+    GateReview,
+    Rollout,
+    RolloutState,
+    RolloutTarget,
+    RolloutWave,
+    TargetState,
+)
 from firmware.tests.factories import target as a_target
 from firmware.tests.gate_world import (
     DAY,
@@ -279,6 +286,40 @@ def test_nobody_updated_and_no_gate() -> None:
         Rollout.objects.update(strategy=strategy)
         with pytest.raises(gate_operations.NoGateError):
             gate_operations.review(wave_id=park.wave.pk, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "reason"),
+    [
+        (replace(SOUND, connects=0.6, resets=0.025), RolloutState.PAUSED, "gate"),
+        (None, RolloutState.RUNNING, ""),
+    ],
+)
+def test_a_rollout_that_is_driven_stops_at_its_gate(
+    fault: Habit | None, state: RolloutState, reason: str
+) -> None:
+    park = make_park(fault=fault)
+    with open_scope(park.scope):
+        following = target_in_next_wave(park, park.control[0])
+    rollout = park.wave.rollout_id
+
+    def drive(at: datetime) -> None:
+        step = rollout_driver.drive(tenant_id=park.tenant.pk, rollout_id=rollout, now=at)
+        assert step is not None
+        rollout_driver.review(step, now=at)
+
+    # Before there is evidence of all of the soak, nothing is decided, however often it is asked.
+    for minutes in (1, 2):
+        drive(UPDATED + SOAK + timedelta(minutes=minutes))
+    assert reviews(park) == []
+    for minutes in (30, 31):
+        drive(UPDATED + SOAK + timedelta(minutes=minutes))
+    assert len(reviews(park)) == 1
+    with open_scope(park.scope):
+        driven = Rollout.objects.get(pk=rollout)
+        assert (driven.state, driven.state_reason) == (state, reason)
+        following.refresh_from_db()
+        assert following.state == TargetState.PENDING
 
 
 def test_the_number_of_queries_does_not_grow_with_the_park() -> None:
