@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Min
 from django.utils.translation import gettext as _
 
 from devices.commands.kinds import ArgumentError
@@ -18,13 +19,14 @@ from devices.commands.states import Origin
 from devices.configuration.settings import KINDS, Changes, checked_changes, kinds_of
 from devices.domain import commands_texts as texts
 from devices.domain import configuration_desired
-from devices.domain.commands_operations import DevicesNotFound, ask, foresee
+from devices.domain.commands_operations import ask, foresee
 from devices.domain.commands_policy import Actor
 from devices.domain.queries import DeviceNotFound
 from devices.domain.selection import Selection
 from devices.models import Channel, Device, DeviceConfiguration, DeviceState
 from devices.protocol.settings import parse_channels, parse_limits
 from devices.telemetry.control_store import Wish
+from devices.telemetry.rollup_samples import LONGEST_STEP_MS
 from tenants.domain import audit
 from tenants.permissions import Permission
 
@@ -75,6 +77,7 @@ def configure(
     wanted = _checked(changes)
     found, tenants = _plan(wanted, device_ids, selection)
     everybody = (*found.told, *found.waiting)
+    _require_short_steps(everybody, wanted)
     if len(tenants) == 1:
         if not everybody:
             raise ValidationError({"device": [texts.why_refused(next(iter(found.refused)))]})
@@ -149,6 +152,27 @@ def _coming(device_ids: Sequence[int]) -> tuple[int, ...]:
     return tuple(rows.values_list("pk", flat=True))
 
 
+def _require_short_steps(device_ids: Sequence[int], changes: Changes) -> None:
+    """Readings that follow each other later than usual are taken for gaps: a minute, or what the
+    device's type says.
+    """
+    step_ms = changes.get("step_ms")
+    if not isinstance(step_ms, int) or step_ms <= LONGEST_STEP_MS:
+        return
+    slowest = Device.objects.filter(pk__in=device_ids).aggregate(
+        step_ms=Min("device_type__step_ms")
+    )["step_ms"]
+    if slowest is not None and step_ms > slowest:
+        raise ValidationError(
+            {
+                "step_ms": [
+                    _("At most %(most)s ms: what is further apart is taken for a gap.")
+                    % {"most": max(LONGEST_STEP_MS, slowest)}
+                ]
+            }
+        )
+
+
 def _require_channels(device_id: int, changes: Changes) -> None:
     """Of a single device, its own channels alone are named."""
     named = {
@@ -184,6 +208,3 @@ def _tell(
             subject=Device.objects.get(pk=own[0]),
             after={"settings": dict(changes), "count": len(own)},
         )
-
-
-__all__ = ["DevicesNotFound", "Plan", "configure", "plan", "try_again"]

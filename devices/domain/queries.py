@@ -165,7 +165,7 @@ def devices(
 
     Of one facility, or the given ones; revoked devices only when asked for by id.
     """
-    rows = Device.objects.select_related("device_type")
+    rows = Device.objects.select_related("device_type", "configuration")
     if facility_id is not None:
         rows = rows.filter(facility_id=facility_id).exclude(state="revoked")
     if device_ids is not None:
@@ -224,6 +224,8 @@ def _device(
     links: Mapping[int, status.Link],
     cursors: Mapping[int, status.Cursor],
 ) -> DeviceFacts:
+    configuration = getattr(row, "configuration", None)  # not every device has one
+    desired = {} if configuration is None else configuration.desired
     return DeviceFacts(
         device_id=row.pk,
         tenant_id=row.tenant_id,
@@ -234,8 +236,8 @@ def _device(
         state=row.state,
         hardware_revision=row.hardware_revision,
         device_type=row.device_type.code,
-        step_ms=row.device_type.step_ms,
-        samples=row.device_type.samples,
+        step_ms=desired.get("step_ms", row.device_type.step_ms),
+        samples=desired.get("samples", row.device_type.samples),
         registered_at=row.created_at,
         channels=tuple(channels),
         link=links.get(row.pk),

@@ -36,7 +36,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """What the list's template shows beside table and filters.
+    """What the list's template shows beside table and filters. `query` is that of the address.
 
     `filtered`: the search or a filter is used, `narrowed`: a filter. `more`: there are filters
     beside the search.
@@ -51,6 +51,7 @@ class List:
     sort: str
     sizes: tuple[Size, ...]
     export: str
+    query: str
 
 
 def render_list(
@@ -65,8 +66,9 @@ def render_list(
     """The list as the request wants it.
 
     `template` extends `portal.html` and includes `components/list.html` where the list belongs;
-    it gets `table`, `filter`, `list` and `context`. With `?export=csv` the answer is a file of all
-    rows that the filters leave, see `exporting`.
+    it gets `table`, `filter`, `list` and `context`; with `for_all` in it (url, icon, label) the
+    list has a link that does something with all rows that the filters leave. With `?export=csv` the
+    answer is a file of all of these, see `exporting`.
     """
     filterset = filterset_class(request.GET, queryset=rows) if filterset_class else None
     table = table_class(filterset.qs if filterset else rows)
@@ -118,6 +120,7 @@ def _describe(
             Size(size, _query(request, per_page=str(size)), size == per_page) for size in PAGE_SIZES
         ),
         export=_query(request, export="csv"),
+        query=_query(request),
     )
 
 

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -53,6 +54,7 @@ def device_list(request: HttpRequest) -> HttpResponseBase:
         context={
             "may_change": may_change,
             "may_control": may(request, Permission.DEVICES_CONTROL),
+            "for_all": _for_all(request),
             "may_claim": may(request, Permission.DEVICES_CLAIM),
             "may_import": may(request, Permission.PARK_IMPORT),
             "lifetime": LifetimeForm(auto_id="lifetime-%s"),
@@ -187,6 +189,14 @@ def type_detail(request: HttpRequest, *, pk: int) -> HttpResponse:
         raise Http404 from error
     context = {"type": found, "channels": list(found.channels.all())}
     return render(request, "enterprise/registry/type.html", context)
+
+
+def _for_all(request: HttpRequest) -> dict[str, str] | None:
+    """What the list offers for all devices that its filters leave."""
+    if not may(request, Permission.DEVICES_CONTROL):
+        return None
+    label = _("Change settings of all of these")
+    return {"url": reverse("settings-many"), "icon": "adjustments", "label": label}
 
 
 def _form_of(pk: int) -> registry_queries.DeviceForm:

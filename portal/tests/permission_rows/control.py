@@ -55,6 +55,11 @@ def _moved(world: World) -> dict[str, object]:
     return {"add": [world.park.branches[0].device.pk]}
 
 
+def _kept(world: World) -> dict[str, object]:
+    """The limit that is wanted already."""
+    return {"power": "limited", "power_limit_w": 9_000}
+
+
 def _set(world: World) -> dict[str, object]:
     """A setting."""
     return {"settings": {"power_limit_w": 9_000}}
@@ -64,6 +69,12 @@ def _set(world: World) -> dict[str, object]:
 AREA = Area(
     rows=(
         #    route                method  roles   may  far  others newcomer nobody subject
+        Row("device-settings",    "GET",  STAFF,  200, 404, 403,   403,     302, "device"),
+        Row("device-settings",    "POST", _HANDS, 302, 404, 403,   403,     302, "device", form=_kept),
+        Row("settings-again",     "POST", _HANDS, 302, 404, 403,   403,     302, "device"),
+        # Without a choice it leads back to the list.
+        Row("settings-many",      "GET",  _HANDS, 302, 302, 403,   403,     302),
+        Row("settings-many",      "POST", _HANDS, 302, 302, 403,   403,     302),
         Row("group-list",         "GET",  STAFF,  200, 200, 403,   403,     302),
         Row("group-create",       "GET",  _HANDS, 200, 200, 403,   403,     302),
         Row("group-create",       "POST", _HANDS, 200, 200, 403,   403,     302),
