@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -12,6 +14,7 @@ from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_http_methods
 
+from devices.ingest.limits import BucketTable
 from firmware.artifacts.ranges import UnsatisfiableRange
 from firmware.artifacts.store import ArtifactMissingError
 from firmware.domain import downloads
@@ -27,6 +30,15 @@ _AT_ONCE: Final = 4
 _RETRY_S: Final = 30
 
 
+# Requests by one link: a device that takes a few KB at a time gets by with one a second.
+_REQUESTS_AT_ONCE: Final = 60
+_REQUEST_EVERY_S: Final = 1.0
+
+# The views run in several threads.
+_lock = threading.Lock()
+_requests = BucketTable(_REQUESTS_AT_ONCE, _REQUEST_EVERY_S)
+
+
 class _Sending:
     """The answers that are under way by each link; an answer may be ended more than once."""
 
@@ -38,15 +50,17 @@ class _Sending:
 
     def begin(self, update_uid: UUID, answer: StreamingHttpResponse) -> None:
         key = id(answer)
-        self._answers.setdefault(update_uid, set()).add(key)
+        with _lock:
+            self._answers.setdefault(update_uid, set()).add(key)
         # The server calls it when all is sent, and when the peer has hung up.
         answer._resource_closers.append(partial(self._end, update_uid, key))  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _end(self, update_uid: UUID, key: int) -> None:
-        answers = self._answers.get(update_uid, set())
-        answers.discard(key)
-        if not answers:
-            self._answers.pop(update_uid, None)
+        with _lock:
+            answers = self._answers.get(update_uid, set())
+            answers.discard(key)
+            if not answers:
+                self._answers.pop(update_uid, None)
 
 
 _sending = _Sending()
@@ -55,6 +69,9 @@ _sending = _Sending()
 @require_http_methods(["GET", "HEAD"])
 def payload(request: HttpRequest, sha256: str) -> HttpResponseBase:
     """The payload that the link is good for: 200, 206, 304, 412 or 416; refusals as problems."""
+    if not _asked(request):
+        detail = "This link was asked for too often. Ask for larger parts, and less often."
+        return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_often", detail)
     try:
         download = downloads.opened(sha256, request.GET)
     except DownloadRefused as error:
@@ -74,6 +91,14 @@ def payload(request: HttpRequest, sha256: str) -> HttpResponseBase:
     if isinstance(answer, StreamingHttpResponse):
         _send(request, answer, download)
     return answer
+
+
+def _asked(request: HttpRequest) -> bool:
+    """Count one more request by the link; False when there are too many. Before the database is
+    asked, so by what the request says of itself."""
+    signature = request.GET.get("signature", "")[:64]
+    with _lock:
+        return not signature or _requests.take(signature, time.monotonic())
 
 
 def _send(request: HttpRequest, answer: StreamingHttpResponse, download: Download) -> None:

@@ -17,6 +17,7 @@ from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
 from pytest_django import Settings
 
+from devices.ingest.limits import BucketTable
 from devices.tests.factories import device, facility
 from firmware.artifacts import places, store
 from firmware.domain import downloads
@@ -170,6 +171,18 @@ def test_one_link_is_served_a_few_times_at_once(world: World) -> None:
     assert body(get(world.url, range="bytes=0-9")) == PAYLOAD[:10]
     for one in open_answers[1:]:
         one.close()
+
+
+def test_link_is_asked_for_a_bounded_number_of_times(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing comes back while the test runs, however long it takes.
+    monkeypatch.setattr(views, "_requests", BucketTable(3, 1e9))
+    assert [Client().head(world.url).status_code for _ in range(4)] == [200, 200, 200, 429]
+    refused = get(world.url)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_often")
+    # Another link is not concerned.
+    assert get(world.url.replace("signature=", "signature=x")).status_code == 403
 
 
 def test_nothing_is_counted_once_all_have_ended(world: World) -> None:
