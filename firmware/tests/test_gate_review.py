@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
+from devices.domain import rollups
 from devices.models import Command, Device
 from devices.tests import factories
-from firmware.domain import gate_evidence, gate_operations, gate_park, rollout_driver
+from firmware.domain import (
+    gate_evidence,
+    gate_operations,
+    gate_park,
+    gate_quarters,
+    rollout_driver,
+)
 from firmware.domain.gate_windows import Windows, windows
 from firmware.gate.comparison import Park
 from firmware.gate.limits import GateLimits
@@ -345,3 +353,35 @@ def test_another_tenant_and_a_narrowed_member_see_and_make_no_reviews() -> None:
         for change in (GateReview.objects.all().delete, lambda: GateReview.objects.update(look=9)):
             with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
                 change()
+
+
+def test_gaps_are_those_of_the_frames_that_arrived() -> None:
+    park = make_park(updated=3, control=3)
+    with open_scope(park.scope):
+        device = factories.device(park.control[0].facility).device
+    over = Windows(UPDATED, UPDATED + HOUR, ((UPDATED - DAY, UPDATED - DAY + HOUR),))
+    sequence = 0
+    for start in (over.past[0][0], over.begins_at):
+        for quarter in range(4):
+            # The third quarter after the wave lacks its first minute.
+            missing = 30 * (quarter == 2 and start == over.begins_at)
+            sequence += 1
+            factories.store_frame(
+                device,
+                sequence,
+                start + quarter * HOUR / 4 + timedelta(seconds=2 * missing),
+                [[1_000 + at for at in range(450 - missing)], [23_000] * (450 - missing)],
+            )
+    with open_scope(park.scope):
+        rollups.roll_up()
+        found = gate_quarters.read(
+            np.array([device.pk]), np.zeros(1, np.int64), np.zeros(1, np.bool_), over
+        )
+    gaps = found.measures[Metric.GAPS]
+    assert (gaps.amount[0], gaps.past_amount[0]) == (1, 0)
+    assert (gaps.exposure[0], gaps.past_exposure[0]) == (1 / 24, 1 / 24)
+    assert found.course[Metric.GAPS][0].tolist() == [[0, 0, 1, 0]]
+    shape = found.measures[Metric.SHAPE]
+    # One past day tells nothing of how days differ.
+    assert (shape.past_exposure[0], shape.exposure[0]) == (0, 1 / 24)
+    assert found.measures[Metric.DRAIN].exposure[0] == 0
