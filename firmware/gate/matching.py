@@ -51,4 +51,8 @@ def strata(park: Park, usable: Bools) -> tuple[Int64s, Bools]:
 
 def _places(keys: list[Int64s]) -> Int64s:
     """Numbers from 0 that tell combinations of keys apart."""
-    return np.unique(np.stack(keys), axis=1, return_inverse=True)[1].reshape(-1)
+    combined = np.zeros(len(keys[0]), np.int64)
+    for key in keys:
+        number = np.unique(key, return_inverse=True)[1]
+        combined = combined * (int(number.max()) + 1) + number
+    return np.unique(combined, return_inverse=True)[1]
