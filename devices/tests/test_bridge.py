@@ -165,6 +165,8 @@ def test_a_known_device_is_welcomed_where_the_database_ends(
     (kind, connected), (end, disconnected) = ingest.events(device, 2)
     assert (kind, end) == (BridgeEvent.CONNECTED, BridgeEvent.DISCONNECTED)
     assert connected["firmware_version"] == "1.2.3"
+    itself = ("hardware_revision", "boot_count", "capabilities", "image_sha256")
+    assert [connected[name] for name in itself] == ["r1", 7, 3, ""]
     assert connected["produced"] == 49
     assert connected["clock_offset_ms"] == pytest.approx(3_600_000, abs=60_000)
     assert connected["tls"] == "TLSv1.3 full"

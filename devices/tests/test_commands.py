@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 from django.db.utils import DatabaseError
 from pytest_django import DjangoAssertNumQueries
@@ -22,6 +26,7 @@ from devices.domain import commands_decisions as decisions
 from devices.domain import commands_dispatch as dispatch
 from devices.domain import commands_operations as operations
 from devices.domain import commands_queries as queries
+from devices.domain import inbox
 from devices.domain.commands_policy import SYSTEM, Actor, NotAllowedError, set_two_persons
 from devices.domain.selection import Selection
 from devices.ingest import queue
@@ -657,3 +662,36 @@ def test_batches_and_people_stay_with_their_commands(world: World) -> None:
         "Why not",
         asked.batch.pk if asked.batch else 0,
     )
+
+
+def test_an_operator_says_how_a_tenant_approves(world: World) -> None:
+    told = StringIO()
+    for arguments in ([], ["--two-persons", "always"], ["--two-persons", "by-role"]):
+        call_command("command_policy", world.tenant.slug, *arguments, stdout=told)
+    answers = [line.split(": ")[1] for line in told.getvalue().splitlines()]
+    assert answers == ["by-role", "always", "by-role"]
+    with open_scope(world.scope):
+        assert AuditEntry.objects.filter(action="command_policy.change").count() == 2
+    with pytest.raises(CommandError, match="there is no tenant nowhere"):
+        call_command("command_policy", "nowhere")
+
+
+def test_of_two_who_take_from_the_inbox_the_second_waits_for_its_turn(world: World) -> None:
+    (device,) = world.devices
+    answer(device, Command(), ResultStatus.DONE)
+    with open_scope(world.scope):
+        assert len(inbox.take("commands", 9)) == 1
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(_take, world.scope).result() == 0
+        transaction.set_rollback(True)
+    assert _take(world.scope) == 1
+    assert _take(world.scope) == 0
+
+
+def _take(scope: Scope) -> int:
+    try:
+        with open_scope(scope):
+            return len(inbox.take("commands", 9))
+    finally:
+        if threading.current_thread() is not threading.main_thread():
+            connections.close_all()

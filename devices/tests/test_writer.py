@@ -271,9 +271,44 @@ def test_every_kind_of_message_finds_its_place(
         (4, 5, "door", {"n": 1}),
         (5, 6, "command.result", {"command": "00" * 16, "status": 0, "detail": ""}),
     ]
+    assert rows(owner, "SELECT device_id, topic, kind, body FROM device_inbox ORDER BY id") == [
+        (
+            device.device_id,
+            "commands",
+            "result",
+            {"command": "00" * 16, "status": 0, "detail": ""},
+        )
+    ]
     (row,) = [row for row in totals(owner) if row.device_id == device.device_id]
     assert (row.committed, row.stored, row.quarantined, row.skipped, row.other) == (16, 2, 1, 10, 3)
     assert imbalances(owner) == []
+
+
+def test_what_must_be_acted_on_is_in_the_inbox_once_and_in_order(
+    redis: Redis, owner: Owner, park: list[ParkDevice], running: Callable[..., Writer]
+) -> None:
+    bridge, device = Bridge(redis), park[0]
+    running()
+
+    def said(sequence: int, kind: str) -> dict[str, Any]:
+        body = Event(sequence, sequence * 1_000, kind, {"n": sequence}).body()
+        return {"sequence": sequence, "kind": MessageType.EVENT, "body": body}
+
+    kinds = ["firmware.accepted", "config.reported", "command.result", "door", "firmwares.x"]
+    messages = [said(sequence, kind) for sequence, kind in enumerate(kinds, 1)]
+    bridge.send(device, *messages)
+    bridge.committed(device, 5)
+    bridge.send(device, *messages)  # all of it again
+    bridge.committed(device, 5)
+    # An event that is called as a result is none: a result has a message of its own.
+    assert rows(
+        owner,
+        "SELECT tenant_id, topic, kind, extract(epoch FROM occurred_at)::int, body"
+        " FROM device_inbox ORDER BY id",
+    ) == [
+        (device.tenant_id, "firmware", "firmware.accepted", 1, {"n": 1}),
+        (device.tenant_id, "commands", "config.reported", 2, {"n": 2}),
+    ]
 
 
 def test_a_hole_is_not_jumped_over_and_the_device_is_sent_back(
@@ -399,6 +434,15 @@ def test_connections_are_followed(
         ("disconnected",),
         ("refused",),
     ]
+    told = (
+        "SELECT capabilities, hardware_revision, boot_count, image_sha256, firmware_version"
+        " FROM device_link"
+    )
+    assert rows(owner, told) == [(None, None, None, None, "1.1")]
+    itself = {"capabilities": 6, "hardware_revision": "B", "boot_count": 3, "image_sha256": "ab"}
+    tell("connected", 7, 7, **itself)
+    tell("seen", 7, 8, produced=11)
+    assert rows(owner, told) == [(6, "B", 3, "ab", "1.1")]
 
 
 def test_a_device_that_is_gone_is_quarantined_and_evicted(

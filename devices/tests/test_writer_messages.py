@@ -127,6 +127,9 @@ def test_contents_are_read_by_kind() -> None:
         (BRIDGE_EVENT, encode_event("seen", {"produced": 1 << 63})),
         (BRIDGE_EVENT, encode_event("connected", {"clock_offset_ms": True})),
         (BRIDGE_EVENT, encode_event("connected", {"firmware_version": 1})),
+        (BRIDGE_EVENT, encode_event("connected", {"capabilities": -1})),
+        (BRIDGE_EVENT, encode_event("connected", {"boot_count": 1 << 63})),
+        (BRIDGE_EVENT, encode_event("connected", {"image_sha256": None})),
         (0x41, b""),
     ],
 )
