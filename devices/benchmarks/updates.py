@@ -396,11 +396,19 @@ class Fleet:
 
         async def bring_in(device: _Device) -> None:
             async with self.places:
-                await device.connect()
+                await self._let_in(device)
                 await device.welcomed
 
         async with asyncio.timeout(CONNECT_S):
             await asyncio.gather(*map(bring_in, self._devices))
+
+    async def _let_in(self, device: _Device) -> None:
+        """Connect as soon as the bridge has time for the handshake."""
+        while True:
+            try:
+                return await device.connect()
+            except OSError:
+                await asyncio.sleep(RETRY_S)
 
     async def report(self) -> None:
         """Each device once in `report_s`, the fleet spread evenly over it; for ever."""
@@ -443,7 +451,7 @@ def main() -> int:
     try:
         result = uvloop.run(run_updates(UpdateOptions(**content)))
     except (OSError, TimeoutError) as error:
-        print(f"updates: {error or 'the devices were not let in in time'}", file=sys.stderr)
+        print(f"updates: {str(error) or 'the devices were not let in in time'}", file=sys.stderr)
         return 1
     print(json.dumps(asdict(result)))
     return 0
