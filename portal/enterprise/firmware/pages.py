@@ -81,9 +81,10 @@ def _image_of(found: Findings) -> str:
 def _signature_of(found: Findings) -> str:
     if found.key is None or found.manifest is None:
         return ""
-    return _("Signed by %(name)s for %(type)s, version %(version)s.") % {
+    return _("Signed by %(name)s for %(type)s (%(hardware)s), version %(version)s.") % {
         "name": found.key.name,
         "type": found.manifest.device_type,
+        "hardware": ", ".join(found.manifest.hardware) or _("all revisions"),
         "version": found.manifest.version,
     }
 

@@ -6,6 +6,7 @@ import django_filters
 import django_tables2 as columns
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from firmware.models import Release, ReleaseState, SigningKey
@@ -53,7 +54,7 @@ class ReleaseTable(PortalTable):
 
     def render_hardware_revisions(self, value: list[str]) -> str:
         """In one line; none are all."""
-        return ", ".join(value)
+        return ", ".join(value) or _("all revisions")
 
 
 class ReleaseFilter(PortalFilterSet):
@@ -86,7 +87,7 @@ class KeyTable(PortalTable):
         verbose_name=gettext_lazy("Added"), format="SHORT_DATETIME_FORMAT", short=True
     )
     change = columns.TemplateColumn(
-        verbose_name="",
+        verbose_name=gettext_lazy("Change"),
         template_name="enterprise/firmware/key_change.html",
         orderable=False,
         exclude_from_export=True,
