@@ -7,16 +7,21 @@ database holds at the end, divided by the time from the first frame sent to the 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 
 from django.conf import settings
 from django.db import connections
+from django.db.backends.utils import CursorWrapper
+from psycopg import sql
 
 from devices.benchmarks.fleet import FleetDevice, FleetOptions
 from devices.benchmarks.series import CHANNELS
@@ -119,6 +124,68 @@ def register_fleet(devices: int, channels: int) -> list[FleetDevice]:
         FleetDevice(one.device.serial, one.secret.value.hex(), device_type.code)
         for one in registered
     ]
+
+
+def register_many(devices: int, channels: int) -> list[FleetDevice]:
+    """As `register_fleet`, for thousands: the first device is registered, the others are copies."""
+    (first,) = register_fleet(1, channels)
+    others = [
+        FleetDevice(f"bench-{number}", secrets.token_bytes(32).hex(), first.device_type)
+        for number in range(1, devices)
+    ]
+    made = {"serial": "new.serial", "name": "new.serial", "secret_sha256": "new.secret"}
+    with connections["owner"].cursor() as cursor:
+        copied = _columns(cursor, "devices_device")
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO devices_device ({columns}) SELECT {values} FROM devices_device AS old,"
+                " unnest(%s::text[], %s::bytea[]) AS new (serial, secret) WHERE old.serial = %s"
+            ).format(columns=_names(copied), values=_values(copied, made)),
+            [
+                [one.serial for one in others],
+                [hashlib.sha256(bytes.fromhex(one.secret)).digest() for one in others],
+                first.serial,
+            ],
+        )
+        columns = _columns(cursor, "devices_channel")
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO devices_channel ({columns}) SELECT {values} FROM devices_channel AS"
+                " old JOIN devices_device AS of ON of.id = old.device_id, devices_device AS new"
+                " WHERE of.serial = %s AND new.serial <> %s AND NOT old.derived"
+            ).format(columns=_names(columns), values=_values(columns, {"device_id": "new.id"})),
+            [first.serial, first.serial],
+        )
+        for table in ("device_cursor", "device_link"):
+            cursor.execute(
+                sql.SQL(
+                    "INSERT INTO {table} (device_id, tenant_id)"
+                    " SELECT id, tenant_id FROM devices_device WHERE serial <> %s"
+                ).format(table=sql.Identifier(table)),
+                [first.serial],
+            )
+    return [first, *others]
+
+
+def _columns(cursor: CursorWrapper, table: str) -> list[str]:
+    """All that a copy of a row takes from it."""
+    cursor.execute(
+        "SELECT column_name FROM information_schema.columns"
+        " WHERE table_name = %s AND column_name <> 'id' AND is_generated = 'NEVER'",
+        [table],
+    )
+    return [str(name) for (name,) in cursor.fetchall()]
+
+
+def _names(columns: list[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def _values(columns: list[str], made: Mapping[LiteralString, LiteralString]) -> sql.Composed:
+    return sql.SQL(", ").join(
+        sql.SQL(made[column]) if column in made else sql.Identifier("old", column)
+        for column in columns
+    )
 
 
 def send(stack: Stack, fleet: FleetOptions) -> dict[str, Any]:

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
+from devices.tests.conftest import bridges, certificate, owner, redis, writer
 from firmware.artifacts import places
+
+# The bridge and the writer of a test are those of the app below.
+__all__ = ["bridges", "certificate", "firmware_folder", "owner", "redis", "writer"]
 
 
 @pytest.fixture
