@@ -105,7 +105,8 @@ def run(options: Namespace) -> dict[str, object]:
         key = Ed25519PrivateKey.generate()
         rollout_id = _prepare(options, key, image, devices[: options.devices])
         stack.start_writer()
-        stack.start_bridge()
+        # All devices come from one address here.
+        stack.start_bridge("bridge", "--max-connections-per-address", "20000")
         stack.manage("live", "run_live")
         stack.wait("live", partial(live_beats, stack))
         _start_celery(stack)
