@@ -30,8 +30,7 @@ def review(*, wave_id: int, now: datetime) -> GateVerdict:
 
     Before the soak is over, while the roller is behind, and until it is time for the next look,
     nothing is kept: the answer is then the last review, or "wait". Whoever asks for a wave that is
-    being looked at waits for it. Raises
-    RolloutWave.DoesNotExist, NoGateError and NotUpdatedError.
+    being looked at waits for it. Raises RolloutWave.DoesNotExist, NoGateError and NotUpdatedError.
     """
     with transaction.atomic():
         wave = RolloutWave.objects.select_for_update().get(pk=wave_id)
@@ -41,7 +40,7 @@ def review(*, wave_id: int, now: datetime) -> GateVerdict:
             raise NoGateError(f"roll-out {rollout.pk} has no gate")
         limits = GateLimits.from_json(strategy.gate)
         last = GateReview.objects.filter(wave=wave).order_by("-look").first()
-        begins_at, soaked = _begin(wave), _begin(wave, strategy.soak_s)
+        begins_at, soaked = _times(wave, strategy)
         over = windows(
             updated_at=begins_at,
             rollout_at=rollout.started_at or begins_at,
@@ -55,30 +54,41 @@ def review(*, wave_id: int, now: datetime) -> GateVerdict:
         park = gate_park.park_of(wave, since=over.first, updated_at=over.begins_at)
         if park is not None and gate_evidence.is_behind(park, over):
             return _not_yet(begins_at, over, limits, last)
-        evidence = None if park is None else gate_evidence.gather(park, over)
-        verdict = judge(_comparison(wave, park, over, evidence, last), limits)
-        GateReview.objects.create(
-            tenant_id=rollout.tenant_id,
-            rollout=rollout,
-            wave=wave,
-            look=verdict.look,
-            at=now,
-            begins_at=verdict.begins_at,
-            evidence_until=verdict.evidence_until,
-            outcome=verdict.outcome,
-            needs_person=verdict.needs_person,
-            verdict=verdict.to_json(),
-            course={} if evidence is None else evidence.course.to_json(),
-        )
-        return verdict
+        return _kept(wave, park, over, limits, last, now)
 
 
-def _begin(wave: RolloutWave, soak_s: int = 0) -> datetime:
-    """When the last device had confirmed or, with a soak, when the wave has been left alone."""
+def _kept(
+    wave: RolloutWave,
+    park: Park | None,
+    over: Windows,
+    limits: GateLimits,
+    last: GateReview | None,
+    now: datetime,
+) -> GateVerdict:
+    evidence = None if park is None else gate_evidence.gather(park, over)
+    verdict = judge(_comparison(wave, park, over, evidence, last), limits)
+    GateReview.objects.create(
+        tenant_id=wave.tenant_id,
+        rollout_id=wave.rollout_id,
+        wave=wave,
+        look=verdict.look,
+        at=now,
+        begins_at=verdict.begins_at,
+        evidence_until=verdict.evidence_until,
+        outcome=verdict.outcome,
+        needs_person=verdict.needs_person,
+        verdict=verdict.to_json(),
+        course={} if evidence is None else evidence.course.to_json(),
+    )
+    return verdict
+
+
+def _times(wave: RolloutWave, strategy: Strategy) -> tuple[datetime, datetime]:
+    """When the last device had confirmed, and when the wave has been left alone since."""
     known = [at for at in (wave.updated_at, wave.soaking_at) if at is not None]
     if not known:
         raise NotUpdatedError(f"wave {wave.pk} is not updated yet")
-    return (max(known) if soak_s else known[0]) + timedelta(seconds=soak_s)
+    return known[0], max(known) + timedelta(seconds=strategy.soak_s)
 
 
 def _is_young(last: GateReview, limits: GateLimits, now: datetime) -> bool:

@@ -6,6 +6,7 @@ import json
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from firmware.gate.metrics import Metric
 from firmware.gate.verdict import GateVerdict, MetricVerdict
 
 LIMITS = GateLimits()
+AT = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def wave(
@@ -253,3 +255,48 @@ def test_showing_more_never_looks_better(seed: int, metric: Metric) -> None:
     assert after.ratio is not None
     assert after.ratio >= before.ratio
     assert not (after.state == "pass" and before.state != "pass")
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> Comparison:
+    """Parks of any kind: amounts from nothing to far beyond, some devices without past or after."""
+    n = draw(st.integers(1, 80))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    scale = draw(st.sampled_from([0.0, 1e-9, 0.01, 1.0, 50.0, 1e9]))
+    zeros, unknown = draw(st.floats(0, 1)), draw(st.floats(0, 1))
+
+    def amounts(factor: float) -> np.ndarray:
+        return scale * factor * random.lognormal(0, 2, n) * (random.random(n) >= zeros)
+
+    def exposures(days: float) -> np.ndarray:
+        return np.where(random.random(n) < unknown, 0.0, days)
+
+    return Comparison(
+        park=Park(
+            np.arange(n),
+            random.random(n) < draw(st.floats(0, 1)),
+            random.integers(0, draw(st.integers(1, 40)), n),
+            random.integers(0, 3, n),
+            random.integers(0, 3, n),
+        ),
+        measures={
+            metric: Measure(amounts(1), exposures(1), amounts(7), exposures(7)) for metric in Metric
+        },
+        begins_at=AT,
+        evidence_until=AT,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(comparisons())
+def test_whatever_is_shown_there_is_a_verdict(comparison: Comparison) -> None:
+    verdict = judge(comparison, LIMITS)
+    assert GateVerdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
+    for one in verdict.metrics:
+        assert (one.state == "blind") == bool(one.reason)
+        if one.ratio is not None and one.low is not None and one.high is not None:
+            assert one.low <= one.high
+        if one.state == "fail":
+            assert one.at_least is None or one.at_least >= one.limit * 0.999
+    failed = any(one.state == "fail" for one in verdict.metrics)
+    assert failed == (verdict.outcome == "fail")
