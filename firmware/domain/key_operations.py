@@ -35,15 +35,19 @@ def add_key(*, tenant_id: int, name: str, pem: bytes, actor_id: int | None) -> S
     except ArtifactError as error:
         raise ValidationError({"public_key": [str(error)]}) from error
     key_id = signing.key_id(public)
-    same = SigningKey.objects.filter(tenant_id=tenant_id, key_id=key_id).first()
-    if same is not None:
-        message = _("This key is there already, as %(name)s.")
-        raise ValidationError({"public_key": [message % {"name": same.name}]})
-    row = SigningKey(
-        tenant_id=tenant_id, name=name, public_key=public, key_id=key_id, added_by_id=actor_id
+    row, made = SigningKey.objects.get_or_create(
+        tenant_id=tenant_id,
+        key_id=key_id,
+        defaults={"name": name, "public_key": public, "added_by_id": actor_id},
     )
+    if not made:
+        message = _("This key is there already, as %(name)s.")
+        raise ValidationError({"public_key": [message % {"name": row.name}]})
     after = {"name": name, "key_id": key_id}
-    return audit.insert(row, actor_id=actor_id, action="signing_key.add", after=after)
+    audit.record(
+        tenant_id=tenant_id, actor_id=actor_id, action="signing_key.add", subject=row, after=after
+    )
+    return row
 
 
 @transaction.atomic

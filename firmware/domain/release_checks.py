@@ -248,5 +248,9 @@ def _require_new(found: Findings, tenant_id: int) -> None:
         tenant_id=tenant_id, device_type=found.device_type, version_key=found.version.key
     ).first()
     if same is not None:
-        message = _("There is a release %(version)s of this device type already.")
-        found.add("version", message % {"version": same.version})
+        found.add("version", already(same.version))
+
+
+def already(version: object) -> str:
+    """That a version is there."""
+    return _("There is a release %(version)s of this device type already.") % {"version": version}

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from devices.versions import Range, VersionError
@@ -20,7 +20,14 @@ from firmware.artifacts import store
 from firmware.artifacts.errors import ArtifactError
 from firmware.artifacts.signing import SignatureFile
 from firmware.domain import delta_operations
-from firmware.domain.release_checks import LONGEST_NOTES, LONGEST_RANGE, Draft, Sound, checked
+from firmware.domain.release_checks import (
+    LONGEST_NOTES,
+    LONGEST_RANGE,
+    Draft,
+    Sound,
+    already,
+    checked,
+)
 from firmware.domain.release_queries import ReleaseNotFound
 from firmware.models import Artifact, ArtifactKind, Release, ReleaseState
 from tenants.domain import audit
@@ -38,10 +45,16 @@ def create_release(*, tenant_id: int, draft: Draft, actor_id: int | None) -> Rel
         stored = store.write(draft.image, sha256=sound.inspected.sha256)
     except ArtifactError as error:
         raise ValidationError({"image": [str(error)]}) from error
-    with transaction.atomic():
-        artifact = _artifact(tenant_id, sound, stored)
-        row = _row(tenant_id, sound, draft.notes, artifact, actor_id)
-        return audit.insert(row, actor_id=actor_id, action="release.create", after=told(row))
+    try:
+        with transaction.atomic():
+            artifact = _artifact(tenant_id, sound, stored)
+            row = _row(tenant_id, sound, draft.notes, artifact, actor_id)
+            return audit.insert(row, actor_id=actor_id, action="release.create", after=told(row))
+    except IntegrityError as error:
+        # Somebody was quicker, after the check.
+        if "firmware_release_version_unique" not in str(error):
+            raise
+        raise ValidationError({"version": [already(sound.version)]}) from error
 
 
 def _artifact(tenant_id: int, sound: Sound, stored: str) -> Artifact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
+from django.db import connection
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from devices.models import DeviceType
@@ -335,6 +337,36 @@ def test_lists_take_few_queries(
         assert [key.release_count for key in release_queries.signing_keys()] == [releases]  # type: ignore[attr-defined]
     with django_assert_num_queries(4):
         release_queries.release_detail(release_id=rows[0].pk)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "ingest", "owner"])
+def test_of_two_uploads_of_a_version_at_once_one_is_told(firmware_folder: Path) -> None:
+    tenant = factories.tenant()
+    scope = Scope((tenant.pk,))
+    with open_scope(scope):
+        kind, signer = device_type(tenant), Signer.of(tenant)
+        person = member(tenant, Role.ADMIN).user_id
+    together, outcomes = threading.Barrier(2), list[str]()
+
+    def upload(image: bytes) -> None:
+        try:
+            together.wait(30)
+            with open_scope(scope):
+                release_operations.create_release(
+                    tenant_id=tenant.pk, draft=draft(signer, kind, "1.0.0", image), actor_id=person
+                )
+            outcomes.append("made")
+        except ValidationError as error:
+            outcomes.extend(error.message_dict)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=upload, args=(image,)) for image in (b"one", b"two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["made", "version"]
 
 
 # --- patches ---
