@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import shared_task
 
-from firmware.domain import artifact_operations, delta_operations, rollout_driver
+from firmware.domain import artifact_operations, ddi_presence, delta_operations, rollout_driver
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
@@ -51,3 +51,11 @@ def drive(**_: Any) -> None:
         step = rollout_driver.drive(tenant_id=tenant_id, rollout_id=rollout_id, now=now)
         if step is not None:
             rollout_driver.review(step, now=datetime.now(UTC))
+
+
+@shared_task(base=KeywordTask, name="firmware.close_silent_ddi")
+def close_silent_ddi(**_: Any) -> None:
+    """Take DDI devices as disconnected that did not ask when they should have."""
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            ddi_presence.close_silent(tenant_ids=tenant_ids, now=datetime.now(UTC))

@@ -16,7 +16,7 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 
 from portal.collector import settle  # noqa: E402
 from portal.consumer import routing as consumer_routing  # noqa: E402
-from portal.handler import API_PREFIX, ThreadedHandler  # noqa: E402
+from portal.handler import ThreadedHandler, is_served_here  # noqa: E402
 from portal.live import routing as live_routing  # noqa: E402
 from portal.staticfiles import serve_static  # noqa: E402
 
@@ -24,8 +24,8 @@ _api = ThreadedHandler()
 
 
 async def _http(scope: Any, receive: Any, send: Any) -> None:
-    """The API by its own handler, everything else by Django's."""
-    await (_api if scope["path"].startswith(API_PREFIX) else _django)(scope, receive, send)
+    """The API and polling devices by a handler of their own, everything else by Django's."""
+    await (_api if is_served_here(scope["path"]) else _django)(scope, receive, send)
 
 
 application = ProtocolTypeRouter(

@@ -60,6 +60,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(seconds=10),
         "options": {"expires": 10},
     },
+    "take silent DDI devices as away": {
+        "task": "firmware.close_silent_ddi",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "make patches of firmware, remove files that nothing names": {
         "task": "firmware.tend_artifacts",
         "schedule": timedelta(minutes=10),

@@ -1,4 +1,5 @@
-"""Serves the short synchronous views of the API from a bounded pool of threads.
+"""Serves the short synchronous views of the API, and those of devices that poll, from a bounded
+pool of threads.
 
 Django's ASGI handler gives every request a thread of its own and goes back and forth between it
 and the event loop, which cost more than an answer of the API itself (`manage.py bench api`). Here
@@ -26,10 +27,18 @@ from django.urls import set_script_prefix
 THREADS: Final = 8
 
 API_PREFIX: Final = "/api/"
+# Devices that poll (`portal.ddi`), but not the files that they fetch, which are sent in pieces.
+_CONTROLLERS: Final = "/controller/v1/"
+_FILES: Final = "/artifacts/"
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+def is_served_here(path: str) -> bool:
+    """Whether the views of a path are short and synchronous."""
+    return path.startswith(API_PREFIX) or (_CONTROLLERS in path and _FILES not in path)
 
 
 class ThreadedHandler(ASGIHandler):

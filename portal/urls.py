@@ -16,6 +16,7 @@ urlpatterns = [
     path("", include("portal.downloads.urls")),
     path("", include("portal.frame.urls")),
     path("", include("portal.enterprise.urls")),
+    path("", include("portal.ddi.urls")),
 ]
 
 handler400 = "portal.api.problems.bad_request"

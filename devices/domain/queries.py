@@ -65,6 +65,7 @@ class DeviceFacts:
     state: str
     hardware_revision: str
     device_type: str
+    capabilities: tuple[str, ...]
     step_ms: int
     samples: int
     registered_at: datetime
@@ -238,6 +239,7 @@ def _device(
         device_type=row.device_type.code,
         step_ms=desired.get("step_ms", row.device_type.step_ms),
         samples=desired.get("samples", row.device_type.samples),
+        capabilities=tuple(row.device_type.capabilities),
         registered_at=row.created_at,
         channels=tuple(channels),
         link=links.get(row.pk),

@@ -6,7 +6,7 @@ Every function takes an open Django connection and sees what the wall lets it se
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -169,9 +169,61 @@ def firmware_versions(connection: BaseDatabaseWrapper) -> frozenset[str]:
 
 
 def linked_bridges(connection: BaseDatabaseWrapper) -> frozenset[str]:
-    """The bridges that connected devices of the scope are linked to."""
-    rows = _rows(connection, "SELECT DISTINCT bridge FROM device_link WHERE connected", [])
+    """The bridges that connected devices of the scope are linked to; those that ask from time to
+    time (`mark_seen`) have none.
+    """
+    rows = _rows(
+        connection, "SELECT DISTINCT bridge FROM device_link WHERE connected AND bridge <> ''", []
+    )
     return frozenset(row[0] for row in rows)
+
+
+def mark_seen(connection: BaseDatabaseWrapper, device_id: int, at: datetime) -> bool:
+    """A device that keeps no connection was heard of; True when it counted as disconnected, and
+    counts as connected now. Of one that a bridge has had, only the instant is noted.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE device_link SET last_seen_at = greatest(last_seen_at, %s)"
+            " WHERE device_id = %s AND (connected OR bridge <> '')",
+            [at, device_id],
+        )
+        if cursor.rowcount:
+            return False
+        cursor.execute(
+            "UPDATE device_link SET connected = true, changed_at = %s,"
+            " last_seen_at = greatest(last_seen_at, %s)"
+            " WHERE device_id = %s AND NOT connected AND bridge = ''",
+            [at, at, device_id],
+        )
+        return bool(cursor.rowcount)
+
+
+def set_firmware_version(connection: BaseDatabaseWrapper, device_id: int, version: str) -> None:
+    """What a device says that it runs."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE device_link SET firmware_version = %s WHERE device_id = %s",
+            [version, device_id],
+        )
+
+
+def close_silent(
+    connection: BaseDatabaseWrapper, silence_s: Mapping[int, int], at: datetime
+) -> list[tuple[int, int]]:
+    """Mark devices without a bridge as disconnected that were not heard of for as many seconds as
+    their tenant says; returns (device, tenant) of each.
+    """
+    rows = _rows(
+        connection,
+        "UPDATE device_link l SET connected = false, changed_at = %s"
+        " FROM unnest(%s::bigint[], %s::int[]) AS t (tenant_id, seconds)"
+        " WHERE l.connected AND l.bridge = '' AND l.tenant_id = t.tenant_id"
+        " AND l.last_seen_at < %s - make_interval(secs => t.seconds)"
+        " RETURNING l.device_id, l.tenant_id",
+        [at, list(silence_s), list(silence_s.values()), at],
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 def close_links(

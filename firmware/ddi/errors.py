@@ -23,6 +23,9 @@ class ErrorCode(Enum):
         "InvalidTargetAttributeException",
     )
     QUOTA = (403, "hawkbit.server.error.quota.tooManyEntries", "AssignmentQuotaExceededException")
+    # Not known to hawkBit, in its form: clients show the message.
+    INACTIVE = (403, "wattline.error.deviceNotActive", "InsufficientPermissionException")
+    INSECURE = (403, "wattline.error.insecure", "InsufficientPermissionException")
     TOO_LARGE = (
         413,
         "hawkbit.server.error.fileSizeQuotaExceeded",

@@ -7,6 +7,7 @@ The code is what these lines show, and `other` where they show nothing; the line
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,9 @@ _SIGNS: Final = tuple(
         ("flash", r"flash|write|install|script|mount|partition|handler"),
     )
 )
+_ERROR: Final = re.compile(r"\W*(error|failed|failure|fatal)\b", re.IGNORECASE)
+# Characters that are told to the roll-out.
+MOST_DETAIL: Final = 380
 # Numbers of steps beyond which a controller's counting is not taken for bytes or the like.
 _MOST_STEPS: Final = 1_000_000
 
@@ -50,8 +54,17 @@ def failure_code(text: str) -> str:
     return "other"
 
 
-def news_of(feedback: Feedback) -> News:
-    """What feedback about a deployment says.
+def trouble_in(details: Sequence[str]) -> str:
+    """The lines that tell of an error, as many of the last as are kept; empty without any.
+
+    A client that logs much tells its errors between hundreds of other lines, and some (SWUpdate)
+    before the feedback that says that the update has failed.
+    """
+    return _end_of([line for line in details if _ERROR.match(line)])
+
+
+def news_of(feedback: Feedback, trouble: str = "") -> News:
+    """What feedback about a deployment says; `trouble` are errors that were told before it.
 
     Closed without “failure” is a success, as in hawkBit. Whoever counts steps and has done all of
     them is installing; `rejected` is a remark and ends nothing, as in hawkBit.
@@ -60,7 +73,7 @@ def news_of(feedback: Feedback) -> News:
     execution = feedback.execution
     if execution is Execution.CLOSED:
         if feedback.finished is Finished.FAILURE:
-            return News("failed", failure_code(feedback.text), text, final=True)
+            return _failure(feedback, text, trouble)
         return News("confirmed", "", text, final=True)
     if execution is Execution.CANCELED:
         return News("withdrawn", "withdrawn", text, final=True)
@@ -69,6 +82,13 @@ def news_of(feedback: Feedback) -> News:
     if execution is Execution.PROCEEDING and 0 < feedback.total <= feedback.done <= _MOST_STEPS:
         return News("installing", "", text)
     return News("progress", "", text)
+
+
+def _failure(feedback: Feedback, text: str, trouble: str) -> News:
+    code = failure_code(feedback.text)
+    if code == "other" and trouble:
+        code, text = failure_code(trouble), _end_of([*trouble.split("\n"), *text.split("\n")])
+    return News("failed", code, text, final=True)
 
 
 def cancelled(feedback: Feedback) -> bool | None:
@@ -83,6 +103,19 @@ def cancelled(feedback: Feedback) -> bool | None:
 
 
 def _with_code(feedback: Feedback) -> str:
-    if feedback.code is None:
-        return feedback.text
-    return f"{feedback.text}\n({feedback.code})".strip()
+    text = trouble_in(feedback.details) or _end_of(feedback.details)
+    return text if feedback.code is None else f"{text}\n({feedback.code})".strip()
+
+
+def _end_of(lines: Sequence[str]) -> str:
+    """The last lines that fit into MOST_DETAIL characters; of a longer one, its beginning."""
+    kept: list[str] = []
+    left = MOST_DETAIL
+    for line in reversed(lines):
+        if len(line) > left:
+            break
+        kept.append(line)
+        left -= len(line) + 1
+    if not kept and lines:
+        return lines[-1][:MOST_DETAIL]
+    return "\n".join(reversed(kept))

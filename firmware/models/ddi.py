@@ -138,6 +138,8 @@ class DdiAction(TenantOwned):
     agreed_at = models.DateTimeField(null=True)
     refused_at = models.DateTimeField(null=True)
     feedbacks = models.PositiveIntegerField(default=0)
+    # The errors that the device told last, before it says how the attempt ended.
+    trouble = models.CharField(max_length=400, blank=True)
     closed_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=8, choices=DdiOutcome, blank=True)
 

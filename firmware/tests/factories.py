@@ -67,9 +67,10 @@ def release(
     state: ReleaseState = ReleaseState.APPROVED,
     by: User | None = None,
     image: bytes | None = None,
+    made: Artifact | None = None,
 ) -> Release:
     """A release without a file in the store, whose signature is none; its digest is that of `image`
-    if one is given.
+    if one is given. `made` is its artifact where there is one already.
     """
     approved = state is not ReleaseState.DRAFT
     return Release.objects.create(
@@ -78,7 +79,7 @@ def release(
         type_code=kind.code,
         version=version,
         version_key=Version.parse(version).key,
-        artifact=artifact(of, image=image),
+        artifact=made or artifact(of, image=image),
         manifest=b"manifest",
         signature=bytes(64),
         signing_key=signing_key(of),

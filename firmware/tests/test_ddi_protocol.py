@@ -231,7 +231,32 @@ def test_news_are_final_exactly_when_the_action_is_over(
 )
 def test_failure_is_told_by_what_the_lines_show(lines: tuple[str, ...], code: str) -> None:
     failed = Feedback(Execution.CLOSED, Finished.FAILURE, details=lines)
-    assert mapping.news_of(failed) == mapping.News("failed", code, "\n".join(lines), final=True)
+    assert mapping.news_of(failed) == mapping.News(
+        "failed", code, mapping.trouble_in(lines) or "\n".join(lines), final=True
+    )
+
+
+def test_errors_are_told_of_many_lines() -> None:
+    lines = ["[extract_files] : Found file"] * 40 + ["ERROR : HASH mismatch", "Waiting"]
+    told = Feedback(Execution.PROCEEDING, Finished.NONE, details=tuple(lines))
+    assert mapping.news_of(told) == mapping.News("progress", "", "ERROR : HASH mismatch")
+
+
+def test_reason_that_was_told_before_the_failure_is_the_failures() -> None:
+    """SWUpdate sends its log first, and then that there was no suitable image."""
+    failed = Feedback(Execution.CLOSED, Finished.FAILURE, details=("No suitable .swu image found",))
+    assert mapping.news_of(failed).code == "other"
+    news = mapping.news_of(failed, "ERROR : execute preinstall scripts failed")
+    assert (news.code, news.detail) == (
+        "flash",
+        "ERROR : execute preinstall scripts failed\nNo suitable .swu image found",
+    )
+
+
+@given(st.lists(st.text()), st.text())
+def test_details_fit(lines: list[str], trouble: str) -> None:
+    failed = Feedback(Execution.CLOSED, Finished.FAILURE, details=tuple(lines))
+    assert len(mapping.news_of(failed, trouble).detail) <= mapping.MOST_DETAIL
 
 
 def test_steps_that_are_all_done_are_an_installation() -> None:

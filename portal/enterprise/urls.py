@@ -13,4 +13,5 @@ urlpatterns = [
     path("", include("portal.enterprise.firmware.urls")),
     path("", include("portal.enterprise.history.urls")),
     path("", include("portal.enterprise.control.urls")),
+    path("", include("portal.enterprise.ddi.urls")),
 ]

@@ -226,6 +226,13 @@ ADMINISTRATION: Final = Group(
             words=_("keep dispute evidence court preserve"),
         ),
         Entry(
+            _("Updates over DDI"),
+            "ddi-settings",
+            "cpu",
+            Permission.TENANTS_CHANGE,
+            words=_("hawkBit SWUpdate RAUC Zephyr firmware gateway token"),
+        ),
+        Entry(
             _("Branding"),
             "branding",
             "palette",

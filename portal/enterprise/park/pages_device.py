@@ -19,6 +19,7 @@ from devices.ingest.queue import BridgeEvent
 from devices.models.device import DeviceState
 from devices.protocol.codes import LogLevel
 from devices.telemetry.history import Delivered, Event, LogLine
+from firmware.models.ddi import DDI
 from portal.charts import live as charts
 from portal.charts import past
 from portal.enterprise.park import words
@@ -94,6 +95,7 @@ def device(found: DevicePage, *, show_log: bool, may_change: bool, level: int) -
         "presets": past.presets().items(),
         "changes": _changes(facts) if may_change else [],
         "may_change": may_change,
+        "speaks_ddi": DDI in facts.capabilities,
         "may_rotate": may_change and facts.state != DeviceState.REVOKED,
         **history(found),
         "show_log": show_log,

@@ -1,0 +1,1 @@
+"""hawkBit's DDI interface over HTTP: devices that ask for their updates (docs/firmware.md)."""

@@ -1,0 +1,82 @@
+"""Limits of the DDI interface, counted in the cache over all web processes.
+
+Tokens have 256 random bits, so nobody guesses one: the limits keep those who try, and devices with
+a wrong token or gone wild, from costing more than a counter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+from django.core.cache import cache
+
+WINDOW_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `most` in a window of WINDOW_S seconds, which opens with the first."""
+
+    name: str
+    most: int
+
+
+# Wrong tokens of one address for one device: others behind the same address go on.
+PAIR: Final = Limit("pair", 5)
+# Wrong tokens of one address, whatever devices it names.
+ADDRESS: Final = Limit("address", 100)
+# Requests of a device: each polls at most every few seconds, and tells of steps in between.
+REQUESTS: Final = Limit("requests", 240)
+# Requests for files: some clients ask for ranges of a few kilobytes.
+FILES: Final = Limit("files", 6000)
+
+
+def is_refused(*, address: str, controller: str) -> bool:
+    """Whether this address has shown too many wrong tokens."""
+    pair, place = _failure_keys(address, controller)
+    counts: dict[str, int] = cache.get_many([pair, place])
+    return counts.get(pair, 0) >= PAIR.most or counts.get(place, 0) >= ADDRESS.most
+
+
+def failed(*, address: str, controller: str) -> None:
+    """A wrong token was shown."""
+    for key in _failure_keys(address, controller):
+        _count(key)
+
+
+def admits(limit: Limit, device_id: int) -> bool:
+    """Count a request of a device; whether it is within its limit."""
+    return _count(f"ddi:{limit.name}:{device_id}") <= limit.most
+
+
+def _failure_keys(address: str, controller: str) -> tuple[str, str]:
+    place = _place(address)
+    return _key(PAIR, place, controller), _key(ADDRESS, place)
+
+
+def _place(address: str) -> str:
+    """An IPv4 address, or the network of an IPv6 one: a single subscriber has all of a /64."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a Unix socket has none
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _key(limit: Limit, *parts: str) -> str:
+    # Hashed: of any length and alphabet.
+    return f"ddi:{limit.name}:{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()}"
+
+
+def _count(key: str) -> int:
+    while True:
+        cache.add(key, 0, WINDOW_S)
+        try:
+            return int(cache.incr(key))
+        except ValueError:  # the window ended between the two
+            continue
