@@ -8,7 +8,6 @@ Everything shares this machine's processors, the devices' own work included.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from django.db import connections
 
 from devices.benchmarks.fleet import FleetDevice
 from devices.benchmarks.fuzz import resident_mb
-from devices.benchmarks.ingest import register_fleet
+from devices.benchmarks.ingest import register_many
 from devices.benchmarks.stack import Stack, StackError, open_stack
 from devices.benchmarks.updates import UpdateOptions
 from devices.benchmarks.watching import cpu_seconds, end, line_of, process_of
@@ -51,47 +50,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> dict[str, object]:
     """Measure once; `ok` is False unless each device that is there did it exactly once."""
     with open_stack() as stack:
-        devices = _fleet(options.devices)
+        devices = register_many(options.devices, 8)
         away = round(options.devices * options.offline / 100)
         stack.start_writer()
         stack.start_bridge()
         stack.manage("dispatcher", "run_dispatcher")
         stack.wait("dispatcher", partial(_beats, stack))
         return uvloop.run(_measure(stack, options, devices[away:], away))
-
-
-# Devices with the channels of the one that is there; registered one by one, ten thousand take as
-# long as all the rest. A secret is the digest of the serial: these devices live for minutes.
-_COPY: Final = """
-WITH first AS (SELECT * FROM devices_device WHERE serial = 'bench-0'), made AS (
-  INSERT INTO devices_device (tenant_id, facility_id, device_type_id, serial, name, placement,
-    state, secret_sha256, hardware_revision, created_at)
-  SELECT tenant_id, facility_id, device_type_id, 'bench-' || n, 'Bench ' || n, placement, state,
-    sha256(sha256(('bench-' || n)::bytea)), hardware_revision, created_at
-  FROM first, generate_series(1, %s) AS n RETURNING id, tenant_id),
-cursors AS (
-  INSERT INTO device_cursor (device_id, tenant_id) SELECT id, tenant_id FROM made),
-links AS (INSERT INTO device_link (device_id, tenant_id) SELECT id, tenant_id FROM made)
-INSERT INTO devices_channel (device_id, tenant_id, number, key, name, quantity, unit, resolution,
-  minimum, maximum, in_total)
-SELECT made.id, made.tenant_id, c.number, c.key, c.name, c.quantity, c.unit, c.resolution,
-  c.minimum, c.maximum, c.in_total
-FROM made, devices_channel c JOIN first ON first.id = c.device_id
-"""
-
-
-def _fleet(devices: int) -> list[FleetDevice]:
-    (first,) = register_fleet(1, 8)
-    with connections["owner"].cursor() as cursor:
-        cursor.execute(_COPY, [devices - 1])
-    serials = [f"bench-{number}" for number in range(1, devices)]
-    return [
-        first,
-        *(
-            FleetDevice(serial, hashlib.sha256(serial.encode()).hexdigest(), first.device_type)
-            for serial in serials
-        ),
-    ]
 
 
 def _beats(stack: Stack) -> bool:
