@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -21,26 +21,15 @@ from devices.commands.states import Origin
 from devices.domain import commands_texts as texts
 from devices.domain import configuration_desired
 from devices.domain.commands_policy import Actor, needs_approval, require_asking
+from devices.domain.commands_targets import facts_of, parted
 from devices.domain.downlink import wake_dispatchers
-from devices.domain.selection import Selection, devices_of
-from devices.models import Command, CommandBatch, DeviceState
+from devices.domain.selection import Selection
+from devices.models import Command, CommandBatch
 from devices.models.command import REASON_LENGTH
-from devices.protocol.codes import Capability
 from devices.telemetry import command_store
 from devices.telemetry.command_store import Facts, NewCommands
 from devices.telemetry.control_store import Wish
 from tenants.domain import audit
-
-# Devices that one request may name or select.
-MAX_DEVICES: Final = 50_000
-
-
-class DevicesNotFound(Exception):  # noqa: N818 - it reads as what happened
-    """Devices that the scope does not hold; `device_ids` are theirs."""
-
-    def __init__(self, device_ids: Sequence[int]) -> None:
-        super().__init__(f"devices {list(device_ids)[:10]}")
-        self.device_ids = tuple(device_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +98,7 @@ def ask(
         return before
     request = _Request(actor, wanted, reason, origin, now or datetime.now(UTC), request_key)
     single = selection is None and len(set(device_ids)) == 1
-    return _ask(request, _facts(device_ids, selection), single=single)
+    return _ask(request, facts_of(device_ids, selection), single=single)
 
 
 def _asked_before(wanted: Wanted, key: str) -> Asked | None:
@@ -134,7 +123,7 @@ def _ask(request: _Request, found: Sequence[Facts], *, single: bool) -> Asked:
     command_ids: list[int] = []
     batches: list[CommandBatch] = []
     for tenant_id, devices in sorted(by_tenant.items()):
-        able, refused = _able(devices, request.wanted.capabilities)
+        able, refused = parted(devices, request.wanted.capabilities)
         if single and refused:
             raise ValidationError({"device": [texts.why_refused(next(iter(refused)))]})
         batch = None if single else _batch(request, tenant_id, devices, len(able), refused)
@@ -161,71 +150,6 @@ def _reason(reason: str, *, needed: bool) -> str:
             {"reason": [_("Write at most %(count)s characters.") % {"count": REASON_LENGTH}]}
         )
     return reason
-
-
-def _facts(device_ids: Sequence[int], selection: Selection | None) -> list[Facts]:
-    ids = set(device_ids)
-    if selection is not None:
-        selected = devices_of(selection).values_list("pk", flat=True)[: MAX_DEVICES + 1]
-        ids |= set(selected)
-    if not ids:
-        raise ValidationError({"devices": [_("No device is meant: name or select at least one.")]})
-    if len(ids) > MAX_DEVICES:
-        raise ValidationError(
-            {
-                "devices": [
-                    _("More than %(most)s devices are meant: ask for fewer at once.")
-                    % {"most": MAX_DEVICES}
-                ]
-            }
-        )
-    found = command_store.facts(connection, sorted(ids))
-    if missing := ids - {one.device_id for one in found}:
-        raise DevicesNotFound(sorted(missing))
-    return found
-
-
-def _able(devices: Sequence[Facts], needed: Capability) -> tuple[list[Facts], dict[str, list[int]]]:
-    """The devices that can do it, and the others by the reason why not. Of one that has never said
-    what it can do it is not known: it is asked.
-    """
-    able: list[Facts] = []
-    refused: dict[str, list[int]] = defaultdict(list)
-    for one in devices:
-        lacking = Capability(0)
-        if one.capabilities is not None:
-            lacking = needed & ~Capability(one.capabilities)
-        if one.state != DeviceState.ACTIVE:
-            refused[texts.NOT_ACTIVE].append(one.device_id)
-        elif lacking & Capability.COMMANDS:
-            refused[texts.NO_COMMANDS].append(one.device_id)
-        elif lacking & Capability.LIVE:
-            refused[texts.NO_LIVE].append(one.device_id)
-        else:
-            able.append(one)
-    return able, dict(refused)
-
-
-@dataclass(frozen=True, slots=True)
-class Foreseen:
-    """What would become of a request: the devices that can do it, and the others by the code of the
-    reason why not.
-    """
-
-    able: tuple[int, ...]
-    refused: Mapping[str, Sequence[int]]
-    tenants: Mapping[int, int]
-
-
-def foresee(*, device_ids: Sequence[int] = (), selection: Selection | None = None) -> Foreseen:
-    """Which of the devices can be given commands; nothing is written. Raises as `ask` does.
-
-    `tenants`: whose each device is.
-    """
-    found = _facts(device_ids, selection)
-    able, refused = _able(found, Capability.COMMANDS)
-    tenants = {one.device_id: one.tenant_id for one in found}
-    return Foreseen(tuple(one.device_id for one in able), refused, tenants)
 
 
 def _batch(

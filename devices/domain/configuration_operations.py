@@ -19,8 +19,9 @@ from devices.commands.states import Origin
 from devices.configuration.settings import KINDS, Changes, checked_changes, kinds_of
 from devices.domain import commands_texts as texts
 from devices.domain import configuration_desired
-from devices.domain.commands_operations import ask, foresee
+from devices.domain.commands_operations import ask
 from devices.domain.commands_policy import Actor
+from devices.domain.commands_targets import foresee
 from devices.domain.queries import DeviceNotFound
 from devices.domain.selection import Selection
 from devices.models import Channel, Device, DeviceConfiguration, DeviceState

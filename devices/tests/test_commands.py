@@ -28,6 +28,7 @@ from devices.domain import commands_operations as operations
 from devices.domain import commands_queries as queries
 from devices.domain import inbox
 from devices.domain.commands_policy import SYSTEM, Actor, NotAllowedError, set_two_persons
+from devices.domain.commands_targets import DevicesNotFound
 from devices.domain.selection import Selection
 from devices.ingest import queue
 from devices.models import Command, CommandBatch, CommandEvent, Device, DeviceState
@@ -242,7 +243,7 @@ def test_a_device_that_cannot_is_refused_in_a_sentence(
 
 def test_devices_beyond_the_scope_are_not_found(world: World) -> None:
     other = make_world()
-    with pytest.raises(operations.DevicesNotFound):
+    with pytest.raises(DevicesNotFound):
         ask(world, device_ids=other.ids())
 
 
@@ -602,7 +603,7 @@ def test_who_is_narrowed_to_other_facilities_sees_and_changes_nothing(world: Wor
                 decisions.cancel(world.manager, command_id=command_id)
             with pytest.raises(operations.BatchNotFound):
                 decisions.cancel(world.manager, batch_id=batch.pk)
-            with pytest.raises(operations.DevicesNotFound):
+            with pytest.raises(DevicesNotFound):
                 operations.ask(world.manager, kind="reboot", arguments={}, device_ids=world.ids())
     assert one(world, command_id).state == "queued"
 

@@ -19,8 +19,9 @@ from devices.commands.states import Origin, State
 from devices.domain import commands_entries as entries
 from devices.domain import commands_queries as queries
 from devices.domain.commands_decisions import CommandNotFound
-from devices.domain.commands_operations import BatchNotFound, DevicesNotFound
+from devices.domain.commands_operations import BatchNotFound
 from devices.domain.commands_policy import Actor, NotAllowedError
+from devices.domain.commands_targets import DevicesNotFound
 from devices.domain.selection import MAX_NAMED, SelectionRefused
 from devices.models.command import REASON_LENGTH
 from portal.api import serializers as shapes

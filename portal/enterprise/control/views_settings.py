@@ -16,8 +16,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from devices.domain import configuration_operations as operations
 from devices.domain import groups_queries, registry_queries
-from devices.domain.commands_operations import DevicesNotFound
 from devices.domain.commands_policy import Actor, NotAllowedError
+from devices.domain.commands_targets import DevicesNotFound
 from devices.domain.configuration_queries import Settings, settings_of
 from devices.domain.groups_queries import GroupNotFound
 from devices.domain.queries import DeviceNotFound
