@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from devices.domain import downlink, inbox
-from devices.telemetry import firmware_facts
+from devices.telemetry import firmware_facts, status
 from firmware.domain import (
     gate_operations,
     reports,
@@ -31,6 +32,7 @@ from firmware.models import (
     OPEN,
     FirmwarePolicy,
     GateReview,
+    Medium,
     Rollout,
     RolloutTarget,
     RolloutWave,
@@ -41,6 +43,7 @@ from firmware.rollout import engine
 from firmware.rollout.values import (
     Decision,
     Event,
+    Goal,
     Holder,
     Limit,
     Phase,
@@ -60,7 +63,9 @@ logger = logging.getLogger(__name__)
 TOPIC: Final = "firmware"
 # Reports taken in one transaction, and transactions of a tick: what is left is for the next one.
 REPORTS_AT_ONCE: Final = 1000
-_MOST_ROUNDS: Final = 20
+_MOST_ROUNDS: Final = 5
+# Targets that wait and are there, looked at in one step.
+MOST_WAITING: Final = 1500
 # Limits are shared by all roll-outs, and devices pass from one to another: one step at a time.
 _TURN: Final = "firmware.step"
 _LOADING: Final = (TargetState.OFFERED, TargetState.DOWNLOADING)
@@ -124,6 +129,9 @@ class _Tick:
         self.value = rollout_rows.rollout_value(row)
         self.wave_rows, self.waves = rollout_rows.waves(row)
         self.wave_ids = {wave.number: wave.pk for wave in self.wave_rows}
+        self.numbers = {wave.pk: wave.number for wave in self.wave_rows}
+        self.goals = self._goals()
+        self.partial = False
         self.targets = self._targets()
         self.links = rollout_rows.links([target.device_id for target in self.targets])
 
@@ -139,28 +147,55 @@ class _Tick:
         return Driven(self.row.pk, self.tenant_ids, len(decision.offers), review_wave)
 
     def _targets(self) -> tuple[Target, ...]:
-        rows = RolloutTarget.objects.filter(rollout=self.row, state__in=self._states())
-        if self.value.phase is not Phase.ABORTED:
-            begun = [wave.pk for wave in self.wave_rows if wave.state != WaveState.PENDING]
-            rows = rows.filter(wave__in=begun)
+        rows = RolloutTarget.objects.filter(rollout=self.row)
+        under_way = rows.filter(state__in=(*_LOADING, TargetState.INSTALLING))
+        if self.value.phase is Phase.ABORTED:
+            return self._read(rows.filter(state__in=OPEN))
+        if self.value.phase is not Phase.RUNNING:
+            return self._read(under_way)
+        begun = [wave.pk for wave in self.wave_rows if wave.state != WaveState.PENDING]
+        if self._joining_is_over():
+            return self._read(rows.filter(state__in=OPEN, wave__in=begun))
+        # Who is away need not be looked at, and of the others no more than a step can do.
+        there = rows.annotate(there=status.connected(F("device_id"))).filter(
+            Q(medium=Medium.DDI) | Q(there=True), state=TargetState.WAITING, wave__in=begun
+        )
+        pending = rows.filter(state=TargetState.PENDING, wave__in=begun)
+        return (
+            *self._read(under_way),
+            *self._some(there, MOST_WAITING),
+            *self._some(pending, engine.MOST_CLAIMS),
+        )
+
+    def _joining_is_over(self) -> bool:
+        """Whether devices that are away are to be called off."""
+        join = timedelta(days=self.value.strategy.join_days)
+        return any(wave.started_at and self.now - wave.started_at > join for wave in self.waves)
+
+    def _some(self, rows: QuerySet[RolloutTarget], most: int) -> tuple[Target, ...]:
+        """At most so many, beginning anywhere, so that each has its turn."""
+        start = uuid4()
+        ordered = rows.order_by("update_uid")
+        found = self._read(ordered.filter(update_uid__gte=start)[:most])
+        if len(found) < most:
+            found += self._read(ordered.filter(update_uid__lt=start)[: most - len(found)])
+        self.partial |= len(found) == most
+        return found
+
+    def _read(self, rows: QuerySet[RolloutTarget]) -> tuple[Target, ...]:
+        return rollout_rows.targets(rows, lambda release_id: self.goals[release_id], self.numbers)
+
+    def _goals(self) -> dict[int, Goal]:
+        """What its releases are to devices."""
+        if self.row.release_id is not None:
+            return rollout_rows.goals([self.row.release_id], lower=rollout_rows.lowers(self.row))
         release_ids = (
             RolloutTarget.objects.filter(rollout=self.row, release__isnull=False)
             .order_by()
             .values_list("release_id", flat=True)
             .distinct()
         )
-        goals = rollout_rows.goals(
-            [self.row.release_id] if self.row.release_id else list(release_ids),
-            lower=rollout_rows.lowers(self.row),
-        )
-        numbers = {pk: number for number, pk in self.wave_ids.items()}
-        return rollout_rows.targets(rows, lambda release_id: goals[release_id], numbers)
-
-    def _states(self) -> Sequence[str]:
-        """Who waits is looked at only while it may get something."""
-        if self.value.phase in (Phase.RUNNING, Phase.ABORTED):
-            return OPEN
-        return (*_LOADING, TargetState.INSTALLING)
+        return rollout_rows.goals(list(release_ids), lower=rollout_rows.lowers(self.row))
 
     def _view(self) -> View:
         return View(
@@ -172,6 +207,7 @@ class _Tick:
             held=self._held(),
             limits=self._limits() if self.value.phase is Phase.RUNNING else (),
             review=self._review(),
+            partial=self.partial,
             backlog=self.may_grow
             or firmware_facts.inbox_waits(
                 connection, TOPIC, [target.device_id for target in self.targets]

@@ -41,7 +41,7 @@ from firmware.rollout.waves import place
 from firmware.rollout.windows import is_open, jittered
 
 # A step is bounded, so that it is short however large the roll-out is: the next one goes on.
-MOST_CLAIMS: Final = 2000
+MOST_CLAIMS: Final = 1000
 MOST_OFFERS: Final = 1000
 # How often the gate is asked again while it cannot tell, unless its limits say otherwise.
 REVIEW_EVERY_S: Final = 900
@@ -174,8 +174,8 @@ class _Step:
     def _is_over(self, wave: Wave) -> bool:
         """Bring a wave as far as it goes; whether the next one may begin."""
         last = wave.number == max(self.waves)
-        if self.view.backlog:
-            return False  # what has been counted is not the last word
+        if self.view.backlog or self.view.partial:
+            return False  # what is known is not all
         if wave.phase is WavePhase.RUNNING:
             busy = sum(self._is_busy(target, wave) for target in self.targets.values())
             if last and any(judging.still_open(one) for one in self._counted()):
@@ -185,6 +185,10 @@ class _Step:
             if last:
                 return True
             wave = self._set_wave(wave, phase=WavePhase.SOAKING, soaking_at=self.now)
+        elif not judging.is_settled(self._with_counts(wave), self.strategy, busy=0, last=last):
+            # Devices have gone back since: the wave goes on with those that are left.
+            self._set_wave(wave, phase=WavePhase.RUNNING, soaking_at=None, judged_at=None)
+            return False
         if wave.phase is WavePhase.SOAKING:
             over = judging.soaked_at(wave, self.strategy)
             if over is None or self.now < over:
@@ -271,7 +275,8 @@ class _Step:
             (limit, Use(use.downloads + mine.downloads, use.bytes_per_s + mine.bytes_per_s))
             for limit, use in self.view.limits
         )
-        granted = admit([(own, mine), *others], len(fit), len(waiting) + len(loading))
+        wanted = sum(counts[State.WAITING] for counts in self.counts.values()) + len(loading)
+        granted = admit([(own, mine), *others], len(fit), wanted)
         for target in fit[: granted.count]:
             self._offer(target, granted.rate)
 

@@ -32,7 +32,7 @@ def trouble(waves: Iterable[Wave], strategy: Strategy) -> Trouble | None:
         if failed * 100 > strategy.error_percent * base:
             data = {"wave": wave.number, "failures": failed, "devices": base}
             return Trouble("error_percent", {**data, "limit": strategy.error_percent})
-        if wave.phase is WavePhase.RUNNING and not wave.overruled and wave.counts:
+        if wave.phase is not WavePhase.DONE and not wave.overruled and wave.counts:
             found = _shortage(wave, base, strategy)
             if found is not None:
                 return found
@@ -40,7 +40,7 @@ def trouble(waves: Iterable[Wave], strategy: Strategy) -> Trouble | None:
 
 
 def _shortage(wave: Wave, base: int, strategy: Strategy) -> Trouble | None:
-    """Whether too few devices of a running wave can still succeed for it to be over."""
+    """Whether too few devices of a wave can still succeed for it to be over."""
     succeeded, left = wave.counts.get(State.SUCCEEDED, 0), still_open(wave)
     if not succeeded and not left and base <= wave.accepted_failures:
         return Trouble("nobody", {"wave": wave.number})

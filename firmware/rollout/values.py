@@ -196,6 +196,7 @@ class View:
     aborted) in all waves. `links` are by device; `held` says which other roll-out has a device.
     `limits` are pairs of a limit beyond the roll-out's own and what other roll-outs use of it.
     `backlog`: devices have said more than was taken in, so that counts are not the last word.
+    `partial`: there are more targets that something could be done for than are given here.
     """
 
     now: datetime
@@ -207,6 +208,7 @@ class View:
     limits: tuple[tuple[Limit, Use], ...] = ()
     review: Review | None = None
     backlog: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

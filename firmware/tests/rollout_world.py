@@ -137,6 +137,10 @@ class World:
         begun = {n for n, wave in run.waves.items() if wave.phase is not WavePhase.PENDING}
         all_open = [target for target in run.targets.values() if target.state in OPEN]
         aborted = run.rollout.phase is Phase.ABORTED
+        join = timedelta(days=run.rollout.strategy.join_days)
+        joined = any(
+            wave.started_at and self.now - wave.started_at > join for wave in run.waves.values()
+        )
         return View(
             now=self.now,
             rollout=run.rollout,
@@ -150,7 +154,11 @@ class World:
                 )
                 for number, wave in sorted(run.waves.items())
             ),
-            targets=tuple(one for one in all_open if aborted or one.wave in begun),
+            targets=tuple(
+                one
+                for one in all_open
+                if aborted or (one.wave in begun and (joined or not self.is_away(one)))
+            ),
             links=self.links,
             held={
                 target.device_id: Holder(target.target_id, other.rollout.priority, target.fresh)
@@ -163,6 +171,11 @@ class World:
             review=run.review,
             backlog=self.backlog,
         )
+
+    def is_away(self, target: Target) -> bool:
+        """Whether the driver leaves it out: it waits, and is not there."""
+        link = self.links.get(target.device_id, NO_LINK)
+        return target.state is State.WAITING and not link.connected
 
     @staticmethod
     def confirmed_at(run: Run, wave: int) -> datetime | None:

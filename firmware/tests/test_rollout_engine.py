@@ -260,6 +260,24 @@ def test_who_confirms_during_the_soak_prolongs_it() -> None:
     assert _phase(run) == "done"
 
 
+def test_a_device_that_goes_back_during_the_soak_counts_as_failed() -> None:
+    world = _world()
+    run = world.begin(1, [1, 2, 3], quick(soak_s=600))
+    canary = _first_offered(world)
+    world.update(1, canary)
+    world.tick(1)
+    assert _phase(run) == "soaking"
+    world.say(1, canary, Word("reverted", world.now, code="self_test"))
+    world.wait(700)
+    assert world.tick(1).reason == "error_percent"
+    world.resume(1)
+    world.tick(1)
+    assert (run.rollout.phase, _phase(run)) == (Phase.PAUSED, "soaking")
+    world.approve(1, overruled=True)
+    world.tick(1)
+    assert _phase(run) == "done"
+
+
 def test_a_higher_rollout_takes_who_waits_and_nobody_who_was_offered_something() -> None:
     world = _world(2)
     strategy = quick(waves=(WaveSize(percent=100),), max_downloads=1)

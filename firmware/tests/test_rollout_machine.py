@@ -297,4 +297,4 @@ def _within(limit: Limit, downloads: int, bytes_per_s: int) -> None:
 
 
 TestRollouts = Rollouts.TestCase
-TestRollouts.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
+TestRollouts.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
