@@ -187,6 +187,8 @@ def delete_draft(*, release_id: int, actor_id: int | None) -> None:
     row = _locked(release_id)
     _require(row, ReleaseState.DRAFT, _("Only a draft can be deleted; retire the release."))
     artifact = row.artifact
+    if row.rollouts.exists():
+        raise ValidationError(_("A roll-out names this release: delete that first."))
     audit.record(
         tenant_id=row.tenant_id,
         actor_id=actor_id,

@@ -23,11 +23,21 @@ from firmware.models import (
     DeltaState,
     Release,
     ReleaseState,
+    Rollout,
+    RolloutState,
     SigningKey,
 )
 
 # Of an image that is sent to a browser.
 PIECE: Final = 1 << 18
+
+
+_OPEN: Final = (
+    RolloutState.DRAFT,
+    RolloutState.RUNNING,
+    RolloutState.PAUSED,
+    RolloutState.AWAITING_APPROVAL,
+)
 
 
 class ReleaseNotFound(Exception):  # noqa: N818 - it reads as what happened
@@ -139,13 +149,15 @@ class Running:
 @dataclass(frozen=True, slots=True)
 class ReleaseDetail:
     """A release in full. `deltas` are those to it, each with `base` and `patch`; `running` counts
-    the scope's devices of its type by version, the most frequent first.
+    the scope's devices of its type by version, the most frequent first; `rollouts` are those with
+    it that are not over.
     """
 
     release: Release
     deltas: tuple[Delta, ...]
     base_versions: dict[int, str]
     running: tuple[Running, ...]
+    rollouts: tuple[Rollout, ...]
 
     @property
     def running_this(self) -> int:
@@ -154,7 +166,7 @@ class ReleaseDetail:
 
 
 def release_detail(*, release_id: int) -> ReleaseDetail:
-    """A release with its patches and where it runs; four queries. Raises ReleaseNotFound."""
+    """A release with its patches and where it runs; five queries. Raises ReleaseNotFound."""
     row = release(release_id=release_id)
     deltas = tuple(
         Delta.objects.filter(target_id=row.artifact_id)
@@ -167,6 +179,7 @@ def release_detail(*, release_id: int) -> ReleaseDetail:
         deltas=deltas,
         base_versions=dict(bases.values_list("artifact_id", "version")),
         running=running(code=row.type_code),
+        rollouts=tuple(row.rollouts.filter(state__in=_OPEN).order_by("pk")),
     )
 
 

@@ -41,6 +41,7 @@ from firmware.models import (
     SigningKey,
 )
 from firmware.tests import images
+from firmware.tests.factories import rollout
 from firmware.tests.uploads import NOW, Signer, approved, draft, pem_of, program
 from tenants.models import AuditEntry, Tenant
 from tenants.permissions import Role
@@ -291,6 +292,17 @@ def test_files_that_nothing_names_are_swept_after_a_day(world: World) -> None:
     assert world.files() == [kept.artifact.sha256]
 
 
+def test_roll_outs_with_a_release_are_shown_and_keep_its_draft(world: World) -> None:
+    made = world.create(draft(world.signer, world.kind))
+    planned = rollout(world.tenant, made)
+    found = release_queries.release_detail(release_id=made.pk)
+    assert found.rollouts == (planned,)
+    with pytest.raises(ValidationError, match="names this release"):
+        release_operations.delete_draft(release_id=made.pk, actor_id=None)
+    planned.delete()
+    release_operations.delete_draft(release_id=made.pk, actor_id=None)
+
+
 def test_a_key_is_there_once_and_has_a_name(world: World) -> None:
     add = key_operations.add_key
     pem = pem_of(world.signer.private)
@@ -335,7 +347,7 @@ def test_lists_take_few_queries(
         assert len(page.items) == min(2, releases)
     with django_assert_num_queries(1):
         assert [key.release_count for key in release_queries.signing_keys()] == [releases]  # type: ignore[attr-defined]
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         release_queries.release_detail(release_id=rows[0].pk)
 
 
