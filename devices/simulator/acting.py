@@ -1,9 +1,9 @@
-"""A source as a device reports it: the channels that are wanted, and its firmware's faults."""
+"""Readings as a device reports them: the channels that are wanted, and its firmware's faults."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol, runtime_checkable
 
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from devices.protocol import Block
 from devices.simulator.image import Behaviour
-from devices.simulator.reporter import Source
 from devices.simulator.settings import DeviceSettings, Switching
 
 GAP_MS: Final = 60_000  # a firmware that loses samples loses a minute of them at a time
@@ -29,8 +28,8 @@ class Switchable(Protocol):
         """All changes of the output that are remembered, in order of time."""
 
 
-class ActingSource:
-    """What a device with these settings and this firmware reports of a source.
+class Acting:
+    """What a device with these settings and this firmware reports of what it measures.
 
     `drained`: the channel that shows the charge of the device's battery, None without one.
     `tell_limit` gets channel, raw value and side (`low`, `high`, `inside`) when a reading leaves
@@ -39,15 +38,12 @@ class ActingSource:
 
     def __init__(
         self,
-        source: Source,
         settings: Callable[[], DeviceSettings],
         behaviour: Behaviour,
         *,
         drained: int | None = None,
         tell_limit: TellLimit = lambda *_: None,
     ) -> None:
-        self.channel_count = source.channel_count
-        self._source = source
         self._settings = settings
         self._behaviour = behaviour
         self._drained = drained
@@ -57,13 +53,8 @@ class ActingSource:
         self._sides: dict[int, str] = {}
         self._told_ms: dict[int, int] = {}
 
-    def due(self, after_ms: int, samples: int, step_ms: int) -> int | None:
-        """As the source."""
-        return self._source.due(after_ms, samples, step_ms)
-
-    def read(self, after_ms: int, until_ms: int, step_ms: int) -> tuple[Block, ...]:
-        """As the source, less what is not wanted or lost."""
-        blocks = self._source.read(after_ms, until_ms, step_ms)
+    def shape(self, blocks: Iterable[Block]) -> tuple[Block, ...]:
+        """The readings that are reported of those that were taken, in order of time."""
         return tuple(acted for block in blocks if (acted := self._acted(block)) is not None)
 
     def _acted(self, block: Block) -> Block | None:
@@ -83,14 +74,15 @@ class ActingSource:
         return self._thinned(block)
 
     def _thinned(self, block: Block) -> Block | None:
-        """Without the minutes that the firmware loses; its last sample stays, to end the frame."""
+        """Without the minutes that the firmware loses."""
         gaps = self._behaviour.gaps
         if not gaps:
             return block
         minutes, index = np.unique(block.times // GAP_MS, return_inverse=True)
         chance = np.array([zlib.crc32(b"%d" % minute) / 2**32 for minute in minutes.tolist()])
         kept = chance[index] >= gaps
-        kept[-1] = True
+        if not kept.any():
+            return None
         return Block(
             block.times[kept],
             block.channels,

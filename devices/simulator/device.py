@@ -225,10 +225,11 @@ class SimulatedDevice:
         )
         reporter = Reporter(
             client,
-            self.unit.acting_source(client, started.behaviour),
+            self.source,
             pace=self._pace,
             begin_ms=self._begin_ms,
             thinning=self._thinning if self._begin_ms is not None else None,
+            shape=self.unit.acting(client, started.behaviour).shape,
         )
         self._begin_ms = None
         self.client, self._reporter = client, reporter

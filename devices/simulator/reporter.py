@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -81,7 +82,10 @@ class Reporter:
         thinning: Thinning | None = None,
         step_ms: int = 2_000,
         samples: int = 30,
+        shape: Callable[[tuple[Block, ...]], tuple[Block, ...]] | None = None,
     ) -> None:
+        """`shape` makes of the readings that were taken those that are reported."""
+        self._shape = shape
         self._thinning = thinning
         self.step_ms = step_ms
         self.samples = samples
@@ -159,8 +163,7 @@ class Reporter:
             until_ms = thinning.until_ms if due_ms is None else min(due_ms, thinning.until_ms)
             blocks = self._source.read(self._last_ms, until_ms, thinning.step_ms)
             if blocks:
-                self._client.append_data(*blocks)
-                self._last_ms = max(int(block.times[-1]) for block in blocks)
+                self._keep(blocks)
                 return False
         self._thinning = None
         return True
@@ -171,8 +174,14 @@ class Reporter:
         until_ms = axis_ms if cap_ms is None else min(axis_ms, cap_ms)
         blocks = self._source.read(self._last_ms, until_ms, self.step_ms)
         if blocks:
-            self._client.append_data(*blocks)
-            self._last_ms = max(int(block.times[-1]) for block in blocks)
+            self._keep(blocks)
+
+    def _keep(self, blocks: tuple[Block, ...]) -> None:
+        """Make a frame of what was taken, as far as it is reported."""
+        self._last_ms = max(int(block.times[-1]) for block in blocks)
+        reported = self._shape(blocks) if self._shape else blocks
+        if reported:
+            self._client.append_data(*reported)
 
     def _samples_wanted(self) -> int:
         if self._client.live or self.samples == 1:

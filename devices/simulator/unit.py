@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from devices.protocol import LogLevel, LogLine, Welcome
-from devices.simulator.acting import ActingSource, Switchable
+from devices.simulator.acting import Acting, Switchable
 from devices.simulator.catalogue import METER_TYPES
 from devices.simulator.client import DeviceClient
 from devices.simulator.image import Behaviour
@@ -63,8 +63,8 @@ class Unit:
         """The power is off."""
         self._client = self._reporter = None
 
-    def acting_source(self, client: DeviceClient, behaviour: Behaviour) -> ActingSource:
-        """What the unit measures, as a firmware reports it."""
+    def acting(self, client: DeviceClient, behaviour: Behaviour) -> Acting:
+        """How a firmware reports what the unit measures."""
         meter = METER_TYPES.get(self._device_type)
         charges = [
             channel.number
@@ -76,8 +76,7 @@ class Unit:
             entries: dict[str, int | str] = {"channel": channel, "value": value, "side": side}
             client.append_event("channel.limit", entries)
 
-        return ActingSource(
-            self._source,
+        return Acting(
             lambda: self.settings,
             behaviour,
             drained=charges[0] if charges else None,

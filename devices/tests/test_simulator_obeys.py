@@ -17,7 +17,7 @@ import pytest
 from devices.commands.kinds import Kind, checked
 from devices.protocol import Capability, Command, Event, Log, LogLevel, Result, ResultStatus
 from devices.protocol.fields import Value
-from devices.simulator.acting import ActingSource
+from devices.simulator.acting import Acting
 from devices.simulator.catalogue import BATTERY, SMART_METER
 from devices.simulator.client import Address, client_tls
 from devices.simulator.device import DeviceOptions, SimulatedDevice
@@ -317,22 +317,31 @@ def test_inverter_and_battery_that_are_off_leave_the_work_to_the_grid() -> None:
 # The firmware's behaviour
 
 
-def _acting(behaviour: Behaviour, source: ModelSource) -> ActingSource:
+def _acting(behaviour: Behaviour) -> Acting:
     drained = next(c.number for c in BATTERY.channels if c.quantity == "state_of_charge")
-    return ActingSource(source, DeviceSettings, behaviour, drained=drained)
+    return Acting(DeviceSettings, behaviour, drained=drained)
 
 
 def test_firmware_that_loses_samples_leaves_gaps() -> None:
     site = _site(len(CHAIN_FACILITIES))
     start_ms, end_ms = EPOCH_S * 1_000, (EPOCH_S + HOUR_S) * 1_000 - 1
     source = ModelSource(site, "mains")
-    acting = _acting(Behaviour(gaps=0.3), source)
+    acting = _acting(Behaviour(gaps=0.3))
     kept = sum(
         len(block.times)
         for at in range(start_ms, end_ms, 60_000)
-        for block in acting.read(at - 1, at + 59_999, 2_000)
+        for block in acting.shape(source.read(at - 1, at + 59_999, 2_000))
     )
     assert 0.5 * 1_800 < kept < 0.9 * 1_800
+
+
+def test_readings_without_a_wanted_channel_are_not_reported() -> None:
+    source = ModelSource(_site(len(CHAIN_FACILITIES)), "mains")
+    blocks = source.read(EPOCH_S * 1_000, (EPOCH_S + 60) * 1_000, 2_000)
+    only = Acting(lambda: DeviceSettings(channels=(3, 200)), Behaviour())
+    (kept,) = only.shape(blocks)
+    assert (kept.channels, kept.values.tolist()) == ((3,), [blocks[0].values[3].tolist()])
+    assert Acting(lambda: DeviceSettings(channels=(200,)), Behaviour()).shape(blocks) == ()
 
 
 def test_firmware_that_drains_lets_the_charge_fall_faster() -> None:
@@ -342,7 +351,7 @@ def test_firmware_that_drains_lets_the_charge_fall_faster() -> None:
     source = ModelSource(_site(number), "battery")
     start_ms, end_ms = EPOCH_S * 1_000, (EPOCH_S + 6 * HOUR_S) * 1_000
     (plain,) = source.read(start_ms, end_ms, 10_000)
-    (drained,) = _acting(Behaviour(drain=1.5), source).read(start_ms, end_ms, 10_000)
+    (drained,) = _acting(Behaviour(drain=1.5)).shape((plain,))
     charge, faster = plain.values[1], drained.values[1]
     assert (faster <= charge).all()
     falls = np.maximum(0, -np.diff(charge)).sum()
