@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 from devices.versions import Version, VersionError
 from firmware.artifacts import mcuboot, swu
-from firmware.artifacts.errors import ArtifactError
+from firmware.artifacts.errors import ArtifactError, gettext_noop
 
 _PIECE: Final = 1 << 16
 # Longer than any header of a key file with its comments.
@@ -51,8 +51,10 @@ def inspect(file: BinaryIO, *, most: int) -> Inspected:
     if is_private_key(head):
         raise ArtifactError(
             "private_key",
-            "This file is a private key, and was not kept. Private keys stay where releases are"
-            " signed: whoever has one can sign for your devices.",
+            gettext_noop(
+                "This file is a private key, and was not kept. Private keys stay where releases"
+                " are signed: whoever has one can sign for your devices."
+            ),
         )
     if mcuboot.looks_like(head):
         facts = mcuboot.read_image(file, size).facts()
@@ -81,8 +83,12 @@ def require_version(found: Inspected, wanted: Version) -> None:
     if not same:
         raise ArtifactError(
             "version",
-            f"The header of the file says version {found.version}, and the release is to be"
-            f" {wanted}. Build the image with this version, or correct the release.",
+            gettext_noop(
+                "The header of the file says version %(told)s, and the release is to be"
+                " %(wanted)s. Build the image with this version, or correct the release."
+            ),
+            told=found.version,
+            wanted=wanted,
         )
 
 
@@ -105,11 +111,15 @@ def _read(file: BinaryIO, most: int) -> tuple[str, int, bytes]:
         size += len(piece)
         if size > most:
             raise ArtifactError(
-                "size", f"The file has more than {most} bytes, the most that a release may have."
+                "size",
+                gettext_noop(
+                    "The file has more than %(most)s bytes, the most that a release may have."
+                ),
+                most=most,
             )
         if len(head) < _HEAD:
             head = (head + piece)[:_HEAD]
         digest.update(piece)
     if not size:
-        raise ArtifactError("size", "The file is empty.")
+        raise ArtifactError("size", gettext_noop("The file is empty."))
     return digest.hexdigest(), size, head

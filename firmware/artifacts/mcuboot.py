@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import BinaryIO, Final
 
-from firmware.artifacts.errors import ArtifactError
+from firmware.artifacts.errors import ArtifactError, gettext_noop
 
 MAGIC: Final = 0x96F3B83D
 MAGIC_BYTES: Final = MAGIC.to_bytes(4, "little")
@@ -111,23 +111,36 @@ def read_image(file: BinaryIO, size: int) -> Image:
     file.seek(0)
     head = file.read(_HEADER.size)
     if len(head) < _HEADER.size:
-        raise ArtifactError("header", "The file ends within the header of the MCUboot image.")
+        raise ArtifactError(
+            "header", gettext_noop("The file ends within the header of the MCUboot image.")
+        )
     (magic, load, header_size, protected, image_size, flags, *version, _pad) = _HEADER.unpack(head)
     if magic != MAGIC:
-        raise ArtifactError("header", "The file does not begin as an MCUboot image does.")
+        raise ArtifactError(
+            "header", gettext_noop("The file does not begin as an MCUboot image does.")
+        )
     if not _HEADER.size <= header_size <= _LONGEST_HEADER:
         raise ArtifactError(
             "header",
-            f"The MCUboot header is damaged: it says that it has {header_size} bytes, and one has"
-            f" at least {_HEADER.size}.",
+            gettext_noop(
+                "The MCUboot header is damaged: it says that it has %(header_size)s bytes, and one"
+                " has at least %(least)s."
+            ),
+            header_size=header_size,
+            least=_HEADER.size,
         )
     body = header_size + image_size
     if image_size == 0 or body + protected + _INFO.size > size:
         raise ArtifactError(
             "header",
-            f"The MCUboot header tells of {image_size} bytes of firmware behind a header of"
-            f" {header_size}, and the file has {size} bytes: it was cut off, or its header is"
-            " damaged.",
+            gettext_noop(
+                "The MCUboot header tells of %(image_size)s bytes of firmware behind a header of"
+                " %(header_size)s, and the file has %(size)s bytes: it was cut off, or its header"
+                " is damaged."
+            ),
+            image_size=image_size,
+            header_size=header_size,
+            size=size,
         )
     file.seek(body)
     trailer = file.read(protected + 0xFFFF + 1)
@@ -135,16 +148,21 @@ def read_image(file: BinaryIO, size: int) -> Image:
     if body + end != size:
         raise ArtifactError(
             "trailing",
-            f"{size - body - end} bytes follow the MCUboot image. Make it with imgtool's `sign` and"
-            " without --pad: what fills the slot is not to be sent to devices.",
+            gettext_noop(
+                "%(extra)s bytes follow the MCUboot image. Make it with imgtool's `sign`"
+                " and without --pad: what fills the slot is not to be sent to devices."
+            ),
+            extra=size - body - end,
         )
     encrypted = bool(flags & _ENCRYPTED)
     told = _sha256_of(tlvs)
     if not encrypted and _digest(file, body + protected) != told:
         raise ArtifactError(
             "digest",
-            "The SHA-256 in the MCUboot image is not that of its bytes: the file was damaged or"
-            " changed after imgtool made it.",
+            gettext_noop(
+                "The SHA-256 in the MCUboot image is not that of its bytes: the file was damaged"
+                " or changed after imgtool made it."
+            ),
         )
     major, minor, revision, build = version
     return Image(
@@ -171,8 +189,12 @@ def _all_entries(trailer: bytes, protected: int) -> tuple[list[Entry], int]:
         if at != protected:
             raise ArtifactError(
                 "tlv",
-                f"The protected TLVs of the MCUboot image have {at} bytes, and its header says"
-                f" {protected}.",
+                gettext_noop(
+                    "The protected TLVs of the MCUboot image have %(at)s bytes, and its header"
+                    " says %(protected)s."
+                ),
+                at=at,
+                protected=protected,
             )
         found += entries
     entries, at = _entries(trailer, at, INFO_MAGIC)
@@ -181,26 +203,32 @@ def _all_entries(trailer: bytes, protected: int) -> tuple[list[Entry], int]:
 
 def _entries(trailer: bytes, start: int, magic: int) -> tuple[list[Entry], int]:
     if len(trailer) < start + _INFO.size:
-        raise ArtifactError("tlv", "The MCUboot image ends before its TLVs.")
+        raise ArtifactError("tlv", gettext_noop("The MCUboot image ends before its TLVs."))
     found_magic, total = _INFO.unpack_from(trailer, start)
     if found_magic != magic:
         raise ArtifactError(
             "tlv",
-            "Behind the firmware there are no TLVs of an MCUboot image: the file was cut off, or"
-            " was not made by imgtool's `sign`.",
+            gettext_noop(
+                "Behind the firmware there are no TLVs of an MCUboot image: the file was cut off,"
+                " or was not made by imgtool's `sign`."
+            ),
         )
     end = start + total
     if total < _INFO.size or end > len(trailer):
-        raise ArtifactError("tlv", "The TLVs of the MCUboot image go beyond the end of the file.")
+        raise ArtifactError(
+            "tlv", gettext_noop("The TLVs of the MCUboot image go beyond the end of the file.")
+        )
     found: list[Entry] = []
     at = start + _INFO.size
     while at < end:
         if len(found) == _MOST_ENTRIES or at + _ENTRY.size > end:
-            raise ArtifactError("tlv", "The TLVs of the MCUboot image are damaged.")
+            raise ArtifactError("tlv", gettext_noop("The TLVs of the MCUboot image are damaged."))
         kind, length = _ENTRY.unpack_from(trailer, at)
         at += _ENTRY.size
         if at + length > end:
-            raise ArtifactError("tlv", "A TLV of the MCUboot image goes beyond their end.")
+            raise ArtifactError(
+                "tlv", gettext_noop("A TLV of the MCUboot image goes beyond their end.")
+            )
         found.append((kind, trailer[at : at + length]))
         at += length
     return found, end
@@ -211,7 +239,10 @@ def _sha256_of(tlvs: list[Entry]) -> bytes:
     if len(found) != 1 or len(found[0]) != hashlib.sha256().digest_size:
         raise ArtifactError(
             "tlv",
-            "The MCUboot image has no SHA-256 among its TLVs: have imgtool make it with --sha 256.",
+            gettext_noop(
+                "The MCUboot image has no SHA-256 among its TLVs: have imgtool make it with --sha"
+                " 256."
+            ),
         )
     return found[0]
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from devices.protocol.errors import ProtocolError
 from devices.protocol.manifest import Manifest, signed_bytes
-from firmware.artifacts.errors import ArtifactError
+from firmware.artifacts.errors import ArtifactError, gettext_noop
 from firmware.artifacts.inspection import is_private_key
 
 FORMAT: Final = "wattline-signature-1"
@@ -43,8 +43,10 @@ def public_key_of(data: bytes) -> bytes:
     if is_private_key(data):
         raise ArtifactError(
             "private_key",
-            "This is a private key, and was not kept. Upload the public key, which begins with"
-            " “-----BEGIN PUBLIC KEY-----”; if the private key left its place, make a new one.",
+            gettext_noop(
+                "This is a private key, and was not kept. Upload the public key, which begins with"
+                " “-----BEGIN PUBLIC KEY-----”; if the private key left its place, make a new one."
+            ),
         )
     try:
         key = serialization.load_pem_public_key(data)
@@ -53,8 +55,10 @@ def public_key_of(data: bytes) -> bytes:
     if not isinstance(key, Ed25519PublicKey):
         raise ArtifactError(
             "key",
-            "This is no Ed25519 public key in PEM. `manage.py sign_firmware --new-key` writes one"
-            " beside the private key; its first line is “-----BEGIN PUBLIC KEY-----”.",
+            gettext_noop(
+                "This is no Ed25519 public key in PEM. `manage.py sign_firmware --new-key` writes"
+                " one beside the private key; its first line is “-----BEGIN PUBLIC KEY-----”."
+            ),
         )
     return key.public_bytes_raw()
 
@@ -66,14 +70,19 @@ def private_key_of(data: bytes, password: bytes | None = None) -> Ed25519Private
     try:
         key = serialization.load_pem_private_key(data, password)
     except TypeError as error:
-        raise ArtifactError("password", f"The key cannot be opened: {error}.") from error
+        raise ArtifactError(
+            "password", gettext_noop("The key cannot be opened: %(error)s."), error=error
+        ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ArtifactError(
             "key",
-            "This is no private key in PEM, nor the 32 bytes of one, or its password is another.",
+            gettext_noop(
+                "This is no private key in PEM, nor the 32 bytes of one, or its password is"
+                " another."
+            ),
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise ArtifactError("key", "The key is not an Ed25519 key.")
+        raise ArtifactError("key", gettext_noop("The key is not an Ed25519 key."))
     return key
 
 
@@ -91,7 +100,9 @@ class SignatureFile:
         try:
             data = manifest.encode()
         except ProtocolError as error:
-            raise ArtifactError("manifest", f"This cannot be signed: {error}.") from error
+            raise ArtifactError(
+                "manifest", gettext_noop("This cannot be signed: %(error)s."), error=error
+            ) from error
         public = key.public_key().public_bytes_raw()
         return cls(data, key.sign(signed_bytes(data)), key_id(public))
 
@@ -116,10 +127,13 @@ class SignatureFile:
         """The signature in a file; raises ArtifactError."""
         if is_private_key(data[:LONGEST_FILE]):
             raise ArtifactError(
-                "private_key", "This file is a private key, not a signature, and was not kept."
+                "private_key",
+                gettext_noop("This file is a private key, not a signature, and was not kept."),
             )
         if len(data) > LONGEST_FILE:
-            raise ArtifactError("signature", "This is no signature file: it is too long.")
+            raise ArtifactError(
+                "signature", gettext_noop("This is no signature file: it is too long.")
+            )
         try:
             document = json.loads(data)
             if document["format"] != FORMAT:
@@ -132,11 +146,13 @@ class SignatureFile:
         except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
             raise ArtifactError(
                 "signature",
-                "This is no signature file. `manage.py sign_firmware` writes one (.sig.json).",
+                gettext_noop(
+                    "This is no signature file. `manage.py sign_firmware` writes one (.sig.json)."
+                ),
             ) from error
         found.read()
         if len(found.signature) != SIGNATURE_BYTES:
-            raise ArtifactError("signature", "The signature does not have 64 bytes.")
+            raise ArtifactError("signature", gettext_noop("The signature does not have 64 bytes."))
         return found
 
     def read(self) -> Manifest:
@@ -144,7 +160,9 @@ class SignatureFile:
         try:
             return Manifest.decode(self.manifest)
         except ProtocolError as error:
-            raise ArtifactError("manifest", f"The signed manifest is damaged: {error}.") from error
+            raise ArtifactError(
+                "manifest", gettext_noop("The signed manifest is damaged: %(error)s."), error=error
+            ) from error
 
     def verify(self, public_key: bytes) -> None:
         """Raises ArtifactError unless the key has signed exactly this manifest."""
@@ -154,5 +172,7 @@ class SignatureFile:
         except InvalidSignature:
             raise ArtifactError(
                 "signature",
-                "The signature is not of this key over this manifest: one of them was altered.",
+                gettext_noop(
+                    "The signature is not of this key over this manifest: one of them was altered."
+                ),
             ) from None

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import Storage, storages
 
-from firmware.artifacts.errors import ArtifactError
+from firmware.artifacts.errors import ArtifactError, gettext_noop
 
 ALIAS: Final = "firmware"
 _PIECE: Final = 1 << 16
@@ -47,7 +47,9 @@ def write(content: File[Any] | bytes, *, sha256: str) -> str:
     file: File[Any] = ContentFile(content) if isinstance(content, bytes) else content
     file.seek(0)
     if _digest(file) != sha256:
-        raise ArtifactError("digest", "The file changed while it was uploaded. Upload it again.")
+        raise ArtifactError(
+            "digest", gettext_noop("The file changed while it was uploaded. Upload it again.")
+        )
     file.seek(0)
     name = _storage().save(name_of(sha256), file)
     with _storage().open(name) as kept:

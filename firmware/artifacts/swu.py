@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from firmware.artifacts.errors import ArtifactError
+from firmware.artifacts.errors import ArtifactError, gettext_noop
 
 _NEWC: Final = b"070701"
 _CRC: Final = b"070702"
@@ -63,13 +63,17 @@ def read_archive(file: BinaryIO, size: int) -> Archive:
     description = ""
     while (member := _member(file, size)).name != _END:
         if len(members) == _MOST_MEMBERS:
-            raise ArtifactError("header", f"The archive has more than {_MOST_MEMBERS} members.")
+            raise ArtifactError(
+                "header",
+                gettext_noop("The archive has more than %(most)s members."),
+                most=_MOST_MEMBERS,
+            )
         if not members:
             description = _description(file, member)
         _skim(file, member)
         members.append((member.name, member.size))
     if not members:
-        raise ArtifactError("header", "The SWUpdate file is an empty archive.")
+        raise ArtifactError("header", gettext_noop("The SWUpdate file is an empty archive."))
     found = _VERSION.search(description)
     return Archive(
         version=found[1] if found else "",
@@ -82,16 +86,22 @@ def _member(file: BinaryIO, size: int) -> _Member:
     head = file.read(_HEADER)
     if len(head) < _HEADER or head[:6] not in (_NEWC, _CRC):
         raise ArtifactError(
-            "header", "The SWUpdate file is damaged or cut off: a member of its archive is missing."
+            "header",
+            gettext_noop(
+                "The SWUpdate file is damaged or cut off: a member of its archive is missing."
+            ),
         )
     try:
         numbers = [int(head[at : at + 8], 16) for at in range(6, _HEADER, 8)]
     except ValueError:
-        raise ArtifactError("header", "A header in the SWUpdate file is damaged.") from None
+        raise ArtifactError(
+            "header", gettext_noop("A header in the SWUpdate file is damaged.")
+        ) from None
     length, name_length, checksum = numbers[6], numbers[11], numbers[12]
     if not 0 < name_length <= _LONGEST_NAME or file.tell() + name_length + length > size:
         raise ArtifactError(
-            "header", "The SWUpdate file is cut off: its archive tells of more than there is."
+            "header",
+            gettext_noop("The SWUpdate file is cut off: its archive tells of more than there is."),
         )
     name = file.read(name_length).rstrip(b"\0").decode("utf-8", "replace")
     _align(file)
@@ -106,10 +116,19 @@ def _description(file: BinaryIO, member: _Member) -> str:
     if member.name != _DESCRIPTION:
         raise ArtifactError(
             "header",
-            f"The first member of an SWUpdate file is {_DESCRIPTION}; here it is {member.name!r}.",
+            gettext_noop(
+                "The first member of an SWUpdate file is %(description)s; here it is %(name)s."
+            ),
+            description=_DESCRIPTION,
+            name=repr(member.name),
         )
     if member.size > _LONGEST_DESCRIPTION:
-        raise ArtifactError("header", f"{_DESCRIPTION} has more than {_LONGEST_DESCRIPTION} bytes.")
+        raise ArtifactError(
+            "header",
+            gettext_noop("%(description)s has more than %(most)s bytes."),
+            description=_DESCRIPTION,
+            most=_LONGEST_DESCRIPTION,
+        )
     start = file.tell()
     text = file.read(member.size).decode("utf-8", "replace")
     file.seek(start)
@@ -122,12 +141,18 @@ def _skim(file: BinaryIO, member: _Member) -> None:
     while left:
         piece = file.read(min(left, _PIECE))
         if not piece:
-            raise ArtifactError("header", f"The SWUpdate file ends within {member.name!r}.")
+            raise ArtifactError(
+                "header",
+                gettext_noop("The SWUpdate file ends within %(name)s."),
+                name=repr(member.name),
+            )
         if member.sum is not None:
             total += sum(piece)
         left -= len(piece)
     if member.sum is not None and total & 0xFFFFFFFF != member.sum:
         raise ArtifactError(
-            "digest", f"The sum of {member.name!r} in the SWUpdate file is wrong: it was damaged."
+            "digest",
+            gettext_noop("The sum of %(name)s in the SWUpdate file is wrong: it was damaged."),
+            name=repr(member.name),
         )
     _align(file)

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from firmware.artifacts import signing
 from firmware.artifacts.errors import ArtifactError
+from firmware.domain.release_checks import in_words
 from firmware.models import SigningKey
 from tenants.domain import audit
 
@@ -33,7 +34,7 @@ def add_key(*, tenant_id: int, name: str, pem: bytes, actor_id: int | None) -> S
     try:
         public = signing.public_key_of(pem)
     except ArtifactError as error:
-        raise ValidationError({"public_key": [str(error)]}) from error
+        raise ValidationError({"public_key": [in_words(error)]}) from error
     key_id = signing.key_id(public)
     row, made = SigningKey.objects.get_or_create(
         tenant_id=tenant_id,

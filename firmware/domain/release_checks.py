@@ -93,7 +93,7 @@ class Findings:
         try:
             yield
         except (ArtifactError, VersionError) as error:
-            self.add(where, str(error))
+            self.add(where, in_words(error))
 
 
 def look_at(draft: Draft, *, tenant_id: int) -> Findings:
@@ -249,6 +249,20 @@ def _require_new(found: Findings, tenant_id: int) -> None:
     ).first()
     if same is not None:
         found.add("version", already(same.version))
+
+
+def in_words(error: ArtifactError | VersionError) -> str:
+    """What is wrong with a file or a version, in the reader's language."""
+    if isinstance(error, ArtifactError):
+        sentence = _(error.template)
+        return sentence % error.values if error.values else sentence
+    if error.code == "range":
+        return _(
+            "“%(text)s” is no range of versions: join comparisons by commas, for example >=1.2,<2."
+        ) % {"text": error.text}
+    return _("“%(text)s” is no semantic version: write it as 1.4.0 or 2.0.0-rc.1 (semver.org).") % {
+        "text": error.text
+    }
 
 
 def already(version: object) -> str:

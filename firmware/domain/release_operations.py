@@ -27,6 +27,7 @@ from firmware.domain.release_checks import (
     Sound,
     already,
     checked,
+    in_words,
 )
 from firmware.domain.release_queries import ReleaseNotFound
 from firmware.models import Artifact, ArtifactKind, Release, ReleaseState
@@ -44,7 +45,7 @@ def create_release(*, tenant_id: int, draft: Draft, actor_id: int | None) -> Rel
     try:
         stored = store.write(draft.image, sha256=sound.inspected.sha256)
     except ArtifactError as error:
-        raise ValidationError({"image": [str(error)]}) from error
+        raise ValidationError({"image": [in_words(error)]}) from error
     try:
         with transaction.atomic():
             artifact = _artifact(tenant_id, sound, stored)
@@ -115,7 +116,7 @@ def edit_draft(*, release_id: int, notes: str, from_versions: str, actor_id: int
     try:
         versions = str(Range.parse(from_versions))
     except VersionError as error:
-        raise ValidationError({"from_versions": [str(error)]}) from error
+        raise ValidationError({"from_versions": [in_words(error)]}) from error
     audit.update(
         row,
         {"notes": notes.strip(), "from_versions": versions},

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from portal import env
-from portal.devstack import certificates, checks, processes
+from portal.devstack import bootstrap, certificates, checks, processes
 from portal.devstack.checks import Outcome, Step
 from portal.devstack.errors import SetupError
 from portal.devstack.home import Home
@@ -188,3 +188,12 @@ def test_table_names_every_step_and_fails_when_one_failed(
         "broken  FAILED     61.0  exit code 1",
         "1 of 2 checks failed in 62 s",
     ]
+
+
+def test_a_machine_without_a_compiler_goes_without_what_is_compiled(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bootstrap._install_compiled([sys.executable, "-c", "raise SystemExit('no compiler')"])
+    told = capsys.readouterr().err
+    assert "going on without patches between firmware images" in told
+    assert "no compiler" in told

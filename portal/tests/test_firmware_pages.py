@@ -145,6 +145,19 @@ def test_the_checks_say_what_the_files_say_and_keep_nothing(firmware: World) -> 
         assert not Release.objects.exists()
 
 
+def test_what_is_wrong_with_a_file_is_told_in_the_readers_language(
+    firmware: World, tmp_path: Path
+) -> None:
+    image = images.mcuboot(tmp_path, "1.4.0")
+    User.objects.filter(pk=firmware.first.pk).update(language="de")
+    for data, sentence in (
+        (image[:2000], "Sie wurde abgeschnitten"),
+        (image, "Der Kopf der Datei nennt Version 1.4.0, und das Release soll 1.5.0 sein."),
+    ):
+        answer = firmware.mine.post(reverse("release-check"), _files(firmware, data, "1.5.0"))
+        assert sentence in answer.content.decode()
+
+
 def test_types_of_others_cannot_be_chosen(firmware: World) -> None:
     stranger = factories.tenant()
     with open_scope(Scope((stranger.pk,))):
