@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection
 
+from devices.models.device_type import SERIAL_PATTERN
 from firmware.ddi.tokens import Presented
 from firmware.models.ddi import DdiHandling
 from tenants.scope import Scope
 
-# Serials of devices and short names of tenants are shorter; what is longer is not looked up.
-MOST_NAME_CHARS: Final = 64
+# What is no serial of a device is not looked up: PostgreSQL takes no text with NUL.
+_SERIAL: Final = re.compile(SERIAL_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def admit(*, tenant: str, controller: str, presented: Presented) -> Controller:
     Raises NotAdmitted, UnknownController or InactiveController; the latter two only towards whoever
     holds a token of the tenant.
     """
-    if len(tenant) > MOST_NAME_CHARS or len(controller) > MOST_NAME_CHARS:
+    if _SERIAL.fullmatch(controller) is None:
         raise NotAdmitted
     with connection.cursor() as cursor:
         cursor.execute(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from contextlib import suppress
 from typing import Final
 
 from django.core.cache import cache
+from redis.exceptions import RedisError
 
 from firmware.artifacts import store
 from firmware.artifacts.store import ArtifactMissingError
@@ -56,15 +58,22 @@ def file_name(release: Release) -> str:
 
 def _digests(artifact: Artifact) -> tuple[str, str]:
     key = _DIGESTS_KEY.format(sha256=artifact.sha256)
-    known = cache.get(key)
-    if known is not None:
-        return known[0], known[1]
+    # While Redis is away they are computed each time.
+    with suppress(RedisError):
+        known = cache.get(key)
+        if known is not None:
+            return known[0], known[1]
+    found = _computed(artifact)
+    with suppress(RedisError):
+        cache.set(key, found, _DIGESTS_S)
+    return found
+
+
+def _computed(artifact: Artifact) -> tuple[str, str]:
     sha1 = hashlib.sha1(usedforsecurity=False)
     md5 = hashlib.md5(usedforsecurity=False)
     with store.open(artifact.sha256) as file:
         while piece := file.read(_PIECE):
             sha1.update(piece)
             md5.update(piece)
-    found = (sha1.hexdigest(), md5.hexdigest())
-    cache.set(key, found, _DIGESTS_S)
-    return found
+    return sha1.hexdigest(), md5.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
 _HAL: Final = "application/hal+json"
+_COUNT: Final = re.compile(r"[0-9]{1,18}")
 _RETRY_S: Final = str(limits.WINDOW_S)
 
 P = ParamSpec("P")
@@ -83,7 +85,7 @@ def body_of(request: HttpRequest, *, optional: bool = False) -> object:
     Raises DdiError for what is too large, or no JSON.
     """
     length = request.headers.get("Content-Length", "0")
-    if not length.isdigit() or int(length) > MOST_BODY or len(request.body) > MOST_BODY:
+    if not _COUNT.fullmatch(length) or int(length) > MOST_BODY or len(request.body) > MOST_BODY:
         raise DdiError(ErrorCode.TOO_LARGE, f"Send at most {MOST_BODY} bytes.")
     if optional and not request.body.strip():
         return None

@@ -1,17 +1,22 @@
 """Limits of the DDI interface, counted in the cache over all web processes.
 
 Tokens have 256 random bits, so nobody guesses one: the limits keep those who try, and devices with
-a wrong token or gone wild, from costing more than a counter.
+a wrong token or gone wild, from costing more than a counter. While Redis is away nothing is counted
+and everybody let in: a limit is no reason to leave devices without their updates.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 from dataclasses import dataclass
 from typing import Final
 
 from django.core.cache import cache
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
 
 WINDOW_S: Final = 60
 
@@ -37,7 +42,10 @@ FILES: Final = Limit("files", 6000)
 def is_refused(*, address: str, controller: str) -> bool:
     """Whether this address has shown too many wrong tokens."""
     pair, place = _failure_keys(address, controller)
-    counts: dict[str, int] = cache.get_many([pair, place])
+    try:
+        counts: dict[str, int] = cache.get_many([pair, place])
+    except RedisError:
+        return False
     return counts.get(pair, 0) >= PAIR.most or counts.get(place, 0) >= ADDRESS.most
 
 
@@ -74,6 +82,15 @@ def _key(limit: Limit, *parts: str) -> str:
 
 
 def _count(key: str) -> int:
+    """One more; 0 while nothing can be counted."""
+    try:
+        return _counted(key)
+    except RedisError:
+        logger.exception("ddi_uncounted")
+        return 0
+
+
+def _counted(key: str) -> int:
     while True:
         cache.add(key, 0, WINDOW_S)
         try:

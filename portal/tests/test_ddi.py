@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from pytest_django import Settings
 
+from devices.domain import claims_operations as claims
 from devices.domain.links import bridges
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Placement
 from devices.telemetry import status
 from devices.tests import factories as devices
 from firmware.artifacts import places
@@ -34,7 +36,7 @@ from portal.tests.ddi_world import (
     state_of,
     whole,
 )
-from tenants.models import AuditEntry
+from tenants.models import AuditEntry, Tenant
 from tenants.scope import Scope, open_scope
 
 pytestmark = pytest.mark.django_db
@@ -333,13 +335,38 @@ def test_another_devices_actions_are_not_there(ddi: Ddi, target: RolloutTarget) 
     assert [kind for kind, _, _ in ddi.events(target)] == ["accepted"]
 
 
-def test_token_of_a_former_tenant_opens_nothing(ddi: Ddi) -> None:
-    other = devices.tenant()
-    with open_scope(ddi.scope):
-        DdiTarget.objects.filter(device=ddi.device).exists()
-    root = ddi.root.replace(ddi.tenant.slug, other.slug)
-    answer = Client().get(root, headers={"authorization": f"TargetToken {ddi.token}"})
-    assert answer.status_code == 401
+def test_claimed_device_has_no_token_of_its_former_tenant() -> None:
+    client = devices.tenant()
+    assert client.parent_id is not None
+    with open_scope(Scope((client.parent_id,))):
+        maker = Tenant.objects.get(pk=client.parent_id)
+        kind = ddi_type(maker)
+        planned = devices.device(devices.facility(maker), kind, state=DeviceState.PLANNED).device
+        token = ddi_keys.issue_target_token(device_id=planned.pk, actor_id=None)
+        (issued,) = claims.issue_codes(
+            device_ids=[planned.pk],
+            lifetime=timedelta(days=1),
+            now=datetime.now(UTC),
+            actor_id=None,
+        )
+    assert issued.code is not None
+    with open_scope(Scope((client.pk,))):
+        claims.claim(
+            code=issued.code.text,
+            facility_id=devices.facility(client).pk,
+            name="Claimed",
+            placement=Placement.MAINS,
+            actor_id=None,
+        )
+        device = Device.objects.get(pk=planned.pk)
+    former, now = (
+        Ddi(maker, device, kind, token, Client()),
+        Ddi(client, device, kind, token, Client()),
+    )
+    assert former.ask().status_code == now.ask().status_code == 401
+    with open_scope(now.scope):
+        now.token = ddi_keys.issue_target_token(device_id=device.pk, actor_id=None)
+    assert now.ask().status_code == 200
 
 
 # Hostile controllers
@@ -403,6 +430,23 @@ def test_success_that_was_never_asked_for_is_none(ddi: Ddi, target: RolloutTarge
     action = _action(ddi)
     assert ddi.feedback(action, "closed", "success").status_code == 404
     assert state_of(ddi, target) == TargetState.OFFERED
+
+
+@pytest.mark.parametrize("name", ["a%00b", "%FF", "x" * 500, "%F0%9F%94%8C", "-", "..", "a b"])
+def test_names_that_no_device_has(ddi: Ddi, name: str) -> None:
+    headers = {"authorization": f"TargetToken {ddi.token}"}
+    answer = Client().get(f"/{ddi.tenant.slug}/controller/v1/{name}", headers=headers)
+    assert answer.status_code in (401, 404)
+
+
+def test_devices_update_while_nothing_can_be_counted(
+    ddi: Ddi, target: RolloutTarget, settings: Settings
+) -> None:
+    nowhere = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
+    wrong = {"authorization": "TargetToken x"}
+    with override_settings(CACHES={"default": nowhere}):
+        assert whole(ddi.ask(_file(ddi))) == IMAGE
+        assert Client().get(ddi.root, headers=wrong).status_code == 401
 
 
 @pytest.mark.parametrize("number", [0, 2**31, 2**63, 10**40])
