@@ -53,7 +53,8 @@ def run(options: Namespace) -> dict[str, object]:
         devices = register_many(options.devices, 8)
         away = round(options.devices * options.offline / 100)
         stack.start_writer()
-        stack.start_bridge()
+        # All of them come from this machine.
+        stack.start_bridge("bridge", "--max-connections-per-address", str(options.devices + 1_000))
         stack.manage("dispatcher", "run_dispatcher")
         stack.wait("dispatcher", partial(_beats, stack))
         return uvloop.run(_measure(stack, options, devices[away:], away))
