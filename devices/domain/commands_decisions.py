@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from devices.commands import machine
@@ -152,17 +153,23 @@ def _wish(row: Command, now: datetime, *, by: int | None = None) -> Wish:
 def _rows(command_id: int | None, batch_id: int | None) -> list[Command]:
     """The commands, held. Of a batch those that are still open."""
     if batch_id is None:
+        _hold_settings(Command.objects.filter(pk=command_id or 0))
         rows = held([command_id or 0])
         if not rows:
             raise CommandNotFound(f"command {command_id}")
         return rows
     if not CommandBatch.objects.filter(pk=batch_id).exists():
         raise BatchNotFound(f"batch {batch_id}")
-    return held(
-        Command.objects.filter(
-            batch=batch_id, state__in=("awaiting_approval", "queued", "sent", "acknowledged")
-        ).values_list("pk", flat=True)
+    wanted = Command.objects.filter(
+        batch=batch_id, state__in=("awaiting_approval", "queued", "sent", "acknowledged")
     )
+    _hold_settings(wanted)
+    return held(wanted.values_list("pk", flat=True))
+
+
+def _hold_settings(commands: QuerySet[Command]) -> None:
+    """Lock the settings of the devices before their commands, as who asks for something does."""
+    configuration_desired.hold(device_ids=list(commands.values_list("device_id", flat=True)))
 
 
 def _require_another(actor: Actor, rows: Sequence[Command]) -> None:

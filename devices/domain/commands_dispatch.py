@@ -44,8 +44,9 @@ def take_answers(*, now: datetime) -> int:
     by_kind: dict[str, list[InboxRow]] = defaultdict(list)
     for row in rows:
         by_kind[row.kind].append(row)
-    _answers(by_kind.pop("result", []), now)
+    # In this order: settings are locked before commands, by everybody.
     reconciliation.take(by_kind.pop(reconciliation.REPORTED, []))
+    _answers(by_kind.pop("result", []), now)
     for kind, others in by_kind.items():
         logger.info("inbox.ignored kind=%r rows=%d", kind, len(others))
     return len(rows)

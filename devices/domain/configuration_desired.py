@@ -41,6 +41,14 @@ def want_by_command(*, device_ids: Sequence[int], wish: Wish) -> None:
         want(device_ids=device_ids, wish=wish, told=True)
 
 
+def hold(*, device_ids: Sequence[int]) -> None:
+    """Lock what is wanted of devices until the transaction ends. Whoever locks commands as well
+    does this first.
+    """
+    rows = DeviceConfiguration.objects.select_for_update().filter(device_id__in=device_ids)
+    list(rows.order_by("pk").values_list("pk", flat=True))
+
+
 @transaction.atomic
 def take_back(*, device_ids: Sequence[int], wish: Wish) -> list[int]:
     """A command that was never sent is not wanted any more: want what was wanted before it.

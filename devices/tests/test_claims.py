@@ -19,7 +19,11 @@ from devices.domain.derived_operations import Derivation, derive_channel
 from devices.models import (
     Channel,
     ClaimCode,
+    ConfigurationChange,
     Device,
+    DeviceConfiguration,
+    DeviceGroup,
+    DeviceGroupMember,
     DeviceState,
     DeviceType,
     Facility,
@@ -359,6 +363,24 @@ def test_derived_channels_go_along_unless_they_need_devices_that_stay(
         assert list(derived.values_list("key", flat=True)) == ["both", "twice"]
         versions = FormulaVersion.objects.all()
         assert [(one.channel.key, one.text) for one in versions] == [("twice", "2 * voltage")]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "owner"])
+def test_who_claims_a_device_takes_no_wishes_and_groups_along() -> None:
+    maker = operator()
+    with open_scope(Scope((maker.pk,))):
+        device = _planned(maker)
+        factories.configured(device)
+        code = _code(device)
+    client = factories.tenant(maker)
+    with open_scope(Scope((client.pk,))):
+        _claim(code, factories.facility(client))
+        assert Device.objects.get().pk == device.pk
+    with open_scope(Scope((maker.pk, client.pk))):
+        assert not DeviceConfiguration.objects.exists()
+        assert not ConfigurationChange.objects.exists()
+        assert not DeviceGroupMember.objects.exists()
+        assert DeviceGroup.objects.count() == 1
 
 
 @pytest.mark.django_db(databases=["default", "owner"])

@@ -145,6 +145,8 @@ def test_drift_is_told_and_tried_again(client: Client, park: _Park) -> None:
     with open_scope(park.scope):
         DeviceConfiguration.objects.update(drift=Drift.REFUSED, drift_detail="locked", attempts=5)
     assert "The device refused the setting: locked" in client.get(park.url).content.decode()
+    listed = client.get(f"{reverse('device-list')}?settings=drift").content.decode()
+    assert [device.serial in listed for device in park.devices] == [True, False, False, False]
     client.post(reverse("settings-again", args=[park.devices[0].pk]))
     with open_scope(park.scope):
         row = DeviceConfiguration.objects.get()

@@ -11,7 +11,15 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from devices.domain import claims_queries, registry_queries
-from devices.models import DeviceState, DeviceType, Facility, FacilityKind, Outcome, Placement
+from devices.models import (
+    DeviceState,
+    DeviceType,
+    Drift,
+    Facility,
+    FacilityKind,
+    Outcome,
+    Placement,
+)
 from portal.enterprise.registry import texts
 from portal.frame.filters import PortalFilterSet
 from portal.frame.forms import LongSelect
@@ -66,7 +74,7 @@ class FacilityFilter(PortalFilterSet):
 
 
 class DeviceFilter(PortalFilterSet):
-    """By words, facility, type, state, link and placement."""
+    """By words, facility, type, state, link, placement, and whether settings are as wanted."""
 
     search_fields = ("name", "serial", "facility__name")
 
@@ -85,6 +93,18 @@ class DeviceFilter(PortalFilterSet):
     placement = django_filters.ChoiceFilter(
         label=_("Placement"), choices=Placement.choices, empty_label=_("All")
     )
+
+    settings = django_filters.ChoiceFilter(
+        label=_("Settings"),
+        method="by_settings",
+        empty_label=_("All"),
+        choices=[("drift", _("Not as wanted"))],
+    )
+
+    def by_settings(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Devices that were told what is wanted of them, and are left different."""
+        del name, value
+        return rows.filter(configuration__drift__in=[drift for drift in Drift.values if drift])
 
     def by_link(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Active devices that are connected, are not, or never were."""
