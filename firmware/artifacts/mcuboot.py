@@ -102,6 +102,18 @@ def looks_like(start: bytes) -> bool:
     return start.startswith(MAGIC_BYTES)
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The fixed fields of a header; `version` as the image's."""
+
+    load_address: int
+    size: int
+    protected: int
+    image_size: int
+    flags: int
+    version: str
+
+
 def read_image(file: BinaryIO, size: int) -> Image:
     """The image in a file of `size` bytes, its hash verified; raises ArtifactError.
 
@@ -109,12 +121,49 @@ def read_image(file: BinaryIO, size: int) -> Image:
     device can read; it is not compared.
     """
     file.seek(0)
-    head = file.read(_HEADER.size)
-    if len(head) < _HEADER.size:
+    head = _head(file.read(_HEADER.size), size)
+    body = head.size + head.image_size
+    file.seek(body)
+    trailer = file.read(head.protected + 0xFFFF + 1)
+    tlvs, end = _all_entries(trailer, head.protected)
+    if body + end != size:
+        raise ArtifactError(
+            "trailing",
+            gettext_noop(
+                "%(extra)s bytes follow the MCUboot image. Make it with imgtool's `sign`"
+                " and without --pad: what fills the slot is not to be sent to devices."
+            ),
+            extra=size - body - end,
+        )
+    encrypted = bool(head.flags & _ENCRYPTED)
+    told = _sha256_of(tlvs)
+    if not encrypted and _digest(file, body + head.protected) != told:
+        raise ArtifactError(
+            "digest",
+            gettext_noop(
+                "The SHA-256 in the MCUboot image is not that of its bytes: the file was damaged"
+                " or changed after imgtool made it."
+            ),
+        )
+    return Image(
+        version=head.version,
+        header_size=head.size,
+        image_size=head.image_size,
+        load_address=head.load_address,
+        flags=head.flags,
+        tlvs=tuple((kind, len(value)) for kind, value in tlvs),
+        sha256=told,
+        encrypted=encrypted,
+    )
+
+
+def _head(data: bytes, size: int) -> _Head:
+    """The header at the beginning of a file of `size` bytes, which has room for all it tells of."""
+    if len(data) < _HEADER.size:
         raise ArtifactError(
             "header", gettext_noop("The file ends within the header of the MCUboot image.")
         )
-    (magic, load, header_size, protected, image_size, flags, *version, _pad) = _HEADER.unpack(head)
+    magic, load, header_size, protected, image_size, flags, *version, _pad = _HEADER.unpack(data)
     if magic != MAGIC:
         raise ArtifactError(
             "header", gettext_noop("The file does not begin as an MCUboot image does.")
@@ -129,51 +178,24 @@ def read_image(file: BinaryIO, size: int) -> Image:
             header_size=header_size,
             least=_HEADER.size,
         )
-    body = header_size + image_size
-    if image_size == 0 or body + protected + _INFO.size > size:
-        raise ArtifactError(
-            "header",
-            gettext_noop(
-                "The MCUboot header tells of %(image_size)s bytes of firmware behind a header of"
-                " %(header_size)s, and the file has %(size)s bytes: it was cut off, or its header"
-                " is damaged."
-            ),
-            image_size=image_size,
-            header_size=header_size,
-            size=size,
-        )
-    file.seek(body)
-    trailer = file.read(protected + 0xFFFF + 1)
-    tlvs, end = _all_entries(trailer, protected)
-    if body + end != size:
-        raise ArtifactError(
-            "trailing",
-            gettext_noop(
-                "%(extra)s bytes follow the MCUboot image. Make it with imgtool's `sign`"
-                " and without --pad: what fills the slot is not to be sent to devices."
-            ),
-            extra=size - body - end,
-        )
-    encrypted = bool(flags & _ENCRYPTED)
-    told = _sha256_of(tlvs)
-    if not encrypted and _digest(file, body + protected) != told:
-        raise ArtifactError(
-            "digest",
-            gettext_noop(
-                "The SHA-256 in the MCUboot image is not that of its bytes: the file was damaged"
-                " or changed after imgtool made it."
-            ),
-        )
+    if image_size == 0 or header_size + image_size + protected + _INFO.size > size:
+        raise _cut_off(header_size, image_size, size)
     major, minor, revision, build = version
-    return Image(
-        version=f"{major}.{minor}.{revision}" + (f"+{build}" if build else ""),
-        header_size=header_size,
+    told = f"{major}.{minor}.{revision}" + (f"+{build}" if build else "")
+    return _Head(load, header_size, protected, image_size, flags, told)
+
+
+def _cut_off(header_size: int, image_size: int, size: int) -> ArtifactError:
+    return ArtifactError(
+        "header",
+        gettext_noop(
+            "The MCUboot header tells of %(image_size)s bytes of firmware behind a header of"
+            " %(header_size)s, and the file has %(size)s bytes: it was cut off, or its header"
+            " is damaged."
+        ),
         image_size=image_size,
-        load_address=load,
-        flags=flags,
-        tlvs=tuple((kind, len(value)) for kind, value in tlvs),
-        sha256=told,
-        encrypted=encrypted,
+        header_size=header_size,
+        size=size,
     )
 
 
