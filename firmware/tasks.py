@@ -8,7 +8,13 @@ from typing import Any
 
 from celery import shared_task
 
-from firmware.domain import artifact_operations, ddi_presence, delta_operations, rollout_driver
+from firmware.domain import (
+    artifact_operations,
+    ddi_presence,
+    delta_operations,
+    rollout_driver,
+    rollout_joining,
+)
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
@@ -59,3 +65,14 @@ def close_silent_ddi(**_: Any) -> None:
     for tenant_ids in tenant_batches():
         with open_scope(Scope(tenant_ids)):
             ddi_presence.close_silent(tenant_ids=tenant_ids, now=datetime.now(UTC))
+
+
+@shared_task(base=KeywordTask, name="firmware.join_rollouts")
+def join_rollouts(**_: Any) -> None:
+    """Take devices into running roll-outs that have come to belong to their selections."""
+    for tenant_id, rollout_id in rollout_driver.driven():
+        joined = rollout_joining.join(
+            tenant_id=tenant_id, rollout_id=rollout_id, now=datetime.now(UTC)
+        )
+        if joined:
+            logger.info("rollout.joined rollout=%d devices=%d", rollout_id, joined)

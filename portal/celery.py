@@ -75,6 +75,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(seconds=3),
         "options": {"expires": 3},
     },
+    "let new devices join roll-outs": {
+        "task": "firmware.join_rollouts",
+        "schedule": timedelta(minutes=10),
+        "options": {"expires": 600},
+    },
     "end impersonations whose time is up": {
         "task": "portal.end_impersonations",
         "schedule": timedelta(minutes=1),

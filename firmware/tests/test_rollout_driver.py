@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID, uuid4
@@ -16,7 +18,14 @@ from devices.ingest import artifacts
 from devices.models import Device
 from devices.protocol import Capability
 from devices.tests import factories
-from firmware.domain import downloads, reports, rollout_driver, rollout_operations, rollout_plan
+from firmware.domain import (
+    downloads,
+    reports,
+    rollout_driver,
+    rollout_joining,
+    rollout_operations,
+    rollout_plan,
+)
 from firmware.domain.reports import Report
 from firmware.domain.rollout_operations import RolloutRefused
 from firmware.models import (
@@ -243,6 +252,56 @@ def test_dry_run_is_what_the_start_does_and_says_why_the_others_get_nothing() ->
     assert plan.waves == (1, 2)
     assert plan.reasons == {"already": 1, "older": 1, "medium": 1, "state": 2, "type": 1}
     assert plan.bytes == 3 * park.releases["2.0.0"].artifact.size
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_devices_are_like_the_start_does_what_the_dry_run_told(seed: int) -> None:
+    chance = random.Random(seed)
+    park = RolloutPark.make(12, versions=("1.0.0", "2.0.0", "2.1.0"))
+    for device in park.devices[1:]:
+        park.connect(
+            device,
+            chance.choice(["1.0.0", "2.0.0", "2.1.0", "odd"]),
+            capabilities=chance.choice([4, 4, 0x14, 0, None]),
+            hardware_revision=chance.choice(["a", ""]),
+        )
+        state = chance.choice(["active", "active", "suspended", "planned"])
+        with open_scope(park.scope):
+            Device.objects.filter(pk=device.pk).update(state=state)
+    for version in ("2.0.0", "2.1.0"):
+        row = park.draft(version, waves=[{"count": 2}, {"percent": chance.choice([30, 70])}])
+        with open_scope(park.scope):
+            plan = rollout_plan.plan_of(row)
+            rollout_operations.start(rollout_id=row.pk, now=park.now, actor_id=None)
+            targets = RolloutTarget.objects.filter(rollout=row).select_related("wave")
+            assert sorted(
+                (one.device_id, one.failure_code, one.wave.number if one.wave else 0)
+                for one in targets
+            ) == sorted(
+                (one.device_id, one.reason, one.wave)
+                for one in plan.devices
+                if one.state != "planned"
+            )
+            assert tuple(row.waves.values_list("size", flat=True)) == plan.waves
+
+
+def test_new_devices_of_the_selection_join_and_nobody_moves(park: RolloutPark) -> None:
+    row = park.start()
+    park.tick(2)
+    with open_scope(park.scope):
+        before = dict(row.targets.values_list("device_id", "wave__number"))
+        new = [factories.device(park.devices[0].facility, park.kind).device for _ in range(4)]
+    arguments: dict[str, Any] = {"tenant_id": park.tenant.pk, "rollout_id": row.pk, "now": park.now}
+    assert rollout_joining.join(**arguments) == 4
+    assert rollout_joining.join(**arguments) == 0
+    with open_scope(park.scope):
+        after = dict(row.targets.values_list("device_id", "wave__number"))
+    assert {device: after[device] for device in before} == before
+    assert set(after) - set(before) == {device.pk for device in new}
+    late = {**arguments, "now": park.now + timedelta(days=31)}
+    with open_scope(park.scope):
+        factories.device(park.devices[0].facility, park.kind)
+    assert rollout_joining.join(**late) == 0
 
 
 def test_aborting_withdraws_what_is_not_installed(park: RolloutPark) -> None:
