@@ -126,6 +126,7 @@ class _Device(asyncio.Protocol):
         self._digest = hashlib.sha256()
         self._obeyed: set[bytes] = set()
         self._restarting = False
+        self._down = False  # it restarts, and comes back by itself
         self._up = False  # WELCOME has come over this connection
         self.welcomed: asyncio.Future[None] = fleet.loop.create_future()
 
@@ -181,7 +182,7 @@ class _Device(asyncio.Protocol):
         if not self.welcomed.done():
             sentence = f"{self._device.serial} was not let in: {error}"
             self.welcomed.set_exception(ConnectionError(sentence))
-        elif not self._restarting and not self._fleet.closing:
+        elif not self._down and not self._fleet.closing:
             self._fleet.result.lost += 1
             self._later(RETRY_S, self._come_back)
 
@@ -309,7 +310,7 @@ class _Device(asyncio.Protocol):
         size = offer.payload_size
         self._tell("downloaded", offer.update_id, offset=size, size=size)
         self._tell("installing", offer.update_id)
-        self._restarting = True
+        self._restarting = self._down = True
         self._later(self._fleet.options.restart_s / 2, self._restart)
 
     def _restart(self) -> None:
@@ -321,6 +322,7 @@ class _Device(asyncio.Protocol):
         self._later(self._fleet.options.restart_s * self._fleet.chance.random(), self._come_back)
 
     def _come_back(self) -> None:
+        self._down = False
         self._fleet.begin(self._connect_again())
 
     async def _connect_again(self) -> None:
