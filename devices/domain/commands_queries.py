@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -128,7 +129,8 @@ def command_page(
         wanted = wanted.filter(batch_id=batch_id)
     if states:
         wanted = wanted.filter(state__in=states)
-    with index_order():
+    # All of a batch are found by it and sorted: walking along the ids would pass those of others.
+    with index_order() if batch_id is None else nullcontext():
         rows = list(wanted.order_by("-pk")[: limit + 1])
     entries = tuple(_entry(row) for row in rows[:limit])
     return Page(entries, rows[limit - 1].pk if len(rows) > limit else None)
