@@ -68,9 +68,9 @@ def settle(controller: Controller, now: datetime) -> DdiAction | None:
     for action in opened:
         if not is_over(action):
             continue
-        if action.retrieved_at is None:
-            close(action, DdiOutcome.UNTOLD, now)
-        elif action.refused_at is None:
+        if action.retrieved_at is None and _forget(action, now):
+            continue
+        if action.refused_at is None:
             stop = action
     return stop
 
@@ -176,6 +176,18 @@ def count(action: DdiAction, *, final: bool) -> None:
         )
     action.feedbacks += 1
     action.save(update_fields=["feedbacks", "trouble"])
+
+
+def retrieve(action: DdiAction, now: datetime) -> bool:
+    """The device is shown what to install; False when the attempt was forgotten meanwhile."""
+    row = DdiAction.objects.filter(pk=action.pk, closed_at__isnull=True)
+    return row.update(retrieved_at=now) == 1
+
+
+def _forget(action: DdiAction, now: datetime) -> bool:
+    """The attempt was over before the device had seen it; False when it has seen it meanwhile."""
+    row = DdiAction.objects.filter(pk=action.pk, closed_at__isnull=True, retrieved_at__isnull=True)
+    return row.update(closed_at=now, outcome=DdiOutcome.UNTOLD) == 1
 
 
 def close(action: DdiAction, outcome: DdiOutcome, now: datetime) -> None:

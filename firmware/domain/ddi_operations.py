@@ -56,8 +56,8 @@ def deployment(*, controller: Controller, action_id: int, now: datetime) -> Depl
     if actions.awaits_consent(action, controller) or not actions.is_present(action):
         raise actions.not_found(action_id)
     if action.retrieved_at is None:
-        action.retrieved_at = now
-        action.save(update_fields=["retrieved_at"])
+        if not actions.retrieve(action, now):
+            raise actions.not_found(action_id)
         actions.tell(action, now, mapping.News("accepted"))
     return actions.described(action, controller)
 

@@ -22,7 +22,7 @@ from devices.models import Device, DeviceState, Placement
 from devices.telemetry import status
 from devices.tests import factories as devices
 from firmware.artifacts import places
-from firmware.domain import ddi_keys
+from firmware.domain import ddi_actions, ddi_keys
 from firmware.domain.ddi_actions import MOST_FEEDBACKS
 from firmware.models import DdiAction, DdiTarget, RolloutTarget, TargetState
 from portal.ddi import limits
@@ -142,6 +142,22 @@ def test_update_that_is_taken_back_unseen_is_forgotten(ddi: Ddi, target: Rollout
     assert "cancelAction" not in ddi.links()
     assert ddi.ask(f"/deploymentBase/{action}").status_code == 404
     assert ddi.feedback(action, "closed", "success").status_code == 410
+
+
+def test_update_that_is_taken_back_while_it_is_shown_is_one_or_the_other(
+    ddi: Ddi, target: RolloutTarget
+) -> None:
+    """Of two requests at once, one wins: forgotten, or shown and then to be stopped."""
+    with open_scope(ddi.scope):
+        now = datetime.now(UTC)
+        ddi.links()
+        early, late = DdiAction.objects.get(), DdiAction.objects.get()
+        assert ddi_actions.retrieve(early, now)
+        set_state(ddi, target, TargetState.CANCELLED)
+        assert "cancelAction" in ddi.links()
+        DdiAction.objects.update(retrieved_at=None)
+        assert "cancelAction" not in ddi.links()
+        assert not ddi_actions.retrieve(late, now)
 
 
 def test_update_that_is_taken_back_is_to_be_stopped(ddi: Ddi, target: RolloutTarget) -> None:
