@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from celery import shared_task
 
@@ -20,6 +20,9 @@ from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
 
 logger = logging.getLogger(__name__)
+
+# A step that has not begun within this time is left to the next one.
+STEP_S: Final = 10
 
 
 @shared_task(base=KeywordTask, name="firmware.make_deltas")
@@ -47,16 +50,25 @@ def tend_artifacts(**_: Any) -> None:
 
 @shared_task(base=KeywordTask, name="firmware.drive")
 def drive(**_: Any) -> None:
-    """Take what devices have said about updates, and bring each roll-out one step on.
+    """Take what devices have said about updates, and have each roll-out brought one step on.
 
     Several at once share the work; one that is killed leaves whole steps behind.
     """
     rollout_driver.take_reports(now=datetime.now(UTC))
     for tenant_id, rollout_id in rollout_driver.driven():
-        now = datetime.now(UTC)
-        step = rollout_driver.drive(tenant_id=tenant_id, rollout_id=rollout_id, now=now)
-        if step is not None:
-            rollout_driver.review(step, now=datetime.now(UTC))
+        # Each by itself: one that fails holds up no other. Who comes too late is not needed.
+        drive_rollout.apply_async(
+            kwargs={"tenant_id": tenant_id, "rollout_id": rollout_id}, expires=STEP_S
+        )
+
+
+@shared_task(base=KeywordTask, name="firmware.drive_rollout")
+def drive_rollout(*, tenant_id: int, rollout_id: int, **_: Any) -> None:
+    """Bring a roll-out one step on, and ask the gate if the step wants to know."""
+    now = datetime.now(UTC)
+    step = rollout_driver.drive(tenant_id=tenant_id, rollout_id=rollout_id, now=now)
+    if step is not None:
+        rollout_driver.review(step, now=datetime.now(UTC))
 
 
 @shared_task(base=KeywordTask, name="firmware.close_silent_ddi")

@@ -12,12 +12,14 @@ from uuid import UUID, uuid4
 import pytest
 from django.conf import settings
 from django.db import IntegrityError, ProgrammingError, connections, transaction
+from pytest_django import Settings
 from redis import Redis
 
 from devices.ingest import artifacts
 from devices.models import Device
 from devices.protocol import Capability
 from devices.tests import factories
+from firmware import tasks
 from firmware.domain import (
     downloads,
     reports,
@@ -175,6 +177,20 @@ def test_two_who_drive_at_once_do_no_harm(park: RolloutPark) -> None:
         thread.join(60)
     assert sorted(park.states(row)) == ["offered", "offered", "waiting"]
     assert sum(step.offered for step in found if step is not None) == 2
+
+
+def test_a_rollout_that_cannot_be_read_holds_up_no_other(
+    park: RolloutPark, settings: Settings
+) -> None:
+    settings.CELERY_TASK_ALWAYS_EAGER = True
+    broken, sound = park.start(), RolloutPark.make(1)
+    row = sound.start()
+    with open_scope(park.scope):
+        Rollout.objects.filter(pk=broken.pk).update(strategy={"waves": 1}, priority=9)
+    for _ in range(2):
+        tasks.drive()
+    assert sound.states(row) == ["offered"]
+    assert park.states(broken) == ["pending"] * 3
 
 
 def test_limits_of_the_tenant_hold_over_all_its_rollouts(park: RolloutPark) -> None:
