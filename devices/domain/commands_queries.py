@@ -34,6 +34,7 @@ class CommandEntry:
     device_id: int
     serial: str
     device_name: str
+    time_zone: str
     batch_id: int | None
     kind: str
     arguments: Mapping[str, Any]
@@ -95,6 +96,7 @@ class BatchEntry:
     reason: str
     origin: str
     asked_by: str
+    asked_by_id: int | None
     asked_at: datetime
     devices: int
     counts: Mapping[str, int]
@@ -156,9 +158,14 @@ def batch_page(*, limit: int, after: int = 0) -> Page[BatchEntry]:
     if after:
         wanted = wanted.filter(pk__lt=after)
     rows = list(wanted.order_by("-pk")[: limit + 1])
-    counts = command_store.counts(connection, [row.pk for row in rows[:limit]])
-    entries = tuple(_batch(row, counts.get(row.pk, {})) for row in rows[:limit])
+    entries = batches_of(rows[:limit])
     return Page(entries, rows[limit - 1].pk if len(rows) > limit else None)
+
+
+def batches_of(rows: Sequence[CommandBatch]) -> tuple[BatchEntry, ...]:
+    """How far batches have come, those of `rows` in their order; one query."""
+    counts = command_store.counts(connection, [row.pk for row in rows])
+    return tuple(_batch(row, counts.get(row.pk, {})) for row in rows)
 
 
 def batch_entry(*, batch_id: int) -> BatchEntry:
@@ -200,7 +207,7 @@ def cause_in_words(cause: str) -> str:
 
 
 def _rows() -> QuerySet[Command]:
-    return Command.objects.select_related("device", "asked_by", "approved_by")
+    return Command.objects.select_related("device__facility", "asked_by", "approved_by")
 
 
 def _name(user: User | None) -> str:
@@ -214,6 +221,7 @@ def _entry(row: Command) -> CommandEntry:
         device_id=row.device_id,
         serial=row.device.serial,
         device_name=row.device.name,
+        time_zone=row.device.facility.time_zone,
         batch_id=row.batch_id,
         kind=row.kind,
         arguments=row.arguments,
@@ -262,6 +270,7 @@ def _batch(row: CommandBatch, found: Mapping[tuple[str, str], int]) -> BatchEntr
         reason=row.reason,
         origin=row.origin,
         asked_by=_name(row.asked_by),
+        asked_by_id=row.asked_by_id,
         asked_at=row.asked_at,
         devices=row.devices,
         counts=counts,

@@ -90,12 +90,17 @@ class Foreseen:
     tenants: Mapping[int, int]
 
 
-def foresee(*, device_ids: Sequence[int] = (), selection: Selection | None = None) -> Foreseen:
+def foresee(
+    *,
+    device_ids: Sequence[int] = (),
+    selection: Selection | None = None,
+    needed: Capability = Capability.COMMANDS,
+) -> Foreseen:
     """Which of the devices can be given commands; nothing is written. Raises as `ask` does.
 
-    `tenants`: whose each device is.
+    `needed`: what a device has to be able to do. `tenants`: whose each device is.
     """
     found = facts_of(device_ids, selection)
-    able, refused = parted(found, Capability.COMMANDS)
+    able, refused = parted(found, needed)
     tenants = {one.device_id: one.tenant_id for one in found}
     return Foreseen(tuple(one.device_id for one in able), refused, tenants)

@@ -85,6 +85,13 @@ FLEET: Final = Group(
             words=_("groups of devices rule bulk fleet"),
         ),
         Entry(
+            _("Commands"),
+            "command-list",
+            "send",
+            Permission.DEVICES_VIEW,
+            words=_("control switch off restart approve output dark"),
+        ),
+        Entry(
             _("Device types"),
             "device-type-list",
             "tag",

@@ -15,18 +15,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from devices.domain import configuration_operations as operations
-from devices.domain import groups_queries, registry_queries
 from devices.domain.commands_policy import Actor, NotAllowedError
 from devices.domain.commands_targets import DevicesNotFound
 from devices.domain.configuration_queries import Settings, settings_of
-from devices.domain.groups_queries import GroupNotFound
 from devices.domain.queries import DeviceNotFound
 from devices.domain.selection import MAX_NAMED
 from portal.enterprise.control import settings_words as words
+from portal.enterprise.control.choosing import meant, named
 from portal.enterprise.control.forms_settings import DeviceSettingsForm, SettingsForm
-from portal.enterprise.registry.filters import DeviceFilter
 from portal.enterprise.registry.forms import add_errors
-from portal.enterprise.registry.requests import actor_id, chosen_ids, posted
+from portal.enterprise.registry.requests import actor_id, posted
 from portal.frame.permissions import access_of, may, requires
 from tenants.permissions import Permission
 
@@ -78,7 +76,7 @@ def change_many(request: HttpRequest) -> HttpResponse:
 
     First who would get them and who cannot, then the same again to do it.
     """
-    ids = _meant(request)
+    ids = meant(request)
     if not ids:
         messages.warning(request, _("Choose devices in the list first."))
         return redirect("device-list")
@@ -90,7 +88,7 @@ def change_many(request: HttpRequest) -> HttpResponse:
         return redirect("device-list")
     step = request.POST.get("step", "")
     form = SettingsForm(request.POST if step else None)
-    context: dict[str, Any] = {"form": form, "count": len(ids), "ids": _named(request, ids)}
+    context: dict[str, Any] = {"form": form, "count": len(ids), "ids": named(request, ids)}
     if step and form.is_valid():
         changes = form.changes()
         token = form.token(ids)
@@ -140,29 +138,6 @@ def _configured(
     else:
         return True
     return False
-
-
-def _meant(request: HttpRequest) -> list[int]:
-    """The devices: those that were chosen, those of a group, or what the list's filter leaves."""
-    chosen = chosen_ids(request, "device")
-    if chosen:
-        return sorted(set(chosen))
-    group = request.GET.get("group", "")
-    if group.isascii() and group.isdigit():
-        try:
-            rows = groups_queries.held_rows(group_id=int(group))
-        except GroupNotFound as error:
-            raise Http404 from error
-    elif request.GET:
-        rows = DeviceFilter(request.GET, queryset=registry_queries.device_rows()).qs
-    else:
-        return []
-    return sorted(rows.order_by("pk").values_list("pk", flat=True)[: MAX_NAMED + 1])
-
-
-def _named(request: HttpRequest, ids: Sequence[int]) -> Sequence[int]:
-    """The devices that the form has to carry: those that the address does not say."""
-    return ids if chosen_ids(request, "device") else ()
 
 
 def _actor(request: HttpRequest) -> Actor:

@@ -1,4 +1,4 @@
-"""Commands over the REST API."""
+"""Commands: their pages, and over the REST API."""
 
 from __future__ import annotations
 
@@ -36,6 +36,25 @@ _BECAUSE = {"reason": "They have paid."}
 # fmt: off
 AREA = Area(
     rows=(
+        #    route            method  roles     may  far  others newcomer nobody subject
+        Row("command-list",   "GET",  STAFF,    200, 200, 403,   403,     302),
+        Row("batch-list",     "GET",  STAFF,    200, 200, 403,   403,     302),
+        Row("command",        "GET",  STAFF,    200, 404, 403,   403,     302, "command"),
+        Row("command-batch",  "GET",  STAFF,    200, 404, 403,   403,     302, "batch"),
+        Row("device-control", "GET",  STAFF,    200, 404, 403,   403,     302, "device"),
+        Row("device-control", "POST", _CONTROL, 422, 404, 403,   403,     302, "device"),
+        # Without a choice it leads back to the list.
+        Row("command-many",   "GET",  _CONTROL, 302, 302, 403,   403,     302),
+        Row("command-many",   "POST", _CONTROL, 302, 302, 403,   403,     302),
+        Row("command-cancel", "POST", _CONTROL, 302, 404, 403,   403,     302, "command"),
+        Row("command-approve", "POST", _APPROVE, 302, 404, 403,  403,     302, "command that waits"),
+        Row("command-refuse", "POST", _APPROVE, 302, 404, 403,   403,     302, "command that waits",
+            form=lambda world: _BECAUSE),
+        Row("batch-cancel",   "POST", _CONTROL, 302, 404, 403,   403,     302, "batch"),
+        Row("batch-approve",  "POST", _APPROVE, 302, 404, 403,   403,     302, "batch that waits"),
+        Row("batch-refuse",   "POST", _APPROVE, 302, 404, 403,   403,     302, "batch that waits",
+            form=lambda world: _BECAUSE),
+        Row("batch-retry",    "POST", _CONTROL, 302, 404, 403,   403,     302, "batch that failed"),
         api("api:command-list", STAFF, _READ, 200),
         api("api:command",      STAFF, _READ, 404, "command"),
         api("api:batch-list",   STAFF, _READ, 200),
