@@ -263,7 +263,7 @@ def test_approval_begins_its_time_anew() -> None:
     assert approved.expires_at == later + timedelta(seconds=60)
 
 
-@pytest.mark.parametrize("state", set(State) - {State.AWAITING_APPROVAL})
+@pytest.mark.parametrize("state", sorted(set(State) - {State.AWAITING_APPROVAL}))
 def test_nothing_but_what_waits_for_it_is_approved_or_refused(state: State) -> None:
     with pytest.raises(NotPossibleError):
         machine.approve(queued(state=state), now=NOW)

@@ -116,7 +116,9 @@ def test_link_is_for_one_digest(world: World) -> None:
         opened("0" * 64, query, now=NOW)
 
 
-@pytest.mark.parametrize("state", set(TargetState) - {TargetState.OFFERED, TargetState.DOWNLOADING})
+@pytest.mark.parametrize(
+    "state", sorted(set(TargetState) - {TargetState.OFFERED, TargetState.DOWNLOADING})
+)
 def test_link_ends_with_the_download(world: World, state: TargetState) -> None:
     digest, query = world.link()
     world.change(state=state)
