@@ -75,6 +75,7 @@ class Draft:
 @transaction.atomic
 def create(*, tenant_id: int, draft: Draft, actor_id: int | None) -> Rollout:
     """Keep a draft. Raises RolloutRefused."""
+    _need_person(tenant_id, actor_id)
     row = Rollout(tenant_id=tenant_id, created_by_id=actor_id, **_checked(draft))
     return audit.insert(row, actor_id=actor_id, action="rollout.create")
 
@@ -108,7 +109,7 @@ def start(*, rollout_id: int, now: datetime, actor_id: int | None) -> Rollout:
     if second_person(tenant_id=row.tenant_id) and row.approved_by_id is None:
         raise RolloutRefused("", _("Somebody else has to approve it before it starts."))
     if row.release_id not in release_queries.rollable().values_list("pk", flat=True):
-        raise RolloutRefused("release", _("Only an approved release can be rolled out."))
+        raise RolloutRefused("release", unapproved())
     plan = rollout_plan.plan_of(row)
     if not plan.getting:
         raise RolloutRefused(
@@ -128,6 +129,7 @@ def approve(*, rollout_id: int, now: datetime, actor_id: int | None) -> Rollout:
     """
     row = _locked(rollout_id)
     _need(row, RolloutState.DRAFT, RolloutState.AWAITING_APPROVAL)
+    _need_person(row.tenant_id, actor_id)
     if second_person(tenant_id=row.tenant_id) and row.created_by_id == actor_id:
         raise RolloutRefused("", _("Somebody else than who made it has to approve it."))
     if row.state == RolloutState.DRAFT:
@@ -151,6 +153,7 @@ def advance_anyway(*, rollout_id: int, note: str, now: datetime, actor_id: int |
     note = _note(note)
     if not note:
         raise RolloutRefused("note", _("Say why: somebody else will read it."))
+    _need_person(row.tenant_id, actor_id)
     if second_person(tenant_id=row.tenant_id) and row.created_by_id == actor_id:
         raise RolloutRefused("", _("Somebody else than who made it has to approve it."))
     _accept_failures(row)
@@ -286,6 +289,11 @@ def second_person(*, tenant_id: int) -> bool:
     return FirmwarePolicy.objects.filter(tenant_id=tenant_id, second_person=True).exists()
 
 
+def unapproved() -> str:
+    """Why a release cannot be rolled out."""
+    return _("Only an approved release can be rolled out.")
+
+
 _ALIVE: Final = (RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.AWAITING_APPROVAL)
 _ANEW: Final = (
     "state",
@@ -319,6 +327,18 @@ def _locked(rollout_id: int) -> Rollout:
 def _need(row: Rollout, *states: RolloutState) -> None:
     if row.state not in states:
         raise RolloutRefused("", str(_NOT_NOW[RolloutState(row.state)]))
+
+
+def _need_person(tenant_id: int, actor_id: int | None) -> None:
+    """A service account could be of the very person who has to be another one."""
+    if actor_id is None and second_person(tenant_id=tenant_id):
+        raise RolloutRefused(
+            "",
+            _(
+                "Two persons answer for it: use an application that somebody has allowed to act for"
+                " him, not a service account."
+            ),
+        )
 
 
 def _note(note: str) -> str:

@@ -29,6 +29,7 @@ from firmware.rollout.eligibility import unfit
 from firmware.rollout.strategy import Strategy, WaveSize
 from firmware.rollout.values import DDI, NO_LINK, WIRE, Goal, Link
 from firmware.rollout.waves import assign
+from tenants.domain.queries import tenants_below
 
 # The capabilities of device types that say how their firmware is updated.
 OVER_DDI: Final = "ddi"
@@ -98,7 +99,7 @@ def seed_of(*, release_id: int | None, parent_id: int | None) -> int:
 
 
 def plan_of(rollout: Rollout) -> Plan:
-    """What a draft would do if it were started now; at most 16 queries."""
+    """What a draft would do if it were started now; at most 17 queries."""
     strategy = Strategy.from_json(rollout.strategy)
     if rollout.kind == RolloutKind.ROLLBACK:
         assert rollout.parent_id is not None
@@ -108,18 +109,29 @@ def plan_of(rollout: Rollout) -> Plan:
         release_id=rollout.release_id,
         selection=Selection.from_json(rollout.selection),
         strategy=strategy,
+        tenant_id=rollout.tenant_id,
         rollout_id=rollout.pk,
     )
 
 
 def plan(
-    *, release_id: int, selection: Selection, strategy: Strategy, rollout_id: int | None = None
+    *,
+    release_id: int,
+    selection: Selection,
+    strategy: Strategy,
+    tenant_id: int,
+    rollout_id: int | None = None,
 ) -> Plan:
-    """What a roll-out of a release to a selection would do; at most 16 queries."""
+    """What a roll-out of a tenant to a selection would do; at most 17 queries. It reaches the
+    devices of the tenant and of those below it, also when somebody starts it who sees more.
+    """
     goal = rollout_rows.goals([release_id], lower=False)[release_id]
+    below = [facts.tenant_id for facts in tenants_below(tenant_ids=[tenant_id])[tenant_id]]
     found = [
         _Candidate(planned, link, device_type, goal)
-        for planned, link, device_type in _devices(devices_of(selection))
+        for planned, link, device_type in _devices(
+            devices_of(selection).filter(tenant_id__in=below)
+        )
     ]
     seed = seed_of(release_id=release_id, parent_id=None)
     return _planned(found, seed, strategy.waves, rollout_id)

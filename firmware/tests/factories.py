@@ -9,6 +9,7 @@ from uuid import uuid4
 from devices.models import Device, DeviceType
 from devices.tests.factories import Park, member, number
 from devices.versions import Version
+from firmware.gate.verdict import GateVerdict
 from firmware.models import (
     Artifact,
     ArtifactKind,
@@ -169,5 +170,5 @@ def gate_review(of: RolloutWave, *, look: int = 1) -> GateReview:
         begins_at=START,
         evidence_until=START,
         outcome=GateOutcome.WAIT,
-        verdict={},
+        verdict=GateVerdict("wait", (), START, START, look, 4).to_json(),
     )

@@ -12,6 +12,7 @@ from portal.api import (
     exports,
     firmware,
     groups,
+    rollouts,
     series,
     views,
 )
@@ -90,6 +91,22 @@ resources = [
         "releases/<int:pk>/retirement/", firmware.ReleaseRetirement.as_view(), name="release-retire"
     ),
     path("releases/<int:pk>/image/", firmware.ReleaseImage.as_view(), name="release-image"),
+    path("rollouts/", rollouts.RolloutList.as_view(), name="rollout-list"),
+    path("rollouts/preview/", rollouts.RolloutPreview.as_view(), name="rollout-preview"),
+    path("rollouts/<int:pk>/", rollouts.RolloutOne.as_view(), name="rollout"),
+    path("rollouts/<int:pk>/plan/", rollouts.RolloutPlan.as_view(), name="rollout-plan"),
+    path("rollouts/<int:pk>/start/", rollouts.RolloutStart.as_view(), name="rollout-start"),
+    path("rollouts/<int:pk>/approve/", rollouts.RolloutApprove.as_view(), name="rollout-approve"),
+    path("rollouts/<int:pk>/pause/", rollouts.RolloutPause.as_view(), name="rollout-pause"),
+    path("rollouts/<int:pk>/resume/", rollouts.RolloutResume.as_view(), name="rollout-resume"),
+    path("rollouts/<int:pk>/advance/", rollouts.RolloutAdvance.as_view(), name="rollout-advance"),
+    path("rollouts/<int:pk>/abort/", rollouts.RolloutAbort.as_view(), name="rollout-abort"),
+    path("rollouts/<int:pk>/retry/", rollouts.RolloutRetry.as_view(), name="rollout-retry"),
+    path(
+        "rollouts/<int:pk>/roll-back/", rollouts.RolloutRollBack.as_view(), name="rollout-roll-back"
+    ),
+    path("rollouts/<int:pk>/targets/", rollouts.RolloutTargets.as_view(), name="rollout-targets"),
+    path("devices/<int:pk>/updates/", rollouts.DeviceUpdates.as_view(), name="device-updates"),
     path("signing-keys/", firmware.SigningKeyList.as_view(), name="signing-key-list"),
     path(
         "signing-keys/<int:pk>/retirement/",

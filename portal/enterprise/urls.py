@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("portal.enterprise.registry.urls")),
     path("", include("portal.enterprise.corrections.urls")),
     path("", include("portal.enterprise.firmware.urls")),
+    path("", include("portal.enterprise.rollouts.urls")),
     path("", include("portal.enterprise.history.urls")),
     path("", include("portal.enterprise.control.urls")),
     path("", include("portal.enterprise.ddi.urls")),

@@ -146,6 +146,13 @@ FIRMWARE: Final = Group(
             words=_("firmware versions images updates signature"),
         ),
         Entry(
+            _("Roll-outs"),
+            "rollout-list",
+            "send",
+            Permission.FIRMWARE_VIEW,
+            words=_("firmware updates waves canary deploy"),
+        ),
+        Entry(
             _("Signing keys"),
             "signing-key-list",
             "key",

@@ -114,6 +114,8 @@ def release(found: ReleaseDetail, request: HttpRequest) -> dict[str, Any]:
         "may_approve": own and draft and not mine and may(request, Permission.FIRMWARE_APPROVE),
         "waits_for_another": own and draft and mine,
         "may_edit": changes and draft,
+        "may_roll_out": row.state == ReleaseState.APPROVED
+        and may(request, Permission.ROLLOUTS_CHANGE),
         "may_retire": changes and row.state == ReleaseState.APPROVED,
     }
 

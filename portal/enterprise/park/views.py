@@ -97,6 +97,7 @@ def device(request: HttpRequest, *, pk: int) -> HttpResponse:
         may_change=may(request, Permission.DEVICES_CHANGE),
         level=level,
     )
+    context["show_firmware"] = may(request, Permission.FIRMWARE_VIEW)
     template = _PARTS.get(htmx.target(request), "enterprise/device.html")
     return render(request, template, context)
 

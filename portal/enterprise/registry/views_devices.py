@@ -54,6 +54,7 @@ def device_list(request: HttpRequest) -> HttpResponseBase:
         context={
             "may_change": may_change,
             "may_control": may(request, Permission.DEVICES_CONTROL),
+            "may_roll_out": may(request, Permission.ROLLOUTS_CHANGE),
             "for_all": _for_all(request),
             "may_claim": may(request, Permission.DEVICES_CLAIM),
             "may_import": may(request, Permission.PARK_IMPORT),
