@@ -57,6 +57,7 @@ def _join(row: Rollout, now: datetime) -> int:
         release_id=row.release_id,
         selection=Selection.from_json(row.selection),
         strategy=strategy,
+        tenant_id=row.tenant_id,
         rollout_id=row.pk,
     )
     numbers = dict(RolloutTarget.objects.filter(rollout=row).values_list("device_id", "wave_id"))

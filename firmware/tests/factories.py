@@ -123,6 +123,7 @@ def rollout(of: Tenant, to: Release) -> Rollout:
         tenant=of,
         name=f"Roll-out {number():06}",
         release=to,
+        selection={"everything": True},
         state=RolloutState.RUNNING,
         started_at=START,
     )

@@ -31,6 +31,7 @@ CHANGING: Final = Requires(
 APPROVING: Final = Requires(
     (Permission.FIRMWARE_VIEW, Permission.ROLLOUTS_APPROVE), ("firmware:read", "rollouts:write")
 )
+_TARGETS: Final = list_of(forms.RolloutTargetSerializer)
 _DONE: Final[dict[Any, Any]] = {200: forms.RolloutSerializer, **problems(400, 401, 403, 404, 429)}
 
 
@@ -191,112 +192,116 @@ class RolloutPlan(RolloutView):
         return Response(forms.PlanSerializer(found.plan).data)
 
 
-class _Step(RolloutView):
-    """Something done with a roll-out, without a body."""
+class RolloutStart(RolloutView):
+    """The start of a draft."""
 
     access = {"POST": CHANGING}
 
-    def do(self, pk: int, actor_id: int | None) -> Rollout:
-        """What each of them does."""
-        raise NotImplementedError
-
+    @extend_schema(operation_id="rollout_start", tags=["Roll-outs"], request=None, responses=_DONE)
     def post(self, request: Request, pk: int) -> Response:
-        """Take the step."""
+        """The plan becomes its waves and devices; the first wave begins."""
         with _told():
-            made = self.do(pk, request.user.pk)
+            made = rollout_operations.start(
+                rollout_id=pk, now=datetime.now(UTC), actor_id=request.user.pk
+            )
         return Response(_shown(made))
 
 
-@extend_schema(operation_id="rollout_start", tags=["Roll-outs"], request=None, responses=_DONE)
-class RolloutStart(_Step):
-    """Start a draft: the plan becomes its waves and devices."""
-
-    def do(self, pk: int, actor_id: int | None) -> Rollout:
-        """Do it."""
-        return rollout_operations.start(rollout_id=pk, now=datetime.now(UTC), actor_id=actor_id)
-
-
-@extend_schema(operation_id="rollout_resume", tags=["Roll-outs"], request=None, responses=_DONE)
-class RolloutResume(_Step):
-    """Go on; failures until now do not stop it again."""
-
-    def do(self, pk: int, actor_id: int | None) -> Rollout:
-        """Do it."""
-        return rollout_operations.resume(rollout_id=pk, actor_id=actor_id)
-
-
-@extend_schema(operation_id="rollout_approve", tags=["Roll-outs"], request=None, responses=_DONE)
-class RolloutApprove(_Step):
-    """Approve a draft, or let the next wave begin."""
-
-    access = {"POST": APPROVING}
-
-    def do(self, pk: int, actor_id: int | None) -> Rollout:
-        """Do it."""
-        return rollout_operations.approve(rollout_id=pk, now=datetime.now(UTC), actor_id=actor_id)
-
-
-@extend_schema(operation_id="rollout_roll_back", tags=["Roll-outs"], request=None, responses=_DONE)
-class RolloutRollBack(_Step):
-    """Give updated devices back what they ran, by a roll-out of its own, which is answered."""
-
-    def do(self, pk: int, actor_id: int | None) -> Rollout:
-        """Do it."""
-        return rollout_operations.roll_back(rollout_id=pk, now=datetime.now(UTC), actor_id=actor_id)
-
-
-class _NotedStep(RolloutView):
-    """Something done with a roll-out, with a reason."""
+class RolloutResume(RolloutView):
+    """The end of a pause."""
 
     access = {"POST": CHANGING}
 
-    def do(self, pk: int, note: str, actor_id: int | None) -> Rollout:
-        """What each of them does."""
-        raise NotImplementedError
-
+    @extend_schema(operation_id="rollout_resume", tags=["Roll-outs"], request=None, responses=_DONE)
     def post(self, request: Request, pk: int) -> Response:
-        """Take the step."""
+        """Go on; failures until now do not stop it again."""
+        with _told():
+            made = rollout_operations.resume(rollout_id=pk, actor_id=request.user.pk)
+        return Response(_shown(made))
+
+
+class RolloutApprove(RolloutView):
+    """An approval."""
+
+    access = {"POST": APPROVING}
+
+    @extend_schema(
+        operation_id="rollout_approve", tags=["Roll-outs"], request=None, responses=_DONE
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Approve a draft, or let the next wave begin."""
+        with _told():
+            made = rollout_operations.approve(
+                rollout_id=pk, now=datetime.now(UTC), actor_id=request.user.pk
+            )
+        return Response(_shown(made))
+
+
+class RolloutRollBack(RolloutView):
+    """The way back."""
+
+    access = {"POST": CHANGING}
+
+    @extend_schema(
+        operation_id="rollout_roll_back", tags=["Roll-outs"], request=None, responses=_DONE
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Give updated devices back what they ran, by a roll-out of its own, which is answered."""
+        with _told():
+            made = rollout_operations.roll_back(
+                rollout_id=pk, now=datetime.now(UTC), actor_id=request.user.pk
+            )
+        return Response(_shown(made))
+
+
+class RolloutPause(RolloutView):
+    """A pause."""
+
+    access = {"POST": CHANGING}
+
+    @extend_schema(
+        operation_id="rollout_pause", tags=["Roll-outs"], request=forms.NoteBody, responses=_DONE
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Offer nothing more; what is under way goes on to its end."""
         note = body_of(forms.NoteBody, request)["note"]
         with _told():
-            made = self.do(pk, note, request.user.pk)
+            made = rollout_operations.pause(rollout_id=pk, note=note, actor_id=request.user.pk)
         return Response(_shown(made))
 
 
-@extend_schema(
-    operation_id="rollout_pause", tags=["Roll-outs"], request=forms.NoteBody, responses=_DONE
-)
-class RolloutPause(_NotedStep):
-    """Offer nothing more; what is under way goes on to its end."""
+class RolloutAbort(RolloutView):
+    """An early end."""
 
-    def do(self, pk: int, note: str, actor_id: int | None) -> Rollout:
-        """Do it."""
-        return rollout_operations.pause(rollout_id=pk, note=note, actor_id=actor_id)
+    access = {"POST": CHANGING}
 
-
-@extend_schema(
-    operation_id="rollout_abort", tags=["Roll-outs"], request=forms.NoteBody, responses=_DONE
-)
-class RolloutAbort(_NotedStep):
-    """End it: what is not installed yet is withdrawn."""
-
-    def do(self, pk: int, note: str, actor_id: int | None) -> Rollout:
-        """Do it."""
-        return rollout_operations.abort(rollout_id=pk, note=note, actor_id=actor_id)
+    @extend_schema(
+        operation_id="rollout_abort", tags=["Roll-outs"], request=forms.NoteBody, responses=_DONE
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """What is not installed yet is withdrawn; devices that install are waited for."""
+        note = body_of(forms.NoteBody, request)["note"]
+        with _told():
+            made = rollout_operations.abort(rollout_id=pk, note=note, actor_id=request.user.pk)
+        return Response(_shown(made))
 
 
-@extend_schema(
-    operation_id="rollout_advance", tags=["Roll-outs"], request=forms.NoteBody, responses=_DONE
-)
-class RolloutAdvance(_NotedStep):
-    """Begin the next wave in spite of what became of this one; `note` says why."""
+class RolloutAdvance(RolloutView):
+    """The next wave in spite of this one."""
 
     access = {"POST": APPROVING}
 
-    def do(self, pk: int, note: str, actor_id: int | None) -> Rollout:
-        """Do it."""
-        return rollout_operations.advance_anyway(
-            rollout_id=pk, note=note, now=datetime.now(UTC), actor_id=actor_id
-        )
+    @extend_schema(
+        operation_id="rollout_advance", tags=["Roll-outs"], request=forms.NoteBody, responses=_DONE
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Begin the next wave whatever became of this one; `note` says why."""
+        note = body_of(forms.NoteBody, request)["note"]
+        with _told():
+            made = rollout_operations.advance_anyway(
+                rollout_id=pk, note=note, now=datetime.now(UTC), actor_id=request.user.pk
+            )
+        return Response(_shown(made))
 
 
 class RolloutRetry(RolloutView):
@@ -329,13 +334,16 @@ class RolloutTargets(RolloutView):
         operation_id="rollout_targets",
         tags=["Roll-outs"],
         parameters=[forms.TargetQuery],
-        responses={200: list_of(forms.TargetSerializer), **problems(400, 401, 403, 404, 429)},
+        responses={
+            200: list_of(forms.RolloutTargetSerializer),
+            **problems(400, 401, 403, 404, 429),
+        },
     )
     def get(self, request: Request, pk: int) -> Response:
         """A page of devices, how far each has come, and why it failed."""
         wanted = self.parameters(forms.TargetQuery, request)
         found = rollout_pages.target_page(rollout_id=pk, **wanted)
-        return self.page(request, found, forms.TargetSerializer)
+        return self.page(request, found, forms.RolloutTargetSerializer)
 
 
 class DeviceUpdates(RolloutView):
@@ -347,10 +355,13 @@ class DeviceUpdates(RolloutView):
         operation_id="device_updates",
         tags=["Roll-outs"],
         parameters=[shapes.PageQuery],
-        responses={200: list_of(forms.TargetSerializer), **problems(400, 401, 403, 404, 429)},
+        responses={
+            200: list_of(forms.RolloutTargetSerializer),
+            **problems(400, 401, 403, 404, 429),
+        },
     )
     def get(self, request: Request, pk: int) -> Response:
         """A page of its updates in their order."""
         wanted = self.parameters(shapes.PageQuery, request)
         found = rollout_pages.update_page(device_id=pk, **wanted)
-        return self.page(request, found, forms.TargetSerializer)
+        return self.page(request, found, forms.RolloutTargetSerializer)

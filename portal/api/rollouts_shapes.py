@@ -179,7 +179,7 @@ class PlanSerializer(serializers.Serializer[Any]):
     devices = PlannedSerializer(many=True, help_text="By id; at most 20 000.")
 
 
-class TargetSerializer(serializers.Serializer[Any]):
+class RolloutTargetSerializer(serializers.Serializer[Any]):
     """A device of a roll-out."""
 
     id = serializers.IntegerField(source="pk")

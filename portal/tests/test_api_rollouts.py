@@ -69,11 +69,8 @@ def test_a_rollout_goes_from_draft_to_roll_back(park: RolloutPark, api: Client) 
     (update,) = api.get(f"/api/v1/devices/{device}/updates/").json()["results"]
     assert (update["from_version"], update["to_version"]) == ("1.0.0", "2.0.0")
     back = _post(api, f"{one}roll-back/").json()
-    assert (back["kind"], back["takes_back"], back["devices"]) == (
-        "rollback",
-        told["rollout"]["id"],
-        1,
-    )
+    assert (back["kind"], back["devices"]) == ("rollback", 1)
+    assert back["takes_back"] == told["rollout"]["id"]
     listed = api.get(BASE, {"state": "aborted"}).json()["results"]
     assert [row["id"] for row in listed] == [told["rollout"]["id"]]
 

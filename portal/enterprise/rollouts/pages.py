@@ -135,6 +135,9 @@ def live(found: Shown, request: HttpRequest) -> dict[str, Any]:
 
 def who(selection: Mapping[str, Any]) -> list[str]:
     """Who is meant, without looking anything up: names are in the form."""
+    if not any(selection.values()):
+        # A roll-back whose devices are still installing what it takes back.
+        return ["–"]
     chosen = Selection.from_json(selection)
     if chosen.everything:
         return [_("All devices")]
