@@ -335,7 +335,7 @@ class RolloutTargets(RolloutView):
         tags=["Roll-outs"],
         parameters=[forms.TargetQuery],
         responses={
-            200: list_of(forms.RolloutTargetSerializer),
+            200: _TARGETS,
             **problems(400, 401, 403, 404, 429),
         },
     )
@@ -356,7 +356,7 @@ class DeviceUpdates(RolloutView):
         tags=["Roll-outs"],
         parameters=[shapes.PageQuery],
         responses={
-            200: list_of(forms.RolloutTargetSerializer),
+            200: _TARGETS,
             **problems(400, 401, 403, 404, 429),
         },
     )
