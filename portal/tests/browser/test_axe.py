@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,35 +20,13 @@ from devices.tests import factories
 from portal import survey
 from portal.benchmarks.live import session_cookie
 from portal.tests.browser.conftest import Copy, free_port
+from portal.tests.browser.visiting import DESK, PHONE, RUN_AXE, THEMES
 from portal.tests.permission_rows.world import World, make_world
 
 pytestmark = [pytest.mark.browser]
 
 # Each looks at the pages that those before did not find.
 PEOPLE: Final = ("own admin", "above operator", "own consumer", "none nobody")
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
-RUN_AXE: Final = """async (theme) => {
-  const root = document.documentElement;
-  const until = async (done, what) => {
-    const end = performance.now() + 10_000;
-    for (let quiet = 0; quiet < 5; quiet = done() ? quiet + 1 : 0) {
-      if (performance.now() > end) throw new Error(`not within 10 s: ${what()}`);
-      await new Promise((next) => setTimeout(next, 20));
-    }
-  };
-  await until(() => root.dataset.bsTheme === theme, () => `the page is ${theme}`);
-  // Colours move over in transitions, and each one that is inherited starts those of the children.
-  const moving = () => document.getAnimations().filter((one) =>
-    one instanceof CSSTransition && one.playState === "running");
-  await until(() => !moving().length, () => `no ${moving()[0]?.transitionProperty} moves`);
-  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-  return violations.flatMap(({ id, help, nodes }) =>
-    nodes.map(({ target, any, all, none }) => {
-      const said = [...any, ...all, ...none].map(({ message }) => message).join("; ");
-      return `${id} (${help}) at ${target.join(" ")}: ${said}`;
-    }));
-}"""
 
 
 @pytest.fixture(scope="module")

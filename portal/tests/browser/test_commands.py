@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 from pytest_django import DjangoDbBlocker
 from redis import Redis
 
@@ -19,13 +18,12 @@ from devices.ingest import heartbeat
 from devices.tests import factories
 from portal.benchmarks.live import session_cookie
 from portal.tests.browser.conftest import Copy, eventually, free_port
-from portal.tests.browser.test_axe import RUN_AXE
+from portal.tests.browser.visiting import violations, visits
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 
 pytestmark = [pytest.mark.browser]
 
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # Bridge, database and dispatcher take part in an answer.
 _ANSWER_MS = 30_000
 
@@ -93,49 +91,14 @@ def pages(
         with open_scope(Scope((copy.tenant.pk,))):
             technician = factories.member(copy.tenant, Role.TECHNICIAN).user
         cookies = [session_cookie(person) for person in (technician, copy.manager)]
-    said: list[str] = []
-
-    def heard(text: str) -> None:
-        # A form that is refused is answered by 422, which the browser mentions.
-        if "status of 422" not in text:
-            said.append(text)
-
-    opened: list[tuple[BrowserContext, Page]] = []
-    for signed_in in cookies:
-        context = browser.new_context(
-            base_url=copy.url,
-            viewport=DESK,  # type: ignore[arg-type]
-            reduced_motion="reduce",
-        )
-        cookie, _, value = signed_in.partition("=")
-        context.add_cookies([{"name": cookie, "value": value, "url": copy.url}])
-        page = context.new_page()
-        page.on("console", lambda message: heard(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        opened.append((context, page))
-    yield opened[0][1], opened[1][1]
-    for context, _page in opened:
-        context.close()
-    assert said == []
-
-
-def _violations(page: Page) -> list[str]:
-    page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
-    found: list[Any] = []
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for size in (DESK, PHONE):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            found += page.evaluate(RUN_AXE, theme)
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(DESK)  # type: ignore[arg-type]
-    return found
+    with visits(browser, copy, *cookies) as (first, second):
+        yield first, second
 
 
 def test_a_command_is_answered_while_one_looks(pages: tuple[Page, Page], site: Site) -> None:
     page, _manager = pages
     page.goto(f"/devices/{site.device_id}/control/")
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("link", name="Show itself").click()
     page.get_by_label("For (s)").fill("5")
     page.get_by_role("button", name="Send").click()
@@ -143,7 +106,7 @@ def test_a_command_is_answered_while_one_looks(pages: tuple[Page, Page], site: S
     steps = page.locator("#command-steps > li")
     expect(steps.first).to_contain_text("Asked for")
     expect(steps.last).to_contain_text("The device says so")
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 def test_an_output_goes_dark_by_two_persons_and_comes_back(
@@ -154,18 +117,18 @@ def test_an_output_goes_dark_by_two_persons_and_comes_back(
     page.get_by_label("Off", exact=True).check()
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("Say why it is to be switched off").first).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_label("Reason").fill("Two bills are unpaid")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("somebody else has to approve it")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
 
     manager.goto("/commands/")
     expect(manager.get_by_text("1 command waits for a second person")).to_be_visible()
-    assert _violations(manager) == []
+    assert violations(manager) == []
     manager.get_by_role("link", name="Switch the output off").first.click()
     expect(manager.get_by_text("Two bills are unpaid").first).to_be_visible()
-    assert _violations(manager) == []
+    assert violations(manager) == []
     manager.get_by_role("button", name="Approve").click()
     expect(manager.locator("#command-now")).to_contain_text("Succeeded", timeout=_ANSWER_MS)
 
@@ -174,7 +137,7 @@ def test_an_output_goes_dark_by_two_persons_and_comes_back(
     expect(output).to_contain_text("The output is off", timeout=_ANSWER_MS)
     expect(output).to_contain_text("The device said so on", timeout=_ANSWER_MS)
     expect(output).to_contain_text("Two bills are unpaid")
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_label("On", exact=True).check()
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#command-now")).to_contain_text("Succeeded", timeout=_ANSWER_MS)
@@ -191,11 +154,11 @@ def test_many_are_asked_after_a_preview(pages: tuple[Page, Page], site: Site) ->
     manager.get_by_label("Lines at most").fill("20")
     manager.get_by_role("button", name="Preview").click()
     expect(manager.get_by_text("Are told, at once or when they are connected")).to_be_visible()
-    assert _violations(manager) == []
+    assert violations(manager) == []
     manager.get_by_role("button", name="Send", exact=True).click()
     expect(manager.locator("#command-now, #batch-now").first).to_contain_text(
         "Succeeded", timeout=_ANSWER_MS
     )
-    assert _violations(manager) == []
+    assert violations(manager) == []
     manager.goto("/commands/batches/")
-    assert _violations(manager) == []
+    assert violations(manager) == []

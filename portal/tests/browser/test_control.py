@@ -5,10 +5,8 @@ changed after a preview, and no page has a violation of accessibility or of the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 from pytest_django import DjangoDbBlocker
 
@@ -16,11 +14,9 @@ from devices.tests import factories
 from devices.tests.factories import Park
 from portal.benchmarks.live import session_cookie
 from portal.tests.browser.conftest import Copy, free_port
-from portal.tests.browser.test_axe import RUN_AXE
+from portal.tests.browser.visiting import violations, visits
 
 pytestmark = [pytest.mark.browser]
-
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -48,33 +44,8 @@ def site(
 def page(site: tuple[Copy, Park, str], browser: Browser) -> Iterator[Page]:
     """A page of the manager; what its console says against the page fails the test."""
     copy, _park, signed_in = site
-    context = browser.new_context(
-        base_url=copy.url,
-        viewport=DESK,  # type: ignore[arg-type]
-        reduced_motion="reduce",
-    )
-    cookie, _, value = signed_in.partition("=")
-    context.add_cookies([{"name": cookie, "value": value, "url": copy.url}])
-    opened = context.new_page()
-    said: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    yield opened
-    context.close()
-    assert said == []
-
-
-def _violations(page: Page) -> list[str]:
-    page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
-    found: list[Any] = []
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for size in (DESK, PHONE):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            found += page.evaluate(RUN_AXE, theme)
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(DESK)  # type: ignore[arg-type]
-    return found
+    with visits(browser, copy, signed_in) as (opened,):
+        yield opened
 
 
 def test_a_rule_is_tried_while_it_is_written(site: tuple[Copy, Park, str], page: Page) -> None:
@@ -92,14 +63,14 @@ def test_a_rule_is_tried_while_it_is_written(site: tuple[Copy, Park, str], page:
     expect(held).to_contain_text("no range of versions")
     page.locator("#id_firmware").fill("")
     expect(held).to_contain_text(first.serial)
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_label("Name", exact=True).fill("First house")
     # What was typed is being tried: the page is left when it has been.
     page.wait_for_load_state("networkidle")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="First house")).to_be_visible()
     expect(page.get_by_role("link", name=first.name)).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 def test_chosen_devices_are_changed_after_a_preview(
@@ -112,7 +83,7 @@ def test_chosen_devices_are_changed_after_a_preview(
     page.get_by_label("Samples in a frame").fill("12")
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("heading", name="Who gets it")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("button", name="Change settings").click()
     expect(page.get_by_role("heading", name="Devices", exact=True)).to_be_visible()
 
@@ -120,7 +91,7 @@ def test_chosen_devices_are_changed_after_a_preview(
     row = page.get_by_role("row").filter(has_text="Samples in a frame").first
     expect(row).to_contain_text("12")
     expect(row).to_contain_text("Being told")
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 def test_all_devices_of_a_list_can_be_changed(page: Page) -> None:

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 from pytest_django import DjangoDbBlocker
 
@@ -17,11 +15,9 @@ from devices.tests import factories
 from devices.tests.factories import START, Park
 from portal.benchmarks.live import session_cookie
 from portal.tests.browser.conftest import Copy, free_port
-from portal.tests.browser.test_axe import RUN_AXE
+from portal.tests.browser.visiting import violations, visits
 
 pytestmark = [pytest.mark.browser]
-
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -53,33 +49,8 @@ def site(
 def page(site: tuple[Copy, Park, str], browser: Browser) -> Iterator[Page]:
     """A page of the manager; what its console says against the page fails the test."""
     copy, _park, signed_in = site
-    context = browser.new_context(
-        base_url=copy.url,
-        viewport=DESK,  # type: ignore[arg-type]
-        reduced_motion="reduce",
-    )
-    cookie, _, value = signed_in.partition("=")
-    context.add_cookies([{"name": cookie, "value": value, "url": copy.url}])
-    opened = context.new_page()
-    said: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    yield opened
-    context.close()
-    assert said == []
-
-
-def _violations(page: Page) -> list[str]:
-    page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
-    found: list[Any] = []
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for size in (DESK, PHONE):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            found += page.evaluate(RUN_AXE, theme)
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(DESK)  # type: ignore[arg-type]
-    return found
+    with visits(browser, copy, signed_in) as (opened,):
+        yield opened
 
 
 def test_readings_are_corrected_after_a_look_at_the_preview(
@@ -109,16 +80,16 @@ def test_readings_are_corrected_after_a_look_at_the_preview(
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("heading", name="What changes")).to_be_visible()
     expect(page.locator("#correction-chart .scatterlayer .trace")).to_have_count(2)
-    assert _violations(page) == []
+    assert violations(page) == []
 
     page.get_by_role("button", name="Correct the readings").click()
     expect(page.get_by_text("The readings are corrected.")).to_be_visible()
     expect(page.get_by_text("× 0.5")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
 
     page.get_by_role("link", name="Withdraw: Scale").click()
     expect(page.locator("#correction-chart .scatterlayer .trace")).to_have_count(2)
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_label("Reason").fill("It was right.")
     page.get_by_role("button", name="Withdraw the correction").click()
     expect(page.get_by_text("Withdrawn: It was right.")).to_be_visible()

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 from pytest_django import DjangoDbBlocker
 
 from devices.tests import factories
 from portal.benchmarks.live import session_cookie
 from portal.tests.browser.conftest import Copy, free_port
-from portal.tests.browser.test_axe import RUN_AXE
+from portal.tests.browser.visiting import violations, visits
 from portal.tests.ddi_world import Ddi, speaking
 from tenants.permissions import Role
 from tenants.scope import open_scope
 
 pytestmark = [pytest.mark.browser]
-
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -51,33 +47,8 @@ def site(
 def page(site: tuple[Copy, Ddi, str], browser: Browser) -> Iterator[Page]:
     """A page of the administrator; what its console says against the page fails the test."""
     copy, _ddi, signed_in = site
-    context = browser.new_context(
-        base_url=copy.url,
-        viewport=DESK,  # type: ignore[arg-type]
-        reduced_motion="reduce",
-    )
-    cookie, _, value = signed_in.partition("=")
-    context.add_cookies([{"name": cookie, "value": value, "url": copy.url}])
-    opened = context.new_page()
-    said: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    yield opened
-    context.close()
-    assert said == []
-
-
-def _violations(page: Page) -> list[str]:
-    page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
-    found: list[Any] = []
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for size in (DESK, PHONE):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            found += page.evaluate(RUN_AXE, theme)
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(DESK)  # type: ignore[arg-type]
-    return found
+    with visits(browser, copy, signed_in) as (opened,):
+        yield opened
 
 
 def test_token_of_a_device_is_replaced_after_a_question(
@@ -88,13 +59,13 @@ def test_token_of_a_device_is_replaced_after_a_question(
     page.get_by_role("link", name="Updates over DDI").last.click()
     expect(page.get_by_role("heading", name="Updates over DDI", level=1)).to_be_visible()
     expect(page.get_by_text("rev 2")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
 
     page.get_by_role("button", name="New token").click()
     page.get_by_role("dialog").get_by_role("button", name="New token").click()
     shown = page.locator("#token")
     expect(shown).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     assert ddi.ask().status_code == 401
     ddi.token = shown.inner_text()
     assert ddi.ask().status_code == 200
@@ -105,10 +76,10 @@ def test_settings_and_gateway_token(page: Page, site: tuple[Copy, Ddi, str]) -> 
     page.get_by_label("Devices ask every (seconds)").fill("600")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("The settings have been changed.")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     # The first token takes nothing away: nobody is asked.
     page.get_by_role("button", name="New token").click()
     expect(page.locator("#token")).to_be_visible()
     page.get_by_role("link", name="Done").click()
     expect(page.get_by_role("button", name="Withdraw")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []

@@ -7,11 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 from pytest_django import DjangoDbBlocker
 
 from devices.models import DeviceType
@@ -21,13 +19,11 @@ from firmware.tests.factories import firmware_of
 from firmware.tests.uploads import Signer
 from portal.benchmarks.live import session_cookie
 from portal.tests.browser.conftest import Copy, free_port
-from portal.tests.browser.test_axe import RUN_AXE
+from portal.tests.browser.visiting import violations, visits
 from tenants.permissions import Role
 from tenants.scope import open_scope
 
 pytestmark = [pytest.mark.browser]
-
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @dataclass
@@ -71,37 +67,8 @@ def site(
 @pytest.fixture
 def pages(site: Site, browser: Browser) -> Iterator[tuple[Page, Page]]:
     """A page of each administrator; what a console says against its page fails the test."""
-    said: list[str] = []
-    opened: list[tuple[BrowserContext, Page]] = []
-    for signed_in in (site.first, site.second):
-        context = browser.new_context(
-            base_url=site.copy.url,
-            viewport=DESK,  # type: ignore[arg-type]
-            reduced_motion="reduce",
-        )
-        cookie, _, value = signed_in.partition("=")
-        context.add_cookies([{"name": cookie, "value": value, "url": site.copy.url}])
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        opened.append((context, page))
-    yield opened[0][1], opened[1][1]
-    for context, _page in opened:
-        context.close()
-    assert said == []
-
-
-def _violations(page: Page) -> list[str]:
-    page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
-    found: list[Any] = []
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for size in (DESK, PHONE):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            found += page.evaluate(RUN_AXE, theme)
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(DESK)  # type: ignore[arg-type]
-    return found
+    with visits(browser, site.copy, site.first, site.second) as (first, second):
+        yield first, second
 
 
 def test_a_release_is_checked_uploaded_and_approved_by_another(
@@ -115,9 +82,9 @@ def test_a_release_is_checked_uploaded_and_approved_by_another(
     wrong.write_bytes(site.signer.sign(b"another image", site.kind.code, "2.4.0", ("rev A",)))
 
     page.goto("/firmware/releases/")
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("link", name="Upload a release").click()
-    assert _violations(page) == []
+    assert violations(page) == []
     checks = page.locator("#release-checks")
     page.get_by_label("Device type").select_option(str(site.kind.pk))
     page.get_by_label("Image", exact=True).set_input_files(tmp_path / "meter.img")
@@ -126,14 +93,14 @@ def test_a_release_is_checked_uploaded_and_approved_by_another(
     expect(checks.get_by_text("signed for another image")).to_be_visible()
     page.get_by_label("Signature file").set_input_files(signed)
     expect(checks.get_by_text("Everything fits together")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
 
     page.get_by_label("Release notes").fill("Counts better.\nForgets less.")
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_text("a draft until another person approves it")).to_be_visible()
     expect(page.get_by_text("Forgets less.")).to_be_visible()
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
-    assert _violations(page) == []
+    assert violations(page) == []
 
     other.goto(page.url)
     other.get_by_role("button", name="Approve").click()
@@ -142,17 +109,17 @@ def test_a_release_is_checked_uploaded_and_approved_by_another(
     other.get_by_role("button", name="Retire").click()
     other.get_by_role("dialog").get_by_role("button", name="Retire").click()
     expect(other.get_by_text("no new roll-out begins with it")).to_be_visible()
-    assert _violations(other) == []
+    assert violations(other) == []
 
 
 def test_keys_and_patches_can_be_read_by_everybody(pages: tuple[Page, Page], site: Site) -> None:
     page, _other = pages
     page.goto("/firmware/keys/")
     expect(page.get_by_text(site.signer.key.key_id)).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("link", name="Add a key").click()
-    assert _violations(page) == []
+    assert violations(page) == []
     page.goto("/firmware/releases/")
     page.get_by_role("link", name="1.1.0").click()
     expect(page.get_by_role("heading", name="Patches")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []

@@ -1,0 +1,78 @@
+"""Visits of signed-in people to the pages, and what axe-core finds on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, Literal
+
+from django.conf import settings
+from playwright.sync_api import Browser, Page, ViewportSize
+
+from portal.tests.browser.conftest import Copy
+
+DESK: Final[ViewportSize] = {"width": 1280, "height": 900}
+PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+# A form that is refused is answered by 422, which the browser mentions on its console.
+_MENTIONED: Final = "status of 422"
+RUN_AXE: Final = """async (theme) => {
+  const root = document.documentElement;
+  const until = async (done, what) => {
+    const end = performance.now() + 10_000;
+    for (let quiet = 0; quiet < 5; quiet = done() ? quiet + 1 : 0) {
+      if (performance.now() > end) throw new Error(`not within 10 s: ${what()}`);
+      await new Promise((next) => setTimeout(next, 20));
+    }
+  };
+  await until(() => root.dataset.bsTheme === theme, () => `the page is ${theme}`);
+  // Colours move over in transitions, and each one that is inherited starts those of the children.
+  const moving = () => document.getAnimations().filter((one) =>
+    one instanceof CSSTransition && one.playState === "running");
+  await until(() => !moving().length, () => `no ${moving()[0]?.transitionProperty} moves`);
+  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  return violations.flatMap(({ id, help, nodes }) =>
+    nodes.map(({ target, any, all, none }) => {
+      const said = [...any, ...all, ...none].map(({ message }) => message).join("; ");
+      return `${id} (${help}) at ${target.join(" ")}: ${said}`;
+    }));
+}"""
+
+
+@contextmanager
+def visits(browser: Browser, copy: Copy, *cookies: str) -> Iterator[tuple[Page, ...]]:
+    """A page for each session cookie; what a console says against its page is a failure."""
+    said: list[str] = []
+
+    def heard(text: str) -> None:
+        if _MENTIONED not in text:
+            said.append(text)
+
+    with ExitStack() as stack:
+        pages = []
+        for signed_in in cookies:
+            context = stack.enter_context(
+                browser.new_context(base_url=copy.url, viewport=DESK, reduced_motion="reduce")
+            )
+            name, _, value = signed_in.partition("=")
+            context.add_cookies([{"name": name, "value": value, "url": copy.url}])
+            page = context.new_page()
+            page.on("console", lambda message: heard(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            pages.append(page)
+        yield tuple(pages)
+    assert said == []
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds on the page as it is now, light and dark, on a desk and on a phone."""
+    page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
+    found: list[Any] = []
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme)
+        for size in (DESK, PHONE):
+            page.set_viewport_size(size)
+            found += page.evaluate(RUN_AXE, theme)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(DESK)
+    return [str(one) for one in found]
