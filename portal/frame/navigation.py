@@ -148,7 +148,7 @@ FIRMWARE: Final = Group(
         Entry(
             _("Roll-outs"),
             "rollout-list",
-            "send",
+            "refresh",
             Permission.FIRMWARE_VIEW,
             words=_("firmware updates waves canary deploy"),
         ),

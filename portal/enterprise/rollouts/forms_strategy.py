@@ -30,7 +30,7 @@ from firmware.rollout.strategy import (
 )
 from portal.enterprise.rollouts import words
 from portal.enterprise.rollouts.durations import DurationField, written
-from portal.frame.forms import FieldGroup, GroupedForm
+from portal.frame.forms import BoundGroup, FieldGroup, GroupedForm
 
 _WAVE: Final = re.compile(r"(\d{1,8}(?:\.\d{1,2})?)\s*(%?)")
 _SECONDS: Final = ("soak_s", "jitter_s", "offer_s", "download_s", "install_s", "confirm_s")
@@ -210,6 +210,13 @@ class StrategyForm(GroupedForm, forms.Form):
                 ("offer_s", "download_s", "install_s", "confirm_s"),
             ),
         )
+
+    def sections(self) -> Iterator[tuple[BoundGroup, bool]]:
+        """The groups, and whether each is folded; windows and retries have tables of their own."""
+        for group in self.bound_groups():
+            if group.legend:
+                wrong = any(bound.errors for bound in group.fields)
+                yield group, group.fields[0].name not in ("waves", "error_percent") and not wrong
 
     def window_rows(self) -> Iterator[WindowRow]:
         """The windows, empty ones for new ones too."""
