@@ -64,7 +64,7 @@ def axe(served_files: None) -> str:
 
 
 def _context(browser: Browser, world: World, copy: Copy, name: str) -> BrowserContext:
-    context = browser.new_context(viewport=DESK, reduced_motion="reduce")  # type: ignore[arg-type]
+    context = browser.new_context(viewport=DESK, reduced_motion="reduce")
     user = world.person(name).user
     if user is not None:
         cookie, _, value = session_cookie(user).partition("=")
@@ -104,7 +104,7 @@ def test_no_page_has_a_violation(
         for theme in THEMES:
             page.emulate_media(color_scheme=theme, reduced_motion="reduce")
             for size in (DESK, PHONE):
-                page.set_viewport_size(size)  # type: ignore[arg-type]
+                page.set_viewport_size(size)
                 where = f"{known.route} {size['width']} {theme}"
                 found += [f"{where}: {one}" for one in _violations(page, axe, theme)]
         page.close()

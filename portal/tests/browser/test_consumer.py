@@ -21,7 +21,7 @@ from devices.domain import operations
 from devices.models import Facility
 from devices.tests import factories
 from portal.tests.browser.conftest import PASSWORD, Copy, eventually, free_port
-from portal.tests.browser.test_axe import RUN_AXE
+from portal.tests.browser.visiting import RUN_AXE
 from tenants.domain import application_operations
 from tenants.models import Application, User
 from tenants.permissions import Role

@@ -17,7 +17,7 @@ from pytest_django import DjangoDbBlocker
 from devices.models import Facility
 from devices.tests import factories
 from portal.tests.browser.conftest import PASSWORD, Copy, free_port
-from portal.tests.browser.test_axe import DESK, PHONE, RUN_AXE, THEMES
+from portal.tests.browser.visiting import DESK, PHONE, RUN_AXE, THEMES
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 
@@ -87,7 +87,7 @@ def _look(page: Page, axe: str) -> None:
     for theme in THEMES:
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         for size in (PHONE, DESK):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
+            page.set_viewport_size(size)
             page.evaluate(axe)
             assert page.evaluate(RUN_AXE, theme) == []
     page.emulate_media(color_scheme="light", reduced_motion="reduce")

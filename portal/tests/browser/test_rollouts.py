@@ -7,11 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
-from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 from pytest_django import DjangoDbBlocker
 
@@ -20,26 +18,18 @@ from firmware.models import GateReview, Rollout, RolloutState, RolloutWave
 from firmware.tests.rollout_park import RolloutPark
 from portal.benchmarks.live import session_cookie
 from portal.tests.browser.conftest import Copy, free_port
-from portal.tests.browser.test_axe import RUN_AXE
+from portal.tests.browser.visiting import violations, visits
 from portal.tests.test_gate_chart import LOOK
 from tenants.models import User
 from tenants.scope import open_scope
 
 pytestmark = [pytest.mark.browser]
 
-# What Chromium says of a form that comes back with errors, whose summary has the focus.
-_OF_REFUSED_FORMS = (
-    "Failed to load resource: the server responded with a status of 422",
-    "Autofocus processing was blocked",
-)
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
 
 @dataclass
 class Site:
-    """The web process, devices with two releases, and an administrator's page."""
+    """Devices with two releases, and an administrator's page."""
 
-    copy: Copy
     park: RolloutPark
     page: Page
 
@@ -52,52 +42,25 @@ def site(
     django_db_blocker: DjangoDbBlocker,
     browser: Browser,
 ) -> Iterator[Site]:
-    """What a console says against its page fails the test."""
-    said: list[str] = []
+    """Gone with the test."""
     with django_db_blocker.unblock():
         park = RolloutPark.make(4)
         person = User.objects.get(pk=park.people[0])
         running = Copy(tmp_path, park.tenant, person, free_port(), free_port())
-        context = browser.new_context(
-            base_url=running.url,
-            viewport=DESK,  # type: ignore[arg-type]
-            reduced_motion="reduce",
-        )
         try:
             running.start_web()
-            cookie, _, value = session_cookie(person).partition("=")
-            context.add_cookies([{"name": cookie, "value": value, "url": running.url}])
-            page = context.new_page()
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            yield Site(running, park, page)
+            with visits(browser, running, session_cookie(person)) as (page,):
+                yield Site(park, page)
         finally:
-            context.close()
             for name in list(running.processes):
                 running.stop(name)
             factories.remove_everything()
-    assert [text for text in said if not text.startswith(_OF_REFUSED_FORMS)] == []
-
-
-def _violations(page: Page) -> list[str]:
-    page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
-    found: list[Any] = []
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for size in (DESK, PHONE):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            found += page.evaluate(RUN_AXE, theme)
-            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wide <= 0, f"{page.url} is {wide} px wider than {size['width']}"
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(DESK)  # type: ignore[arg-type]
-    return found
 
 
 def test_a_rollout_is_drafted_tried_started_and_watched(site: Site) -> None:
     page, park = site.page, site.park
     page.goto("/firmware/rollouts/")
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("link", name="New roll-out").click()
     preview = page.locator("#rollout-preview")
     page.get_by_label("Release", exact=True).select_option(str(park.releases["2.0.0"].pk))
@@ -111,38 +74,38 @@ def test_a_rollout_is_drafted_tried_started_and_watched(site: Site) -> None:
     expect(preview).to_contain_text("4 of 4 devices")
     for folded in page.locator("details.wl-more").all():
         folded.evaluate("(one) => { one.open = true; }")
-    assert _violations(page) == []
+    assert violations(page) == []
     page.locator("#id_waves").fill("all")
     page.get_by_role("button", name="Save and look at the dry run").click()
     expect(page.get_by_role("alert")).to_contain_text("This field is required")
-    assert _violations(page) == []
+    assert violations(page) == []
     page.locator("#id_name").fill("Spring")
     page.locator("#id_waves").fill("2, 100 %")
     page.get_by_role("button", name="Save and look at the dry run").click()
 
     expect(page.get_by_role("heading", name="Spring")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="2.0.0 (image")).to_have_count(4)
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("link", name="Start").click()
     expect(page.get_by_text("4 devices get it in 2 waves")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#standing")).to_contain_text("0 of 4 updated")
     _fail_one(park)
     # The page takes itself anew.
     expect(page.locator("#standing")).to_contain_text("1 of 4 updated, 1 failed", timeout=15_000)
     expect(page.locator("#waves")).to_contain_text("Beyond the limit")
-    assert _violations(page) == []
+    assert violations(page) == []
 
     page.get_by_role("link", name="The device could not write it.").click()
     expect(page.get_by_role("row")).to_have_count(2)
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("row").nth(1).get_by_role("link").first.click()
     expect(page.get_by_text("Worn out").last).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     page.get_by_role("link", name="All its updates").click()
     expect(page.get_by_role("row")).to_have_count(2)
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 def _fail_one(park: RolloutPark) -> None:
