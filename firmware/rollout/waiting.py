@@ -70,6 +70,9 @@ def _installing(
             return Tended(*changes.fail(target, UNTRUE, strategy, now, final=True, detail=told))
         return AS_BEFORE
     if now - target.state_at > timedelta(seconds=strategy.install_s + strategy.confirm_s):
+        # Who has not come back from its restart has failed here and now. Waiting for it with
+        # another attempt would hide it from the thresholds while others go the same way.
+        final = final or (target.medium != DDI and not link.connected)
         return Tended(*changes.fail(target, "timeout", strategy, now, final=final))
     return AS_BEFORE
 

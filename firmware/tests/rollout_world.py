@@ -62,13 +62,14 @@ class World:
     sent: list[tuple[int, UUID]] = field(default_factory=list)
     withdrawn: list[UUID] = field(default_factory=list)
 
-    def connect(self, device_id: int, *, version: str = "1.0.0") -> None:
+    def connect(self, device_id: int, *, version: str = "1.0.0", image: str = "") -> None:
         """The device comes (back); it keeps the version that it told unless another is given."""
         former = self.links.get(device_id, NO_LINK)
         self.links[device_id] = Link(
             connected=True,
             connection=former.connection + 1,
             version=version,
+            image=image,
             capabilities=UPDATES,
         )
 
@@ -82,10 +83,11 @@ class World:
         strategy: Strategy,
         *,
         version: str = "2.0.0",
+        image: str = "",
         priority: int = 0,
     ) -> Run:
         """Start a roll-out to some devices."""
-        goal = Goal(seed, "meter", version)
+        goal = Goal(seed, "meter", version, image)
         waves = assign(seed, device_ids, strategy.waves)
         run = Run(
             Rollout(seed, Phase.RUNNING, strategy, priority),

@@ -98,6 +98,35 @@ def test_a_late_confirmation_wins_over_a_time_out() -> None:
     assert world.states(1) == {State.SUCCEEDED: 1}
 
 
+def test_a_release_from_which_devices_do_not_come_back_is_stopped() -> None:
+    world = _world(4)
+    strategy = quick(
+        waves=(WaveSize(percent=100),), max_downloads=1, success_percent=0, error_percent=25
+    )
+    run = world.begin(1, [1, 2, 3, 4], strategy)
+    for _victim in range(2):
+        victim = _first_offered(world)
+        world.say(1, victim, Word("installing", world.now))
+        world.disconnect(victim)
+        world.wait(strategy.install_s + strategy.confirm_s + 1)
+        world.tick(1)
+    world.tick(1)
+    assert run.rollout.phase is Phase.PAUSED
+    assert world.states(1)[State.FAILED] == 2, "though a time-out has another attempt"
+
+
+def test_a_device_that_came_back_and_says_nothing_is_tried_again() -> None:
+    world = _world(1)
+    strategy = quick()
+    world.begin(1, [1], strategy)
+    _first_offered(world)
+    world.say(1, 1, Word("installing", world.now))
+    world.connect(1)
+    world.wait(strategy.install_s + strategy.confirm_s + 1)
+    world.tick(1)
+    assert world.states(1) == {State.WAITING: 1}
+
+
 def test_an_offer_is_repeated_until_it_is_answered_and_after_each_reconnect() -> None:
     world = _world(1)
     world.begin(1, [1], quick(offer_s=60))
