@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
-from firmware.rollout import engine, judging, reporting
+from firmware.rollout import engine, reporting
 from firmware.rollout.reporting import Word
 from firmware.rollout.strategy import Retry, Strategy, WaveSize
 from firmware.rollout.values import (
@@ -251,17 +251,20 @@ class World:
                 break
         self.resume(seed)
 
-    def look(self, seed: int, outcome: str, *, undecided: bool = False) -> None:
-        """The gate says something, from all that has arrived until now."""
-        self.runs[seed].review = Review(outcome, self.now, self.now, undecided)
+    def look(self, seed: int, outcome: str, *, undecided: bool = False, age_s: int = 0) -> None:
+        """The gate says something, from all that had arrived `age_s` ago."""
+        until = self.now - timedelta(seconds=age_s)
+        self.runs[seed].review = Review(outcome, self.now, until, undecided)
 
     def states(self, seed: int) -> Counter[State]:
         return Counter(target.state for target in self.runs[seed].targets.values())
 
     def wave_over_at(self, seed: int, number: int) -> datetime | None:
+        """When a wave has soaked; worked out here and not by the engine, which is judged by it."""
         run = self.runs[seed]
-        wave = replace(run.waves[number], updated_at=self.confirmed_at(run, number))
-        return judging.soaked_at(wave, run.rollout.strategy)
+        since = [run.waves[number].soaking_at, self.confirmed_at(run, number)]
+        known = [at for at in since if at is not None]
+        return max(known) + timedelta(seconds=run.rollout.strategy.soak_s) if known else None
 
 
 def quick(**values: object) -> Strategy:

@@ -237,6 +237,53 @@ def test_aborting_withdraws_and_waits_for_those_that_install() -> None:
     assert run.ended
 
 
+def test_aborting_calls_off_who_waits_for_a_turn_or_a_later_wave() -> None:
+    world = _world(4)
+    strategy = quick(waves=(WaveSize(count=2), WaveSize(percent=100)), max_downloads=1)
+    run = world.begin(1, [1, 2, 3, 4], strategy)
+    _first_offered(world)
+    assert world.states(1) == {State.OFFERED: 1, State.WAITING: 1, State.PENDING: 2}
+    run.rollout = replace(run.rollout, phase=Phase.ABORTED)
+    world.tick(1)
+    assert (world.states(1), run.ended) == ({State.CANCELLED: 4}, True)
+    assert len(world.withdrawn) == 1
+
+
+def test_offers_wait_for_the_window() -> None:
+    world = _world(1)
+    world.begin(1, [1], quick(windows=(Window(tuple(range(7)), "13:00", "14:00"),)))
+    world.tick(1)
+    world.tick(1)
+    world.wait(3599)
+    world.tick(1)
+    assert world.states(1) == {State.WAITING: 1}
+    world.wait(1)
+    world.tick(1)
+    assert world.states(1) == {State.OFFERED: 1}
+
+
+def test_each_device_waits_for_its_own_time() -> None:
+    world = _world(20)
+    strategy = quick(waves=(WaveSize(percent=100),), jitter_s=1000, offer_s=3000)
+    run = world.begin(1, list(range(1, 21)), strategy)
+    offered = []
+    for _ in range(11):
+        world.tick(1)
+        offered.append(world.states(1)[State.OFFERED])
+        world.wait(100)
+    began = run.waves[1].started_at
+    assert began is not None
+    assert offered == [
+        sum(
+            jittered(1, device_id, 1, began, 1000) <= began + timedelta(seconds=100 * step)
+            for device_id in range(1, 21)
+        )
+        * (step > 0)
+        for step in range(11)
+    ]
+    assert (offered[1] < 10, offered[-1]) == (True, 20)
+
+
 def test_the_gate_is_asked_after_the_soak_and_never_believed_from_before() -> None:
     world = _world()
     run = world.begin(1, [1, 2, 3], quick(soak_s=600, gate={"look_every_s": 900}))

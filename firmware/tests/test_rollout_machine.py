@@ -4,6 +4,8 @@ without a final state, or lets a wave begin on stale numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import settings
@@ -18,20 +20,24 @@ from hypothesis.stateful import (
 
 from firmware.rollout import judging
 from firmware.rollout.reporting import KINDS, Word
-from firmware.rollout.strategy import OnError, Retry, Strategy, WaveSize
+from firmware.rollout.strategy import OnError, Retry, Strategy, WaveSize, Window
 from firmware.rollout.values import (
     HELD,
     LOADING,
     OPEN,
+    Decision,
     Limit,
     Phase,
     State,
+    Target,
     WavePhase,
 )
+from firmware.rollout.windows import jittered
 from firmware.tests.rollout_world import World
 
 DEVICES = list(range(1, 9))
 SEEDS = (1, 2)
+_DAY = Window(tuple(range(7)), "08:00", "16:00")
 _CODES = ("", "flash", "timeout", "download", "busy", "signature")
 _STRATEGIES = st.builds(
     Strategy,
@@ -48,6 +54,7 @@ _STRATEGIES = st.builds(
     error_percent=st.sampled_from([0, 50, 100, 100]),
     error_count=st.sampled_from([None, None, 2]),
     on_error=st.sampled_from(OnError),
+    windows=st.sampled_from([(), (), (_DAY,)]),
     jitter_s=st.sampled_from([0, 300]),
     max_downloads=st.sampled_from([None, 1, 3]),
     bytes_per_s=st.sampled_from([None, 100, 5000]),
@@ -133,8 +140,7 @@ class Rollouts(RuleBasedStateMachine):
     @rule(seed=st.sampled_from(SEEDS), early=st.sampled_from([0, 1, 599]), late=st.booleans())
     def soak(self, seed: int, early: int, late: bool) -> None:
         """The gate is asked during the soak, and perhaps somebody confirms after it was."""
-        self.obey_all(seed)
-        self._tick(seed)
+        self._go_to_soak(seed)
         self.world.wait(early)
         self.world.look(seed, "pass")
         self.world.wait(601 - early)
@@ -143,6 +149,20 @@ class Rollouts(RuleBasedStateMachine):
                 if target.state is State.FAILED:
                     self.world.update(seed, target.device_id)
         self._tick(seed)
+
+    @rule(seed=st.sampled_from(SEEDS), age=st.sampled_from([0, 1, 2, 600, 700]))
+    def judge(self, seed: int, age: int) -> None:
+        """A wave has soaked, and the gate speaks of what had arrived some time before."""
+        self._go_to_soak(seed)
+        self.world.wait(601)
+        self.world.look(seed, "pass", age_s=age)
+        self._tick(seed)
+
+    def _go_to_soak(self, seed: int) -> None:
+        """The wave that runs comes to its soak, where nothing but time is in its way."""
+        for _ in range(3):
+            self.world.wait(100)
+            self.obey_all(seed)
 
     @rule(seed=st.sampled_from(SEEDS))
     def pause(self, seed: int) -> None:
@@ -171,9 +191,10 @@ class Rollouts(RuleBasedStateMachine):
         seed=st.sampled_from(SEEDS),
         outcome=st.sampled_from(["pass", "wait", "fail"]),
         undecided=st.booleans(),
+        age=st.sampled_from([0, 0, 600, 2000]),
     )
-    def look(self, seed: int, outcome: str, undecided: bool) -> None:
-        self.world.look(seed, outcome, undecided=undecided)
+    def look(self, seed: int, outcome: str, undecided: bool, age: int) -> None:
+        self.world.look(seed, outcome, undecided=undecided, age_s=age)
 
     @rule(waits=st.booleans())
     def inbox(self, waits: bool) -> None:
@@ -187,14 +208,59 @@ class Rollouts(RuleBasedStateMachine):
         """A step, and whether each wave that has just ended was allowed to."""
         run = self.world.runs[seed]
         before = dict(run.waves)
+        former, aborted = dict(run.targets), run.rollout.phase is Phase.ABORTED
+        held = self._fresh_of_others(seed)
         offered = len(self.world.sent)
-        self.world.tick(seed)
+        decision = self.world.tick(seed)
+        for key, target in run.targets.items():
+            self._check_change(seed, former[key], target)
+        self._check_taken(seed, decision, held)
+        if aborted and not self.world.runs[seed].ended:
+            left = {one.state for one in run.targets.values() if one.state in OPEN}
+            assert left == {State.INSTALLING}, "who has not begun to install is called off"
         for number, wave in run.waves.items():
             if wave.phase is WavePhase.DONE and before[number].phase is not WavePhase.DONE:
                 self._check_end(seed, number)
         open_uids = {one.uid for one in run.targets.values() if one.state in LOADING}
         for _device, uid in self.world.sent[offered:]:
             assert uid in open_uids, "something was offered to a device that is not to load it"
+
+    def _check_change(self, seed: int, former: Target, target: Target) -> None:
+        """What a step does to a target it may do."""
+        world, run = self.world, self.world.runs[seed]
+        strategy, began = run.rollout.strategy, run.waves[target.wave].started_at
+        link = world.links.get(target.device_id)
+        there = link is not None and link.connected
+        if target.state is former.state:
+            return
+        if target.state is State.OFFERED:
+            assert there
+            assert began is not None
+            assert not strategy.windows or 8 <= world.now.hour < 16, "an offer outside the window"
+            own = jittered(seed, target.device_id, target.wave, began, strategy.jitter_s)
+            assert world.now >= own, "an offer before the device's own time"
+        if target.state is State.CANCELLED and target.failure in ("away", "held"):
+            assert began is not None
+            assert world.now - began > timedelta(days=strategy.join_days), "not waited for"
+        if former.state is State.INSTALLING and target.state is State.WAITING:
+            assert there, "a device that did not come back is not counted"
+
+    def _fresh_of_others(self, seed: int) -> dict[int, tuple[bool, int]]:
+        """Whether targets of other roll-outs have been sent nothing, and their priority."""
+        return {
+            key: (target.fresh, other.rollout.priority)
+            for number, other in self.world.runs.items()
+            if number != seed
+            for key, target in other.targets.items()
+        }
+
+    def _check_taken(
+        self, seed: int, decision: Decision, held: Mapping[int, tuple[bool, int]]
+    ) -> None:
+        for key in decision.taken:
+            fresh, priority = held[key]
+            assert fresh, "a device was taken away to which something had been sent"
+            assert priority < self.world.runs[seed].rollout.priority
 
     def _check_end(self, seed: int, number: int) -> None:
         world, run = self.world, self.world.runs[seed]
@@ -236,6 +302,14 @@ class Rollouts(RuleBasedStateMachine):
         assert len(held) == len(set(held))
 
     @invariant()
+    def attempts_are_limited(self) -> None:
+        for run in self.world.runs.values():
+            retries = run.rollout.strategy.retries
+            for one in run.targets.values():
+                if one.state in HELD and one.failure:
+                    assert one.attempts <= retries[one.failure].limit
+
+    @invariant()
     def nobody_is_updated_twice(self) -> None:
         for run in self.world.runs.values():
             for one in run.targets.values():
@@ -271,7 +345,7 @@ class Rollouts(RuleBasedStateMachine):
         """
         world = self.world
         world.backlog = False
-        for _round in range(60):
+        for _round in range(120):
             world.wait(4000)
             for device_id in DEVICES:
                 link = world.links.get(device_id)
