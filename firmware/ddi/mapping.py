@@ -29,6 +29,8 @@ _SIGNS: Final = tuple(
         ("flash", r"flash|write|install|script|mount|partition|handler"),
     )
 )
+# Causes of a failure that looks like one of the hardware.
+_DEEPER: Final = frozenset({"signature", "digest"})
 _ERROR: Final = re.compile(r"\W*(error|failed|failure|fatal)\b", re.IGNORECASE)
 # Characters that are told to the roll-out.
 MOST_DETAIL: Final = 380
@@ -86,7 +88,9 @@ def news_of(feedback: Feedback, trouble: str = "") -> News:
 
 def _failure(feedback: Feedback, text: str, trouble: str) -> News:
     code = failure_code(feedback.text)
-    if code == "other" and trouble:
+    # A wrong signature makes SWUpdate say at last that it has found nothing for this hardware;
+    # which of its lines come together is a matter of time.
+    if trouble and (code == "other" or (code == "hardware" and failure_code(trouble) in _DEEPER)):
         code, text = failure_code(trouble), _end_of([*trouble.split("\n"), *text.split("\n")])
     return News("failed", code, text, final=True)
 

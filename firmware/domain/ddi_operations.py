@@ -79,7 +79,7 @@ def feedback(*, controller: Controller, action_id: int, told: Feedback, now: dat
     if action.retrieved_at is None:
         raise actions.not_found(action_id)
     news = mapping.news_of(told, action.trouble)
-    action.trouble = mapping.trouble_in(told.details) or action.trouble
+    action.trouble = mapping.trouble_in([*action.trouble.split("\n"), *told.details])
     actions.count(action, final=news.final)
     if news.final:
         actions.close(action, _outcome(told, news), now)

@@ -346,3 +346,14 @@ def test_token_opens_what_it_was_drawn_for() -> None:
 )
 def test_header_without_a_token_is_none(header: str) -> None:
     assert tokens.read_authorization(header) is None
+
+
+def test_a_wrong_signature_is_one_however_its_lines_are_parted() -> None:
+    lines = ["ERROR : Authentication of all signatures failed", "ERROR : Compatible SW not found"]
+    for told_before in range(len(lines) + 1):
+        trouble = mapping.trouble_in(lines[:told_before])
+        told = tuple(lines[told_before:])
+        failed = Feedback(Execution.CLOSED, Finished.FAILURE, details=told)
+        assert mapping.news_of(failed, trouble).code == "signature"
+    alone = Feedback(Execution.CLOSED, Finished.FAILURE, details=(lines[1],))
+    assert mapping.news_of(alone).code == "hardware"

@@ -65,7 +65,7 @@ class SettingsSerializer(serializers.Serializer[Any]):
     version = serializers.IntegerField(help_text="Rises with each change of `desired`.")
     desired = serializers.JSONField(help_text=f"{_SETTINGS} What is missing, nobody wants.")
     desired_at = serializers.DateTimeField(allow_null=True)
-    reported = serializers.JSONField(allow_null=True, help_text="Null: it has never said.")
+    reported = serializers.DictField(allow_null=True, help_text="Null: it has never said.")
     reported_at = serializers.DateTimeField(allow_null=True)
     different = serializers.ListField(
         child=serializers.CharField(), help_text="The keys in which it is not as wanted."
