@@ -87,7 +87,6 @@ def test_fuzzing_harms_nobody_but_who_does_it(
     assert process.poll() is None
     (beat,) = (beat for beat in heartbeat.alive(redis) if beat.name == "bridge")
     assert beat.pid == process.pid
-    assert beat.counters["chunks"] > 0
     fleet = result.healthy
     assert (fleet.refused, fleet.lost, fleet.rewinds) == (0, 0, 0)
     stored = rows(
