@@ -45,6 +45,8 @@ from devices.protocol.varint import uvarint
 ANSWER_S: Final = 30.0
 # How long peers that only hold a connection, or do not read, go on before they vanish.
 HOLD_S: Final = 1.0
+# Within this time after the greeting, a firmware is offered: who fetches earlier gets none of it.
+OFFERED_S: Final = 0.3
 # Messages of one visit of a device with good credentials; most are sound, so that the state behind
 # the greeting is reached in every way.
 MESSAGES_PER_VISIT: Final = 40
@@ -152,6 +154,8 @@ class Attack:
         if welcome is None:
             await self._answer(reader, writer)
             return
+        if rng.random() < 0.5:
+            await asyncio.sleep(OFFERED_S)
         sequence = welcome.resume_from
         for _ in range(rng.randrange(1, MESSAGES_PER_VISIT)):
             kind, body, sequence = self._message(rng, sequence)

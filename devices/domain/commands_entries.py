@@ -69,13 +69,20 @@ def decide_batch(actor: Actor, *, decision: str, batch_id: int, reason: str = ""
     return queries.batch_entry(batch_id=batch_id)
 
 
-def _decide(actor: Actor, decision: str, reason: str, **which: int) -> None:
+def _decide(
+    actor: Actor,
+    decision: str,
+    reason: str,
+    *,
+    command_id: int | None = None,
+    batch_id: int | None = None,
+) -> None:
     if decision == "approve":
-        decisions.approve(actor, **which)  # type: ignore[arg-type]
+        decisions.approve(actor, command_id=command_id, batch_id=batch_id)
     elif decision == "refuse":
-        decisions.refuse(actor, reason=reason, **which)  # type: ignore[arg-type]
+        decisions.refuse(actor, reason=reason, command_id=command_id, batch_id=batch_id)
     else:
-        decisions.cancel(actor, **which)  # type: ignore[arg-type]
+        decisions.cancel(actor, command_id=command_id, batch_id=batch_id)
 
 
 def _told(asked: Asked) -> AskedEntry:

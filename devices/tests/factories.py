@@ -580,7 +580,7 @@ def segment(of: Device, starts_at: datetime, values: dict[int, list[int]]) -> se
 
 
 def remove_everything() -> None:
-    """Empty every table that hangs on tenants or users, as the owner of them."""
+    """Empty every table that hangs on tenants or users, and the sessions, as the owner of them."""
     for alias in ("default", "ingest"):
         connections[alias].close()  # an open transaction there would block the owner
     with connections["owner"].cursor() as cursor:
@@ -591,4 +591,7 @@ def remove_everything() -> None:
         )
         tables = [row[0] for row in cursor.fetchall()]
         with audit_may_be_emptied(cursor):
-            cursor.execute(f"TRUNCATE {', '.join(tables)}, tenants_tenant, tenants_user CASCADE")
+            cursor.execute(
+                f"TRUNCATE {', '.join(tables)}, tenants_tenant, tenants_user, django_session"
+                " CASCADE"
+            )

@@ -101,6 +101,7 @@ def test_fuzzing_harms_nobody_but_who_does_it(
     assert result.rss_max_mb - result.rss_start_mb <= MAX_GROWTH_MB
     # The attack was one: every kind of answer was wrung from the bridge.
     assert result.attack.answers.keys() >= {"malformed", "checksum", "too_long", "unsupported"}
+    assert beat.counters["chunks"] > 0
 
 
 def _fleet(park: list[ParkDevice]) -> list[FleetDevice]:
