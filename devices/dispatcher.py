@@ -99,7 +99,7 @@ class Dispatcher:
         wait_s = BUSY_LOOK_S if time.monotonic() < self._busy_until else LOOK_S
         try:
             if self._notices is None:
-                notices = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+                notices = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
                 notices.subscribe(queue.COMMANDS_CHANNEL)
                 self._notices = notices
                 return  # something may have been asked for before this

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -199,6 +200,12 @@ async def _until(condition: Callable[[], bool], complaint: str, spine: Spine) ->
         await asyncio.sleep(0.05)
 
 
+def _told(spine: Spine, uid: str, unit: Unit) -> bool:
+    """Whether the device has had its last word, and nothing is under way any more."""
+    *_, answered = _command(spine, uid)
+    return bool(answered) and unit.settled and _count(spine, "device_inbox") == 0
+
+
 async def _reach(step: str, spine: Spine, unit: Unit) -> str:
     """Ask for a command and hold it at the step; its id."""
     held, done = STEPS[step], len(unit.runs)
@@ -279,11 +286,7 @@ def test_a_command_runs_once_and_its_history_is_true(spine: Spine, what: str) ->
             spine.wait_ready()
             await _until(lambda: _reachable(spine), "the database is not back", spine)
             await _until(
-                lambda uid=uid: (
-                    _command(spine, uid)[3]  # type: ignore[misc]
-                    and unit.settled
-                    and _count(spine, "device_inbox") == 0
-                ),
+                partial(_told, spine, uid, unit),
                 f"{what} at {step}: it did not end",
                 spine,
             )
