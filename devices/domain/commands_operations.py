@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils.translation import gettext as _
 
 from devices.commands import machine
@@ -23,6 +23,7 @@ from devices.domain import configuration_desired
 from devices.domain.commands_policy import Actor, needs_approval, require_asking
 from devices.domain.commands_targets import facts_of, parted
 from devices.domain.downlink import wake_dispatchers
+from devices.domain.registry_refusals import constraint_of
 from devices.domain.selection import Selection
 from devices.models import Command, CommandBatch
 from devices.models.command import REASON_LENGTH
@@ -30,6 +31,8 @@ from devices.telemetry import command_store
 from devices.telemetry.command_store import Facts, NewCommands
 from devices.telemetry.control_store import Wish
 from tenants.domain import audit
+
+_REQUEST_ONCE: Final = ("devices_command_request_once", "devices_commandbatch_request_once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def ask(
     a second person. Commands that were never sent and set nothing else are superseded.
 
     `request_key` (at most 120 characters): what the asker calls this request. Asked again under the
-    same name, nothing is done, and the answer is the same.
+    same name, nothing is done, and the answer is the same; something else is refused.
 
     Raises ValidationError at the field at fault, also where a single device cannot do it (of many,
     those are told in `CommandBatch.refused`), NotAllowedError, DevicesNotFound, SelectionRefused.
@@ -93,50 +96,116 @@ def ask(
         raise texts.argument_refused(error) from error
     require_asking(actor, wanted)
     reason = _reason(reason, needed=wanted.off)
-    before = _asked_before(wanted, request_key) if request_key else None
-    if before is not None:
-        return before
     request = _Request(actor, wanted, reason, origin, now or datetime.now(UTC), request_key)
     single = selection is None and len(set(device_ids)) == 1
-    return _ask(request, facts_of(device_ids, selection), single=single)
+    if not request_key:
+        return _ask(request, facts_of(device_ids, selection), single=single)
+    before = _asked_before(wanted, device_ids, request_key)
+    if before is not None:
+        return before
+    try:
+        with transaction.atomic():
+            return _ask(request, facts_of(device_ids, selection), single=single)
+    except IntegrityError as error:
+        if constraint_of(error) not in _REQUEST_ONCE:
+            raise
+    # The same request came twice at once: the other one was first.
+    before = _asked_before(wanted, device_ids, request_key)
+    if before is None:  # of something that the scope does not hold any more
+        raise _another_request()
+    return before
 
 
-def _asked_before(wanted: Wanted, key: str) -> Asked | None:
+def _asked_before(wanted: Wanted, device_ids: Sequence[int], key: str) -> Asked | None:
     """What was made when this was asked for the first time."""
     command = Command.objects.filter(request_key=key).first()
     batches = tuple(CommandBatch.objects.filter(request_key=key).order_by("pk"))
-    for row in (command, *batches):
-        if row is not None and (row.kind, row.arguments) != (wanted.kind, dict(wanted.arguments)):
-            raise ValidationError(
-                {"request_key": [_("Another command was asked for under this name already.")]}
-            )
+    rows = [row for row in (command, *batches) if row is not None]
+    if not rows:
+        return None
+    if any((row.kind, row.arguments) != (wanted.kind, dict(wanted.arguments)) for row in rows):
+        raise _another_request()
     if command is not None:
-        return Asked((command.pk,))
-    ids = Command.objects.filter(batch__in=batches).order_by("pk").values_list("pk", flat=True)
-    return Asked(tuple(ids), batches) if batches else None
+        made = {command.pk: command.device_id}
+    else:
+        made = dict(Command.objects.filter(batch__in=batches).values_list("pk", "device_id"))
+    refused = (pk for batch in batches for ids in batch.refused.values() for pk in ids)
+    if not {*made.values(), *refused}.issuperset(device_ids):
+        raise _another_request()
+    return Asked(tuple(sorted(made)), batches)
+
+
+def _another_request() -> ValidationError:
+    return ValidationError(
+        {"request_key": [_("Another command was asked for under this name already.")]}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The devices of one tenant: those that can do it, and the others by the code of the reason.
+
+    `approval`: somebody else has to agree first.
+    """
+
+    tenant_id: int
+    facility_ids: tuple[int, ...]
+    able: list[int]
+    refused: Mapping[str, list[int]]
+    approval: bool
 
 
 def _ask(request: _Request, found: Sequence[Facts], *, single: bool) -> Asked:
     by_tenant: dict[int, list[Facts]] = defaultdict(list)
     for one in found:
         by_tenant[one.tenant_id].append(one)
+    parts = [_part(request, *each) for each in sorted(by_tenant.items())]
+    if single and parts[0].refused:
+        raise ValidationError({"device": [texts.why_refused(next(iter(parts[0].refused)))]})
+    _make_room(request, [pk for part in parts if not part.approval for pk in part.able])
     command_ids: list[int] = []
     batches: list[CommandBatch] = []
-    for tenant_id, devices in sorted(by_tenant.items()):
-        able, refused = parted(devices, request.wanted.capabilities)
-        if single and refused:
-            raise ValidationError({"device": [texts.why_refused(next(iter(refused)))]})
-        batch = None if single else _batch(request, tenant_id, devices, len(able), refused)
-        made = _make(request, tenant_id, [one.device_id for one in able], batch)
+    for part in parts:
+        batch = None if single else _batch(request, part)
+        made = _make(request, part, batch)
         command_ids += made
         if batch is None:
             _tell(request, Command.objects.get(pk=made[0]), after={})
         else:
-            after = {"devices": len(able), "refused": sum(map(len, refused.values()))}
+            after = {"devices": len(part.able), "refused": sum(map(len, part.refused.values()))}
             _tell(request, batch, after=after)
             batches.append(batch)
     wake_dispatchers()
     return Asked(tuple(command_ids), tuple(batches))
+
+
+def _part(request: _Request, tenant_id: int, devices: Sequence[Facts]) -> _Part:
+    able, refused = parted(devices, request.wanted.capabilities)
+    return _Part(
+        tenant_id,
+        tuple(sorted({one.facility_id for one in devices})),
+        [one.device_id for one in able],
+        refused,
+        needs_approval(request.actor, request.wanted, origin=request.origin, tenant_id=tenant_id),
+    )
+
+
+def _make_room(request: _Request, device_ids: Sequence[int]) -> None:
+    """Want of the devices what the command sets, and end what it takes the place of.
+
+    Before anything is made, and of all tenants at once: it takes the locks under which reports are
+    kept and reconciliation decides, in the order in which everybody takes them.
+    """
+    wanted = request.wanted
+    wish = Wish(
+        wanted.arguments,
+        request.origin.value,
+        request.reason,
+        request.actor.user_id,
+        request.now,
+    )
+    configuration_desired.want_by_command(device_ids=sorted(device_ids), wish=wish)
+    command_store.supersede(connection, device_ids, wanted.subjects, now=request.now)
 
 
 def _reason(reason: str, *, needed: bool) -> str:
@@ -152,46 +221,28 @@ def _reason(reason: str, *, needed: bool) -> str:
     return reason
 
 
-def _batch(
-    request: _Request,
-    tenant_id: int,
-    devices: Sequence[Facts],
-    able: int,
-    refused: Mapping[str, list[int]],
-) -> CommandBatch:
+def _batch(request: _Request, part: _Part) -> CommandBatch:
     return CommandBatch.objects.create(
-        tenant_id=tenant_id,
+        tenant_id=part.tenant_id,
         kind=request.wanted.kind.value,
         arguments=dict(request.wanted.arguments),
         reason=request.reason,
         origin=request.origin.value,
         asked_by_id=request.actor.user_id,
         asked_at=request.now,
-        facilities=sorted({one.facility_id for one in devices}),
-        devices=able,
-        refused=dict(refused),
+        facilities=list(part.facility_ids),
+        devices=len(part.able),
+        refused=dict(part.refused),
         request_key=request.key,
         retry_of=request.retry_of,
     )
 
 
-def _make(
-    request: _Request, tenant_id: int, device_ids: list[int], batch: CommandBatch | None
-) -> list[int]:
+def _make(request: _Request, part: _Part, batch: CommandBatch | None) -> list[int]:
     wanted, now = request.wanted, request.now
-    approval = needs_approval(request.actor, wanted, origin=request.origin, tenant_id=tenant_id)
-    start = machine.asked(now=now, lifetime_s=wanted.lifetime_s, approval=approval)
-    if not approval:
-        # First, because it takes the locks that reconciliation decides under.
-        configuration_desired.want_by_command(
-            device_ids=device_ids,
-            wish=Wish(
-                wanted.arguments, request.origin.value, request.reason, request.actor.user_id, now
-            ),
-        )
-        command_store.supersede(connection, device_ids, wanted.subjects, now=now)
+    start = machine.asked(now=now, lifetime_s=wanted.lifetime_s, approval=part.approval)
     new = NewCommands(
-        tenant_id=tenant_id,
+        tenant_id=part.tenant_id,
         batch_id=None if batch is None else batch.pk,
         kind=wanted.kind.value,
         arguments=wanted.arguments,
@@ -206,7 +257,7 @@ def _make(
         state=start.state.value,
         request_key=request.key if batch is None else "",
     )
-    return command_store.make(connection, new, device_ids)
+    return command_store.make(connection, new, part.able)
 
 
 def _tell(request: _Request, subject: Command | CommandBatch, *, after: dict[str, Any]) -> None:
