@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Count
 
 from devices.commands import machine
-from devices.commands.machine import GRACE
+from devices.commands.machine import GRACE, MAX_ATTEMPTS
+from devices.commands.states import Step
 from devices.domain import inbox, reconciliation
 from devices.domain.commands_steps import held, moved, situation_of
 from devices.domain.downlink import send
 from devices.domain.inbox import InboxRow
-from devices.models import Command, Device, DeviceState
+from devices.models import Command, CommandEvent, Device, DeviceState
 from devices.protocol import Command as CommandMessage
 from devices.protocol import encode_message
 from devices.telemetry import command_store
+from devices.telemetry.command_store import Moved
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,10 @@ TOPIC: Final = "commands"
 MOST_ANSWERS: Final = 2_000
 MOST_SENT: Final = 1_000
 MOST_OVER: Final = 1_000
+# What a device only says again is told so often in the history of a command, which nobody ever
+# removes; its events have it all.
+MOST_AGAIN: Final = 50
+_AGAIN: Final = (Step.REPEATED.value, Step.CONTRADICTED.value)
 
 
 @transaction.atomic
@@ -58,8 +65,9 @@ def _answers(rows: list[InboxRow], now: datetime) -> None:
     steps = []
     for row in rows:
         command_id = found[0].get((row.device_id, str(row.body.get("command", ""))))
-        if command_id is None:
-            # Asked by nobody here, or of another device: the event is kept, and nothing moves.
+        if command_id is None or not situations[command_id].attempts:
+            # Asked by nobody here, of another device, or never given to this one (people can read
+            # the ids of commands that wait): the event is kept, and nothing moves.
             logger.warning(
                 "command.result_unknown device=%d command=%r",
                 row.device_id,
@@ -74,7 +82,24 @@ def _answers(rows: list[InboxRow], now: datetime) -> None:
         )
         situations[command_id] = change.situation
         steps.append(moved(found[1][command_id], change))
-    command_store.keep(connection, steps, now=now)
+    command_store.keep(connection, _without_echoes(steps), now=now)
+
+
+def _without_echoes(steps: list[Moved]) -> list[Moved]:
+    """The steps without those that say again what was said MOST_AGAIN times."""
+    said_again = {one.command_id for one in steps if one.step in _AGAIN}
+    if not said_again:
+        return steps
+    told = CommandEvent.objects.filter(command_id__in=said_again, step__in=_AGAIN)
+    counts = Counter(dict(told.values_list("command_id").annotate(Count("pk"))))
+    kept = []
+    for one in steps:
+        if one.step in _AGAIN:
+            counts[one.command_id] += 1
+            if counts[one.command_id] > MOST_AGAIN:
+                continue
+        kept.append(one)
+    return kept
 
 
 def _commands_of(
@@ -122,7 +147,7 @@ def send_due(*, now: datetime, draw: Callable[[], float] = random.random) -> int
     """
     if not command_store.lead(connection):
         return 0
-    wanted = command_store.due(connection, now=now, most=MOST_SENT)
+    wanted = command_store.due(connection, now=now, most_attempts=MAX_ATTEMPTS, most=MOST_SENT)
     steps, messages = [], []
     for command in held(wanted, skip_locked=True):
         situation = situation_of(command)

@@ -217,23 +217,27 @@ def lead(connection: BaseDatabaseWrapper) -> bool:
     return row is not None and bool(row[0])
 
 
-def due(connection: BaseDatabaseWrapper, *, now: datetime, most: int) -> dict[int, int]:
+def due(
+    connection: BaseDatabaseWrapper, *, now: datetime, most_attempts: int, most: int
+) -> dict[int, int]:
     """The commands that are to be sent now, oldest first: id → the device's connection.
 
-    Of each connected device it is the unanswered one, when it was sent over an earlier connection
-    or waited long enough, else the one that is first in the queue.
+    Of each connected device it is the unanswered one, when it waited long enough, or was sent over
+    an earlier connection (and less than `most_attempts` times), else the one that is first in the
+    queue.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH heads AS MATERIALIZED ("
             " SELECT DISTINCT ON (device_id) id, device_id, state, queued_at, expires_at,"
-            " connection, next_at FROM devices_command WHERE state IN ('queued', 'sent')"
+            " attempts, connection, next_at FROM devices_command WHERE state IN ('queued', 'sent')"
             " ORDER BY device_id, (state = 'queued'), queued_at, id)"
             " SELECT h.id, l.connection FROM heads h JOIN device_link l USING (device_id)"
             " WHERE l.connected AND h.expires_at > %s"
-            " AND (h.state = 'queued' OR h.connection <> l.connection OR h.next_at <= %s)"
+            " AND (h.state = 'queued' OR h.next_at <= %s"
+            " OR (h.connection <> l.connection AND h.attempts < %s))"
             " ORDER BY h.queued_at, h.id LIMIT %s",
-            [now, now, most],
+            [now, now, most_attempts, most],
         )
         return {row[0]: row[1] for row in cursor.fetchall()}
 

@@ -20,6 +20,7 @@ from django.db.utils import DatabaseError
 from pytest_django import DjangoAssertNumQueries
 from redis import Redis
 
+from devices.commands.machine import MAX_ATTEMPTS
 from devices.commands.states import Origin
 from devices.dispatcher import Dispatcher
 from devices.domain import commands_decisions as decisions
@@ -274,6 +275,46 @@ def test_a_selection_reaches_the_devices_of_each_tenant_in_a_batch_of_its_own() 
     assert found == [(two[0].tenant.pk, 2), (two[1].tenant.pk, 1)]
 
 
+def test_a_request_of_the_same_name_for_another_device_is_another_request() -> None:
+    world = make_world(3)
+    first, second, third = world.ids()
+    ask(world, device_ids=[first], request_key="one")
+    batch = ask(world, device_ids=[first, second], request_key="two")
+    for key, device_ids in (("one", [second]), ("one", [first, second]), ("two", [third])):
+        with pytest.raises(ValidationError) as caught:
+            ask(world, device_ids=device_ids, request_key=key)
+        assert set(caught.value.message_dict) == {"request_key"}
+    assert ask(world, device_ids=[first, second], request_key="two") == batch
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_request_that_comes_twice_at_once_is_done_once(devices: int) -> None:
+    world = make_world(devices)
+    begun = threading.Barrier(2, timeout=60)
+
+    def request(number: int) -> operations.Asked:
+        try:
+            with open_scope(world.scope):
+                assert not Command.objects.exists()
+                begun.wait()  # neither sees what the other one is about to make
+                return operations.ask(
+                    world.manager,
+                    kind="identify",
+                    arguments={},
+                    device_ids=world.ids(),
+                    request_key="once",
+                    now=NOW,
+                )
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as two:
+        first, second = two.map(request, (1, 2))
+    assert first == second
+    with open_scope(world.scope):
+        assert Command.objects.count() == devices
+
+
 # --- Order and supersession -----------------------------------------------------------------
 
 
@@ -392,6 +433,56 @@ def test_answers_that_nobody_asked_for_do_no_harm(world: World, downlink: Any) -
         ("repeated", "device"),
         ("contradicted", "device"),
     ]
+
+
+@pytest.mark.parametrize("status", [ResultStatus.ACCEPTED, ResultStatus.DONE])
+def test_a_command_that_was_never_sent_is_not_the_devices_to_answer(
+    world: World, status: int
+) -> None:
+    (device,) = world.devices
+    waiting = ask(world, world.technician, **OFF).command_ids[0]
+    queued = ask(world).command_ids[0]
+    for command_id in (waiting, queued):
+        answer(device, one(world, command_id), status)
+    assert run(world) == 2  # both are taken: they hold up nobody else's answers
+    states = [one(world, pk).state for pk in (waiting, queued)]
+    assert states == ["awaiting_approval", "queued"]
+    assert [steps(world, pk) for pk in (waiting, queued)] == [[("asked", "")]] * 2
+
+
+def test_what_a_device_says_again_and_again_does_not_fill_the_history(world: World) -> None:
+    (device,) = world.devices
+    connect(device, 7)
+    (command_id,) = ask(world).command_ids
+    run(world)
+    for status in (ResultStatus.DONE, *[ResultStatus.FAILED, ResultStatus.DONE] * 40):
+        answer(device, one(world, command_id), status)
+    assert run(world, NOW + SECOND) == 81
+    for _ in range(3):
+        answer(device, one(world, command_id), ResultStatus.DONE)
+    run(world, NOW + 2 * SECOND)
+    again = [step for step, _cause in steps(world, command_id)[3:]]
+    assert len(again) == dispatch.MOST_AGAIN
+    assert one(world, command_id).state == "succeeded"
+
+
+def test_who_was_asked_often_enough_holds_up_nobody_else(
+    world: World, downlink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (device,) = world.devices
+    other = make_world()
+    both = Scope((world.tenant.pk, other.tenant.pk))
+    monkeypatch.setattr(dispatch, "MOST_SENT", 1)
+    ask(world)
+    for connection in range(1, MAX_ATTEMPTS + 2):  # the last time it is only waited for
+        connect(device, connection)
+        run(world)
+    connect(other.devices[0], 1)
+    ask(other, now=NOW + SECOND)
+    downlink()
+    with open_scope(both):
+        assert dispatch.send_due(now=NOW + SECOND, draw=lambda: 0.0) == 1
+    assert [device_id for device_id, _ in downlink()] == other.ids()
 
 
 def test_answers_take_effect_with_their_transaction_or_not_at_all(world: World) -> None:
