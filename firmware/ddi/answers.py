@@ -17,6 +17,15 @@ Json = dict[str, Any]
 DAY_S: Final = 86_400
 
 
+class Part(StrEnum):
+    """What a file is for, as hawkBit calls it. Zephyr's client installs applications alone; the
+    others do not look at it.
+    """
+
+    SYSTEM = "os"
+    APPLICATION = "bApp"
+
+
 class Handling(StrEnum):
     """What a device does with a download or an update; SKIP is not at all, for now.
 
@@ -55,7 +64,7 @@ class Deployment:
     files: tuple[File, ...]
     handling: Handling = Handling.FORCED
     window: bool = False
-    part: str = "os"
+    part: Part = Part.SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +174,18 @@ def _action(root: str, member: str, deployment: Deployment, history: History | N
 
 
 def _file(folder: str, file: File) -> Json:
-    # `download-http` is for hosts without TLS; clients built with TLS take `download` first.
-    kind = "" if folder.startswith("https:") else "-http"
+    # As hawkBit does it: both names on a host with TLS. SWUpdate and RAUC's updater take `download`
+    # first; Zephyr's client knows `download-http` alone, of which it takes the path.
+    kinds = ("", "-http") if folder.startswith("https:") else ("-http",)
     where = f"{folder}/{file.name}"
     return {
         "filename": file.name,
         "hashes": {"sha1": file.sha1, "md5": file.md5, "sha256": file.sha256},
         "size": file.size,
         "_links": {
-            f"download{kind}": _link(where),
-            f"md5sum{kind}": _link(f"{where}.MD5SUM"),
+            f"{name}{kind}": _link(address)
+            for kind in kinds
+            for name, address in (("download", where), ("md5sum", f"{where}.MD5SUM"))
         },
     }
 

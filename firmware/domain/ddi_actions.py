@@ -229,6 +229,7 @@ def described(action: DdiAction, controller: Controller) -> Deployment:
         version=release.version,
         files=(ddi_files.file_of(release),),
         handling=_HANDLING[DdiHandling(controller.rules.handling)],
+        part=ddi_files.part_of(release),
     )
 
 

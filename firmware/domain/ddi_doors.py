@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -29,7 +29,9 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """A device that has shown its token, or a gateway that has shown its tenant's."""
+    """A device that has shown its token, or a gateway that has shown its tenant's. `tenant` is the
+    short name as it was asked for.
+    """
 
     tenant_id: int
     tenant: str
@@ -64,13 +66,10 @@ def admit(*, tenant: str, controller: str, presented: Presented) -> Controller:
     """
     if _SERIAL.fullmatch(controller) is None:
         raise NotAdmitted
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT tenant_id, device_id, facility_id, active, target_sha256, gateway_sha256,"
-            " polling_s, busy_polling_s, handling, confirmation FROM door_ddi(%s, %s)",
-            [tenant, controller],
-        )
-        row = cursor.fetchone()
+    row = _behind_the_door(tenant, controller)
+    if row is None and tenant != tenant.lower():
+        # To hawkBit the letters of a tenant are the same in both cases.
+        row = _behind_the_door(tenant.lower(), controller)
     target, gateway = (row[4], row[5]) if row else (None, None)
     if not presented.opens(target=target, gateway=gateway) or row is None:
         raise NotAdmitted
@@ -86,3 +85,14 @@ def admit(*, tenant: str, controller: str, presented: Presented) -> Controller:
         serial=controller,
         rules=Rules(row[6], row[7], DdiHandling(row[8]), row[9]),
     )
+
+
+def _behind_the_door(tenant: str, controller: str) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tenant_id, device_id, facility_id, active, target_sha256, gateway_sha256,"
+            " polling_s, busy_polling_s, handling, confirmation FROM door_ddi(%s, %s)",
+            [tenant, controller],
+        )
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from firmware.artifacts import store
 from firmware.artifacts.store import ArtifactMissingError
-from firmware.ddi.answers import File
+from firmware.ddi.answers import File, Part
 from firmware.ddi.errors import DdiError, ErrorCode
 from firmware.models import Artifact, Release
 
@@ -47,6 +47,12 @@ def file_of(release: Release) -> File:
 def lost(name: str) -> DdiError:
     """The file is to be served and is not there."""
     return DdiError(ErrorCode.NOT_FOUND, f"The file {name} is not in the store at present.")
+
+
+def part_of(release: Release) -> Part:
+    """What the file of a release is: an image for MCUboot is what Zephyr's client installs."""
+    image = release.artifact.header.get("format") == "mcuboot"
+    return Part.APPLICATION if image else Part.SYSTEM
 
 
 def file_name(release: Release) -> str:

@@ -37,7 +37,7 @@ class DdiSettings(TenantOwned):
     """What a tenant set for its devices; without a row the defaults hold.
 
     The gateway token lets a gateway speak for every device of the tenant. It is stored as its
-    SHA-256: it has 256 random bits, so that a slow hash would add nothing.
+    SHA-256: it has 192 random bits, so that a slow hash would add nothing.
     """
 
     polling_s = models.PositiveIntegerField(default=POLLING_S, validators=_POLLING)

@@ -76,6 +76,8 @@ def test_deployment_has_chunks_with_files_and_where_they_are() -> None:
                             "_links": {
                                 "download": {"href": f"{folder}/meter-1.1.0.swu"},
                                 "md5sum": {"href": f"{folder}/meter-1.1.0.swu.MD5SUM"},
+                                "download-http": {"href": f"{folder}/meter-1.1.0.swu"},
+                                "md5sum-http": {"href": f"{folder}/meter-1.1.0.swu.MD5SUM"},
                             },
                         }
                     ],

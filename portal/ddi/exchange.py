@@ -36,6 +36,7 @@ _JSON: Final = "application/json"
 _HAL: Final = "application/hal+json"
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
 _RETRY_S: Final = str(limits.WINDOW_S)
+_DEFAULT: Final = "DEFAULT"
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, Controller, P], HttpResponseBase]
@@ -125,7 +126,11 @@ def refused(refusal: Refusal) -> HttpResponse:
 
 def root_of(request: HttpRequest, controller: Controller) -> str:
     """The address of the controller on the host that it asked, on which every link is built."""
-    path = f"/{controller.tenant}/controller/v1/{controller.serial}"
+    tenant = controller.tenant
+    # As hawkBit writes its own: Zephyr's client before 4.1 asks for one and looks for the other.
+    if tenant == _DEFAULT.lower():
+        tenant = _DEFAULT
+    path = f"/{tenant}/controller/v1/{controller.serial}"
     return request.build_absolute_uri(path)
 
 

@@ -1,6 +1,6 @@
 """Limits of the DDI interface, counted in the cache over all web processes.
 
-Tokens have 256 random bits, so nobody guesses one: the limits keep those who try, and devices with
+Tokens have 192 random bits, so nobody guesses one: the limits keep those who try, and devices with
 a wrong token or gone wild, from costing more than a counter. While Redis is away nothing is counted
 and everybody let in: a limit is no reason to leave devices without their updates.
 """
