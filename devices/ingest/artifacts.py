@@ -42,7 +42,6 @@ _UNFINISHED_S: Final = 60
 
 logger = logging.getLogger(__name__)
 
-_SIZE: Final = b"size"
 _CHECKSUM_BYTES: Final = 4
 # Sorted set: digest → when it expires (Unix s); hash: digest → bytes.
 _EXPIRY_KEY: Final = "firmware:staged"
@@ -77,6 +76,15 @@ redis.call('HSET', KEYS[2], ARGV[1], redis.call('HGET', KEYS[3], 'size'))
 return 1
 """
 
+# Shows an artifact under its name, unless pieces of it have expired while others were written.
+_FINISH: Final = """
+if redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'size', ARGV[2])
+redis.call('RENAME', KEYS[1], KEYS[2])
+redis.call('EXPIRE', KEYS[2], tonumber(ARGV[3]))
+return 1
+"""
+
 
 class StagingError(Exception):
     """An artifact cannot be staged now; the message says why and what to do."""
@@ -102,6 +110,11 @@ def stage(redis: Redis, payload_sha256: bytes, data: bytes, ttl_s: int) -> None:
         raise ValueError(f"the bytes of artifact {payload_sha256.hex()} have another digest")
     if keep(redis, payload_sha256, ttl_s):
         return
+    if len(data) > MAX_STAGED_BYTES:
+        raise StagingError(
+            f"{len(data)} bytes are more than the {MAX_STAGED_BYTES} that can be staged at once:"
+            " only devices that fetch over HTTP or DDI can have this payload"
+        )
     _check_memory(redis, len(data))
     held = int(
         redis.eval(
@@ -124,17 +137,28 @@ def stage(redis: Redis, payload_sha256: bytes, data: bytes, ttl_s: int) -> None:
     try:
         for number, start in enumerate(range(0, len(data), PIECE_BYTES)):
             piece = data[start : start + PIECE_BYTES]
-            redis.hset(unfinished, str(number), _sealed(piece))
-            if not number:
-                redis.expire(unfinished, _UNFINISHED_S)
-        with redis.pipeline(transaction=True) as together:
-            together.hset(unfinished, _SIZE.decode(), str(len(data)))
-            together.rename(unfinished, artifact_key(payload_sha256))
-            together.expire(artifact_key(payload_sha256), ttl_s)
-            together.execute()
+            with redis.pipeline(transaction=True) as together:
+                together.hset(unfinished, str(number), _sealed(piece))
+                together.expire(unfinished, _UNFINISHED_S)
+                together.execute()
+        whole = redis.eval(
+            _FINISH,
+            2,
+            unfinished,
+            artifact_key(payload_sha256),
+            str(len(_numbers(0, len(data)))),
+            str(len(data)),
+            str(ttl_s),
+        )
     except RedisError:
         drop(redis, payload_sha256, unfinished)
         raise
+    if not whole:
+        drop(redis, payload_sha256, unfinished)
+        raise StagingError(
+            f"writing {len(data)} bytes of firmware to Redis was held up for {_UNFINISHED_S} s:"
+            " it is tried again"
+        )
 
 
 def is_staged(redis: Redis, payload_sha256: bytes) -> bool:

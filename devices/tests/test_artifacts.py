@@ -158,6 +158,25 @@ def test_no_more_is_staged_than_fits(redis: Redis, monkeypatch: pytest.MonkeyPat
     stage(redis, hashlib.sha256(other).digest(), other, 60)
 
 
+def test_artifact_that_can_never_be_staged_says_so(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "MAX_STAGED_BYTES", len(PAYLOAD) - 1)
+    with pytest.raises(StagingError, match="fetch over HTTP or DDI"):
+        stage(redis, DIGEST, PAYLOAD, 60)
+    assert redis.keys("firmware:*") == []
+
+
+def test_artifact_of_which_pieces_expired_while_it_was_written_is_not_shown(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if each piece took longer than what is unfinished is kept.
+    monkeypatch.setattr(artifacts, "_UNFINISHED_S", 0)
+    with pytest.raises(StagingError, match="tried again"):
+        stage(redis, DIGEST, PAYLOAD, 60)
+    assert redis.keys("firmware:*") == []
+
+
 def test_what_expired_makes_room(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "MAX_STAGED_BYTES", len(PAYLOAD) + 10)
     stage(redis, DIGEST, PAYLOAD, 60)

@@ -315,9 +315,11 @@ class _Tick:
         fresh = [one for one in decision.offers if one.state_at == self.now]
         if fresh:
             rollout_offers.keep(rollout_offers.choose(fresh, self.links))
+        # Devices that ask over DDI fetch from the store: what they get takes no room in Redis.
         digests = frozenset(
             RolloutTarget.objects.filter(rollout=self.row, state__in=_LOADING)
             .exclude(payload_sha256="")
+            .exclude(medium=Medium.DDI)
             .order_by()
             .values_list("payload_sha256", flat=True)
             .distinct()

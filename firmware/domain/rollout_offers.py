@@ -154,10 +154,19 @@ def stage(digests: Collection[str]) -> None:
     try:
         with Redis.from_url(settings.REDIS_URL) as redis:
             for digest in sorted(digests):
-                sha256 = bytes.fromhex(digest)
-                if not artifacts.keep(redis, sha256, _STAGED_S):
-                    artifacts.stage(redis, sha256, store.read(digest), _STAGED_S)
-    except (RedisError, artifacts.StagingError) as error:
+                _stage(redis, digest)
+    except RedisError as error:
         logger.warning("firmware.not_staged artifacts=%d reason=%r", len(digests), str(error))
+
+
+def _stage(redis: Redis, digest: str) -> None:
+    """One payload; one that has no room, or is lost, holds up no other."""
+    sha256 = bytes.fromhex(digest)
+    if artifacts.keep(redis, sha256, _STAGED_S):
+        return
+    try:
+        artifacts.stage(redis, sha256, store.read(digest), _STAGED_S)
+    except artifacts.StagingError as error:
+        logger.warning("firmware.not_staged artifact=%s reason=%r", digest, str(error))
     except (store.ArtifactMissingError, store.ArtifactDamagedError):
-        logger.exception("firmware.artifact_lost")
+        logger.exception("firmware.artifact_lost artifact=%s", digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 from datetime import timedelta
@@ -20,11 +21,13 @@ from devices.models import Device
 from devices.protocol import Capability
 from devices.tests import factories
 from firmware import tasks
+from firmware.artifacts import store
 from firmware.domain import (
     downloads,
     reports,
     rollout_driver,
     rollout_joining,
+    rollout_offers,
     rollout_operations,
     rollout_plan,
 )
@@ -100,6 +103,24 @@ def test_offers_carry_the_signed_release_and_its_payload_is_staged(park: Rollout
         assert (offer.rate, offer.flags) == (3000, 0)
     with Redis.from_url(settings.REDIS_URL) as redis:
         assert artifacts.is_staged(redis, bytes.fromhex(release.artifact.sha256))
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_payload_that_cannot_be_staged_holds_up_no_other(
+    lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the store has lost, or that has no room; the other comes after it."""
+    wide, small = b"wide" * 1000, b"small"
+    first, second = (hashlib.sha256(data).hexdigest() for data in (wide, small))
+    assert first < second
+    monkeypatch.setattr(artifacts, "MAX_STAGED_BYTES", len(wide) - 1)
+    store.write(small, sha256=second)
+    if not lost:
+        store.write(wide, sha256=first)
+    rollout_offers.stage({first, second})
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        staged = [artifacts.is_staged(redis, bytes.fromhex(one)) for one in (first, second)]
+    assert staged == [False, True]
 
 
 def test_devices_that_can_are_told_where_the_payload_is_over_http(park: RolloutPark) -> None:

@@ -131,6 +131,14 @@ def test_rollout_of_a_reseller_reaches_the_devices_of_its_client(fleet: Fleet) -
         )
 
 
+def test_payload_of_devices_that_ask_by_themselves_takes_no_room_in_redis(fleet: Fleet) -> None:
+    fleet.start()
+    fleet.tick()
+    fleet.offered()
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        assert redis.keys("firmware:*") == []
+
+
 def test_failed_attempt_is_made_again_as_another_action(fleet: Fleet) -> None:
     fleet.start(retries={"download": {"limit": 1, "delay_s": 60}}, error_percent=100)
     fleet.tick()
