@@ -32,6 +32,8 @@ def check(
         return Code.TYPE, f"for {manifest.device_type}, this is {facts.device_type}"
     if not manifest.fits_hardware(facts.hardware):
         return Code.HARDWARE, f"for {', '.join(manifest.hardware)}, this is {facts.hardware}"
+    if manifest.image_sha256 == running_sha256:
+        return manifest  # nothing is to be fetched, whatever it would take
     if not offer.flags & OfferFlag.LOWER_VERSION and _lower(manifest.version, facts.version):
         return Code.VERSION, f"{manifest.version} is lower than {facts.version}"
     delta = offer.payload_kind == PayloadKind.DELTA

@@ -184,13 +184,13 @@ class UpdateDriver:
         self._go_on()
 
     def _take_chunk(self, chunk: Chunk) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
         if self._faults.tampers and chunk.status == ChunkStatus.DATA:
             chunk = replace(chunk, data=bytes((chunk.data[0] ^ 0x01,)) + chunk.data[1:])
         asked_s = self.updater.take_chunk(chunk)
         if asked_s is None:
             return
+        if self._patience is not None:
+            self._patience.cancel()
         wait_s = float(asked_s)
         if self._faults.bytes_per_s:
             wait_s = max(wait_s, len(chunk.data) / self._faults.bytes_per_s)
@@ -207,6 +207,8 @@ class UpdateDriver:
         if fetch is not None:
             self._client.send_now(encode_message(fetch))
             loop = asyncio.get_running_loop()
+            if self._patience is not None:
+                self._patience.cancel()
             self._patience = loop.call_later(CHUNK_TIMEOUT_S, self._guarded, self._ask_on)
         elif self.updater.ready and self._leaving is None:
             self._leaving = asyncio.create_task(self._install())

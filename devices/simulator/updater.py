@@ -114,7 +114,7 @@ class Updater:
             self._say(offer.update_id, ended[0], ended[1], "as told before")
             return
         job = self._store.job
-        if job is not None and job.offer.update_id == offer.update_id:
+        if job is not None and _same_update(job.offer, offer):
             if self._granted != offer.update_id:
                 self._granted = offer.update_id
                 self._say(offer.update_id, "accepted", entries=self._progress(job))
@@ -128,10 +128,9 @@ class Updater:
             self._reject(offer, *checked)
             return
         offset = 0
-        if job is not None:
+        if job is not None and job.offer.update_id != offer.update_id:
             # Another attempt at the same payload goes on where this one is.
-            same = (job.offer.payload_kind, job.offer.payload_sha256)
-            if same == (offer.payload_kind, offer.payload_sha256):
+            if _payload(job.offer) == _payload(offer):
                 offset = job.offset
             self._end(job, Outcome.WITHDRAWN, Code.WITHDRAWN, "another update took its place")
         self._forget_request()
@@ -163,18 +162,26 @@ class Updater:
         self._asked = max(1, self._asked)
 
     def take_chunk(self, chunk: Chunk) -> int | None:
-        """Keep a part of the payload. Returns after how many seconds to ask on, None: not now."""
+        """Keep a part of the payload. Returns after how many seconds to ask on; None: the chunk is
+        no answer to what was asked for last, or nothing more is to be asked.
+        """
         job = self._store.job
         if job is None or chunk.update_id != job.offer.update_id or not self._asked:
+            return None
+        if chunk.status == ChunkStatus.GONE:
+            self._asked = 0
+            self._granted = None  # until it is offered anew
+            return None
+        # What was asked for twice is answered twice.
+        if chunk.offset != job.offset + len(self._pending):
             return None
         asked, self._asked = self._asked, 0
         if chunk.status == ChunkStatus.NOT_NOW:
             return max(1, chunk.retry_after_s)
         if chunk.status != ChunkStatus.DATA:
-            self._granted = None  # until it is offered anew
+            self._end(job, Outcome.FAILED, Code.DOWNLOAD, f"the server says: {chunk.name}")
             return None
-        at = job.offset + len(self._pending)
-        if chunk.offset != at or not 0 < len(chunk.data) <= asked:
+        if not 0 < len(chunk.data) <= asked:
             return 1
         self._pending += chunk.data
         self._keep(job)
@@ -349,3 +356,12 @@ class Updater:
         if detail:
             said["detail"] = detail
         self._tell(f"firmware.{kind}", said)
+
+
+def _payload(offer: Offer) -> tuple[int, bytes]:
+    return offer.payload_kind, offer.payload_sha256
+
+
+def _same_update(offer: Offer, other: Offer) -> bool:
+    """Whether it is an offer of the same payload again, not another one under the same id."""
+    return offer.update_id == other.update_id and _payload(offer) == _payload(other)

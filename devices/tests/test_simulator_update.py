@@ -155,6 +155,59 @@ def test_device_that_runs_the_image_says_so() -> None:
     assert (server.kinds, server.served) == (["confirmed"], 0)
 
 
+def test_device_that_runs_the_image_needs_no_patch_to_it() -> None:
+    device = Device(NEW)
+    server = Server(*offer_of(NEW, base=OLD))
+    update(device, server)
+    assert (server.kinds, server.served) == (["confirmed"], 0)
+
+
+def test_device_begins_anew_with_another_payload_of_the_same_update() -> None:
+    device, patch, whole = Device(), Server(*offer_of(NEW, base=OLD)), Server(*offer_of(NEW))
+    assert patch.offer.update_id == whole.offer.update_id
+    device.power_up()
+    device.updater.take_offer(patch.offer)
+    exchange(device, patch)
+    update(device, whole)
+    assert whole.end == ("confirmed", "")
+    assert whole.served == len(NEW)
+    assert device.ran == [sha(OLD), sha(NEW)]
+
+
+def test_device_takes_an_answer_once() -> None:
+    """What was asked for twice, since the answer was late, is answered twice."""
+    device, server = Device(), Server(*offer_of(NEW))
+    device.power_up()
+    device.updater.take_offer(server.offer)
+    first = device.updater.next_fetch()
+    assert first is not None
+    device.updater.ask_again()
+    assert device.updater.next_fetch() == first
+    assert device.updater.take_chunk(server.serve(first)) == 0
+    second = device.updater.next_fetch()
+    assert second is not None
+    assert second.offset == first.offset + first.length
+    # The late one is none to what is under way, which is still waited for.
+    assert device.updater.take_chunk(server.serve(first)) is None
+    assert device.updater.next_fetch() is None
+    assert device.updater.take_chunk(server.serve(second)) == 0
+
+
+def test_device_gives_up_when_the_payload_is_shorter_than_it_thinks() -> None:
+    device, server = Device(), Server(*offer_of(NEW))
+    device.power_up()
+    device.updater.take_offer(server.offer)
+    fetch = device.updater.next_fetch()
+    assert fetch is not None
+    told = Chunk(fetch.update_id, ChunkStatus.RANGE, fetch.offset)
+    assert device.updater.take_chunk(told) is None
+    assert [(kind, entries.get("code")) for kind, entries in device.told][-1] == (
+        "firmware.failed",
+        "download",
+    )
+    assert device.updater.next_fetch() is None
+
+
 def test_device_goes_on_where_the_link_broke() -> None:
     device, server = Device(), Server(*offer_of(NEW))
     device.power_up()

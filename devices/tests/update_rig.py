@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -86,11 +87,11 @@ def offer_of(
     return offer, payload
 
 
-def manifest_of(image: bytes, version: str, /, **changes: object) -> Manifest:
-    """What an honest release says of an image."""
+def manifest_of(image: bytes, version: str, /, **changes: Any) -> Manifest:
+    """What an honest release says of an image; `changes` are other values of its fields."""
     digest = hashlib.sha256(image).digest()
     made = Manifest(TYPE, ("rev A", "rev B"), version, digest, len(image))
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 @dataclass
