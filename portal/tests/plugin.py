@@ -16,6 +16,7 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from portal.devstack import languages
 from portal.devstack.errors import SetupError
@@ -25,6 +26,9 @@ from portal.tests import fixtures
 
 _ADDRESSES = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_INGEST_URL", "REDIS_URL")
 _OUTER = "WATTLINE_TEST_OUTER_ADDRESSES"
+
+# How long an example takes is a matter of what else the machine does, and no property of ours.
+settings.register_profile("wattline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,6 +59,7 @@ def _restore_addresses() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the fixtures after those of pytest-django, so that ours win."""
+    settings.load_profile("wattline")
     config.pluginmanager.register(fixtures, "wattline-fixtures")
 
 
