@@ -137,8 +137,9 @@ def gate_park(
 class Rows:
     """What devices show, as writer and roller leave it."""
 
-    def __init__(self) -> None:
-        """Nothing yet."""
+    def __init__(self, *, charge: int = 2) -> None:
+        """Nothing yet; `charge` is the number of the channel that shows the state of charge."""
+        self._charge = charge
         self._tables: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _COLUMNS}
 
     def add(
@@ -185,7 +186,7 @@ class Rows:
         # Charged at midnight, used by day.
         charge = 95 - habit.drain * clock / 24 + random.normal(0, 0.02, quarters)
         coverage = np.where(random.random(quarters) < habit.gaps, 0.9, 1.0)
-        for number, values in ((0, power), (2, charge)):
+        for number, values in ((0, power), (self._charge, charge)):
             self._tables["rollup_15m"] += [
                 (at, *key, number, 450, value, value, value, value, value, covered)
                 for at, value, covered in zip(
@@ -195,13 +196,8 @@ class Rows:
 
     def store(self, devices: Sequence[int], until: datetime) -> None:
         """Write all of it; the devices are rolled up `until` then."""
-        connection = connections["owner"]
-        with connection.cursor() as cursor:
-            for table, rows in self._tables.items():
-                statement = f"COPY {table} ({_COLUMNS[table]}) FROM STDIN"
-                with cursor.cursor.copy(statement) as copy:
-                    for row in rows:
-                        copy.write_row(row)
+        self.copy()
+        with connections["owner"].cursor() as cursor:
             cursor.execute(
                 "UPDATE device_cursor SET last_sample_at = %s WHERE device_id = ANY(%s)",
                 [until, list(devices)],
@@ -212,3 +208,12 @@ class Rows:
                 " ON CONFLICT (device_id) DO UPDATE SET sampled_at = excluded.sampled_at",
                 [until, list(devices)],
             )
+
+    def copy(self) -> None:
+        """Write what was added."""
+        with connections["owner"].cursor() as cursor:
+            for table, rows in self._tables.items():
+                statement = f"COPY {table} ({_COLUMNS[table]}) FROM STDIN"
+                with cursor.cursor.copy(statement) as copy:
+                    for row in rows:
+                        copy.write_row(row)

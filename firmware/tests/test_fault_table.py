@@ -6,13 +6,10 @@ over TLS, one for each fault, in one roll-out.
 
 from __future__ import annotations
 
-import asyncio
 import io
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -58,6 +55,7 @@ from firmware.domain import (
 from firmware.domain.release_checks import Draft as ReleaseDraft
 from firmware.domain.rollout_operations import Draft
 from firmware.models import RolloutTarget
+from firmware.tests.live_devices import Devices, until
 from tenants.models import Tenant
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
@@ -67,7 +65,6 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owne
 
 OLD, NEW = "1.0.0", "1.1.0"
 OWN = (public(KEY),)
-WAIT_S = 60.0
 FINAL = {"succeeded", "failed", "cancelled", "skipped"}
 
 
@@ -116,39 +113,6 @@ class Flat:
     def read(self, after_ms: int, until_ms: int, step_ms: int) -> tuple[Block, ...]:
         times = np.arange((after_ms // step_ms + 1) * step_ms, until_ms + 1, step_ms)
         return (Block(times, (0,), np.full((1, len(times)), 5)),) if times.size else ()
-
-
-@dataclass
-class Devices:
-    """Simulated devices on an event loop of their own."""
-
-    devices: dict[str, SimulatedDevice]
-    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """All of them, within the block."""
-
-        async def live() -> None:
-            await asyncio.gather(*(device.run() for device in self.devices.values()))
-
-        thread = threading.Thread(target=lambda: self._loop.run_until_complete(live()))
-        thread.start()
-        try:
-            yield
-        finally:
-            for device in self.devices.values():
-                asyncio.run_coroutine_threadsafe(device.stop(0.5), self._loop)
-            thread.join(WAIT_S)
-            self._loop.close()
-        assert not thread.is_alive()
-
-    def versions(self) -> dict[str, str]:
-        """What runs now, by case."""
-        return {
-            name: client.identity.firmware if (client := device.client) else ""
-            for name, device in self.devices.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -268,13 +232,6 @@ def _states(world: World) -> dict[str, tuple[str, str]]:
         return {row.device.name: (row.state, row.failure_code) for row in rows}
 
 
-def _until(condition: Callable[[], bool], what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, repr(what())
-        time.sleep(0.1)
-
-
 def test_every_fault_ends_in_a_true_state(
     bridges: Callable[..., RunningBridge],
     writer: Writer,
@@ -297,13 +254,13 @@ def test_every_fault_ends_in_a_true_state(
     }
     with devices.running():
         bridge.wait(lambda counters: counters["connections"] >= len(CASES))
-        _until(lambda: all(devices.versions().values()), devices.versions)
+        until(lambda: all(devices.versions().values()), devices.versions)
         time.sleep(1)  # the writer notes who is there
         with open_scope(world.scope):
             rollout_operations.start(
                 rollout_id=world.rollout_id, now=datetime.now(UTC), actor_id=None
             )
-        _until(
+        until(
             lambda: all(
                 state in FINAL for name, (state, _) in _drive(world).items() if name not in waiting
             ),
@@ -312,7 +269,7 @@ def test_every_fault_ends_in_a_true_state(
         states = _drive(world, timedelta(days=1))
         for name, case in CASES.items():
             assert states[name] in case.ends, (name, states[name])
-        _until(
+        until(
             lambda: all(
                 devices.versions()[name] in case.runs for name, case in CASES.items() if case.runs
             ),
