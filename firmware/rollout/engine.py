@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from firmware.rollout import changes, judging
@@ -46,6 +46,7 @@ MOST_OFFERS: Final = 1000
 # How often the gate is asked again while it cannot tell, unless its limits say otherwise.
 REVIEW_EVERY_S: Final = 900
 
+_BEFORE: Final = datetime.min.replace(tzinfo=UTC)
 _BEGUN: Final = frozenset({WavePhase.RUNNING, WavePhase.DONE})
 _ACTIONS: Final = {
     OnError.PAUSE: Phase.PAUSED,
@@ -152,7 +153,7 @@ class _Step:
             if wave.phase in _BEGUN and wave.started_at and self.now - wave.started_at > join
         }
         for target in list(self.targets.values()) if over else ():
-            if target.wave in over and self._is_away(target):
+            if target.wave in over and self._is_gone(target):
                 code = "held" if target.state is State.PENDING else "away"
                 self._change(changes.cancel(target, code, self.now))
 
@@ -256,10 +257,7 @@ class _Step:
     def _admit(self) -> None:
         """Offer to as many of those that are ready as the limits allow, earlier waves first."""
         waiting = [target for target in self.targets.values() if target.state is State.WAITING]
-        ready = sorted(
-            (target for target in waiting if self._is_ready(target)),
-            key=lambda one: (one.wave, place(self.seed, one.device_id), one.device_id),
-        )[:MOST_OFFERS]
+        ready = sorted(filter(self._is_ready, waiting), key=self._turn)[:MOST_OFFERS]
         fit: list[Target] = []
         for target in ready:
             # Facts may have changed since it was claimed.
@@ -280,6 +278,14 @@ class _Step:
         for target in fit[: granted.count]:
             self._offer(target, granted.rate)
 
+    def _turn(self, target: Target) -> tuple[int, bool, datetime, float, int]:
+        """Who comes first. Of a wave, who is there and was not put off: a device that asks by
+        itself and does not ask for long would take its place again and again from those behind it.
+        """
+        there = self._link(target).connected
+        since = target.next_at or _BEFORE
+        return target.wave, not there, since, place(self.seed, target.device_id), target.device_id
+
     def _offer(self, target: Target, rate: int) -> None:
         offered = replace(
             target,
@@ -289,7 +295,10 @@ class _Step:
             connection=self._link(target).connection,
             rate=rate,
         )
-        self._set(offered, Event(target.target_id, "offered", data={"rate": rate}))
+        # One that does not ask is offered the same every few minutes for weeks: told once.
+        again = target.sent_at is not None and not self._link(target).connected
+        event = None if again else Event(target.target_id, "offered", data={"rate": rate})
+        self._set(offered, event)
         self.offers.append(target.target_id)
 
     def _is_ready(self, target: Target) -> bool:
@@ -305,12 +314,17 @@ class _Step:
         return self.now >= begins and is_open(strategy.windows, target.zone, self.now)
 
     def _is_away(self, target: Target) -> bool:
+        """Whether there is nothing to be done with it now. Whether a device that asks by itself is
+        there shows only when it is offered something.
+        """
+        asks = target.medium == DDI and target.state is State.WAITING
+        return not asks and self._is_gone(target)
+
+    def _is_gone(self, target: Target) -> bool:
         """Whether it is not there to be updated, or somebody else has it."""
         if target.state is State.PENDING:
             return target.device_id in self.view.held
-        if target.state is not State.WAITING:
-            return False
-        return target.medium != DDI and not self._link(target).connected
+        return target.state is State.WAITING and not self._link(target).connected
 
     def _is_busy(self, target: Target, wave: Wave) -> bool:
         """Whether the wave has to wait for it before it can be judged."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid5
 
 from firmware.rollout import engine, reporting
 from firmware.rollout.reporting import Word
 from firmware.rollout.strategy import Retry, Strategy, WaveSize
 from firmware.rollout.values import (
+    DDI,
     HELD,
     LOADING,
     NO_LINK,
     OPEN,
+    WIRE,
     Decision,
     Goal,
     Holder,
@@ -85,6 +88,7 @@ class World:
         version: str = "2.0.0",
         image: str = "",
         priority: int = 0,
+        medium: str = WIRE,
     ) -> Run:
         """Start a roll-out to some devices."""
         goal = Goal(seed, "meter", version, image)
@@ -103,6 +107,7 @@ class World:
                     state=State.PENDING,
                     state_at=self.now,
                     device_type="meter",
+                    medium=medium,
                 )
                 for device_id in device_ids
             },
@@ -177,7 +182,7 @@ class World:
     def is_away(self, target: Target) -> bool:
         """Whether the driver leaves it out: it waits, and is not there."""
         link = self.links.get(target.device_id, NO_LINK)
-        return target.state is State.WAITING and not link.connected
+        return target.state is State.WAITING and target.medium != DDI and not link.connected
 
     @staticmethod
     def confirmed_at(run: Run, wave: int) -> datetime | None:
@@ -267,7 +272,7 @@ class World:
         return max(known) + timedelta(seconds=run.rollout.strategy.soak_s) if known else None
 
 
-def quick(**values: object) -> Strategy:
+def quick(**values: Any) -> Strategy:
     """A strategy with two waves of which nothing has to be waited for, changed as said."""
     base = Strategy(
         waves=(WaveSize(count=1), WaveSize(percent=100)),
@@ -277,4 +282,4 @@ def quick(**values: object) -> Strategy:
         max_downloads=None,
         retries={"timeout": Retry(1, 60)},
     )
-    return replace(base, **values)  # type: ignore[arg-type]
+    return replace(base, **values)

@@ -21,7 +21,7 @@ from firmware.rollout.strategy import (
     WaveSize,
     Window,
 )
-from firmware.rollout.values import Goal, Limit, Link, Phase, State, Use, WavePhase
+from firmware.rollout.values import DDI, Goal, Limit, Link, Phase, State, Use, WavePhase
 from firmware.rollout.waves import assign, place, wave_ends, wave_of_newcomer
 from firmware.rollout.windows import is_open, jittered, next_opening
 from firmware.tests.rollout_world import Run, World, quick
@@ -380,6 +380,56 @@ def test_devices_that_stay_away_are_left_when_their_time_is_over() -> None:
     world.tick(1)
     assert world.states(1) == {State.SUCCEEDED: 1, State.CANCELLED: 1}
     assert run.ended
+
+
+def test_devices_that_poll_no_more_are_left_when_their_time_is_over() -> None:
+    world = _world(1)
+    everybody = quick(waves=(WaveSize(percent=100),), join_days=1)
+    run = world.begin(1, [1, 2], everybody, medium=DDI)
+    world.tick(1)
+    world.tick(1)
+    assert world.states(1) == {State.OFFERED: 2}
+    world.update(1, 1)
+    world.wait(everybody.offer_s + 1)
+    world.tick(1)
+    assert world.states(1) == {State.SUCCEEDED: 1, State.WAITING: 1}
+    world.wait(86_400)
+    world.tick(1)
+    assert world.states(1) == {State.SUCCEEDED: 1, State.CANCELLED: 1}
+    assert run.ended
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_silent_devices_hold_up_nobody_who_polls(present: bool) -> None:
+    """There are places for two, and the first four of the order never ask."""
+    world = World()
+    everybody = quick(waves=(WaveSize(percent=100),), max_downloads=2)
+    run = world.begin(1, list(range(1, 7)), everybody, medium=DDI)
+    ordered = sorted(range(1, 7), key=lambda device: place(1, device))
+    last = set(ordered[4:])
+    for device in last if present else ():
+        world.connect(device)
+    world.tick(1)
+    for _ in range(4):
+        world.tick(1)
+        if last <= {device for device, _uid in world.sent}:
+            break
+        world.wait(everybody.offer_s + 1)
+        world.tick(1)
+    assert last <= {device for device, _uid in world.sent}
+    assert run.rollout.phase is Phase.RUNNING
+
+
+def test_a_silent_device_is_told_of_once_however_often_it_is_offered_the_same() -> None:
+    world = World()
+    everybody = quick(waves=(WaveSize(percent=100),))
+    world.begin(1, [1], everybody, medium=DDI)
+    told = []
+    for _ in range(20):
+        told += [event.kind for event in world.tick(1).events]
+        world.wait(everybody.offer_s / 2 + 1)
+    assert len(world.sent) > 3
+    assert told == ["offered"]
 
 
 @settings(deadline=None)
