@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -72,7 +72,7 @@ def serve(request: HttpRequest, *, sha256: str, size: int, name: str) -> HttpRes
 class _Pieces:
     """A part of a file, piece by piece; an asynchronous server reads them in threads."""
 
-    def __init__(self, file: BinaryIO, part: Span) -> None:
+    def __init__(self, file: IO[bytes], part: Span) -> None:
         self._file = file
         self._left = part.length
         file.seek(part.start)

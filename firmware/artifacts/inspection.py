@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from devices.versions import Version, VersionError
 from firmware.artifacts import mcuboot, swu
@@ -42,7 +42,7 @@ class Inspected:
         return str(self.header.get("version", ""))
 
 
-def inspect(file: BinaryIO, *, most: int) -> Inspected:
+def inspect(file: IO[bytes], *, most: int) -> Inspected:
     """Read a file of at most `most` bytes from its beginning; raises ArtifactError.
 
     It is read in pieces, twice, whatever its size.
@@ -104,7 +104,7 @@ def is_private_key(head: bytes) -> bool:
     return _PRIVATE.search(head) is not None or _PRIVATE_DER.match(head) is not None
 
 
-def _read(file: BinaryIO, most: int) -> tuple[str, int, bytes]:
+def _read(file: IO[bytes], most: int) -> tuple[str, int, bytes]:
     file.seek(0)
     digest, size, head = hashlib.sha256(), 0, b""
     while piece := file.read(_PIECE):

@@ -12,7 +12,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from firmware.artifacts.errors import ArtifactError, gettext_noop
 
@@ -114,7 +114,7 @@ class _Head:
     version: str
 
 
-def read_image(file: BinaryIO, size: int) -> Image:
+def read_image(file: IO[bytes], size: int) -> Image:
     """The image in a file of `size` bytes, its hash verified; raises ArtifactError.
 
     The file is read from its beginning, in pieces. An encrypted image's hash is over what only the
@@ -269,7 +269,7 @@ def _sha256_of(tlvs: list[Entry]) -> bytes:
     return found[0]
 
 
-def _digest(file: BinaryIO, count: int) -> bytes:
+def _digest(file: IO[bytes], count: int) -> bytes:
     file.seek(0)
     digest = hashlib.sha256()
     while count and (piece := file.read(min(count, _PIECE))):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import Storage, storages
@@ -63,7 +63,7 @@ def exists(sha256: str) -> bool:
     return _storage().exists(name_of(sha256))
 
 
-def open(sha256: str) -> BinaryIO:  # noqa: A001 - read as store.open
+def open(sha256: str) -> IO[bytes]:  # noqa: A001 - read as store.open
     """The file for reading, with `seek`; its digest is not compared. ArtifactMissingError.
 
     The caller closes it.
@@ -72,8 +72,7 @@ def open(sha256: str) -> BinaryIO:  # noqa: A001 - read as store.open
         found = _storage().open(name_of(sha256), "rb")
     except FileNotFoundError as error:
         raise ArtifactMissingError(f"the store has no file {sha256}") from error
-    # A file of Django's has what a binary file has, by its `__getattr__`.
-    return found  # type: ignore[return-value]
+    return found
 
 
 def read(sha256: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from firmware.artifacts.errors import ArtifactError, gettext_noop
 
@@ -56,7 +56,7 @@ def looks_like(start: bytes) -> bool:
     return start.startswith((_NEWC, _CRC))
 
 
-def read_archive(file: BinaryIO, size: int) -> Archive:
+def read_archive(file: IO[bytes], size: int) -> Archive:
     """The archive in a file of `size` bytes, its sums verified; raises ArtifactError."""
     file.seek(0)
     members: list[tuple[str, int]] = []
@@ -82,7 +82,7 @@ def read_archive(file: BinaryIO, size: int) -> Archive:
     )
 
 
-def _member(file: BinaryIO, size: int) -> _Member:
+def _member(file: IO[bytes], size: int) -> _Member:
     head = file.read(_HEADER)
     if len(head) < _HEADER or head[:6] not in (_NEWC, _CRC):
         raise ArtifactError(
@@ -108,11 +108,11 @@ def _member(file: BinaryIO, size: int) -> _Member:
     return _Member(name, length, checksum if head[:6] == _CRC else None)
 
 
-def _align(file: BinaryIO) -> None:
+def _align(file: IO[bytes]) -> None:
     file.seek(-file.tell() % 4, 1)
 
 
-def _description(file: BinaryIO, member: _Member) -> str:
+def _description(file: IO[bytes], member: _Member) -> str:
     if member.name != _DESCRIPTION:
         raise ArtifactError(
             "header",
@@ -135,7 +135,7 @@ def _description(file: BinaryIO, member: _Member) -> str:
     return text
 
 
-def _skim(file: BinaryIO, member: _Member) -> None:
+def _skim(file: IO[bytes], member: _Member) -> None:
     """Go behind the bytes of a member, and compare their sum."""
     left, total = member.size, 0
     while left:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -108,9 +108,7 @@ def look_at(draft: Draft, *, tenant_id: int) -> Findings:
         found.miss("image", _("Choose the image."))
     else:
         with found.at("image"):
-            found.inspected = inspection.inspect(
-                _binary(draft.image), most=settings.FIRMWARE_MAX_BYTES
-            )
+            found.inspected = inspection.inspect(draft.image, most=settings.FIRMWARE_MAX_BYTES)
     _compare(found, draft)
     _verify(found, tenant_id)
     _require_new(found, tenant_id)
@@ -137,11 +135,6 @@ def checked(draft: Draft, *, tenant_id: int) -> Sound:
         signed=found.signed,
         key=found.key,
     )
-
-
-def _binary(file: File[Any]) -> BinaryIO:
-    # A file of Django's has what a binary file has.
-    return file  # type: ignore[return-value]
 
 
 def _type(draft: Draft, tenant_id: int) -> DeviceType | None:
