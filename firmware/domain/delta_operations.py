@@ -10,6 +10,7 @@ from typing import Final
 from django.db.models import F
 
 from firmware.artifacts import deltas, store
+from firmware.domain import artifact_operations
 from firmware.models import Artifact, ArtifactKind, Delta, DeltaState, Release
 from tenants.scope import Scope, open_scope
 
@@ -75,9 +76,9 @@ def make_next(*, scope: Scope, now: datetime) -> bool:
             _refuse(row, f"It would have {len(patch)} of the image’s {row.target.size} bytes.", now)
         return True
     digest = hashlib.sha256(patch).hexdigest()
-    stored = store.write(patch, sha256=digest)
+    store.write(patch, sha256=digest)
     with open_scope(scope):
-        _keep(row, digest, len(patch), stored, now)
+        _keep(row, patch, digest, now)
     return True
 
 
@@ -94,13 +95,14 @@ def _begun(now: datetime) -> Delta | None:
     return row
 
 
-def _keep(row: Delta, digest: str, size: int, stored: str, now: datetime) -> None:
+def _keep(row: Delta, patch: bytes, digest: str, now: datetime) -> None:
+    stored = artifact_operations.hold_kept(patch, sha256=digest)
     header = {"format": "detools", "type": deltas.PATCH_TYPE, "compression": deltas.COMPRESSION}
     artifact, _made = Artifact.objects.get_or_create(
         tenant_id=row.tenant_id,
         sha256=digest,
         defaults={
-            "size": size,
+            "size": len(patch),
             "kind": ArtifactKind.DELTA,
             "stored_name": stored,
             "header": header,

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.core.files.base import File
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
@@ -19,7 +20,7 @@ from devices.versions import Range, VersionError
 from firmware.artifacts import store
 from firmware.artifacts.errors import ArtifactError
 from firmware.artifacts.signing import SignatureFile
-from firmware.domain import delta_operations
+from firmware.domain import artifact_operations, delta_operations
 from firmware.domain.release_checks import (
     LONGEST_NOTES,
     LONGEST_RANGE,
@@ -43,14 +44,13 @@ def create_release(*, tenant_id: int, draft: Draft, actor_id: int | None) -> Rel
     sound = checked(draft, tenant_id=tenant_id)
     assert draft.image is not None
     try:
-        stored = store.write(draft.image, sha256=sound.inspected.sha256)
-    except ArtifactError as error:
-        raise ValidationError({"image": [in_words(error)]}) from error
-    try:
+        store.write(draft.image, sha256=sound.inspected.sha256)
         with transaction.atomic():
-            artifact = _artifact(tenant_id, sound, stored)
+            artifact = _artifact(tenant_id, sound, draft.image)
             row = _row(tenant_id, sound, draft.notes, artifact, actor_id)
             return audit.insert(row, actor_id=actor_id, action="release.create", after=told(row))
+    except ArtifactError as error:
+        raise ValidationError({"image": [in_words(error)]}) from error
     except IntegrityError as error:
         # Somebody was quicker, after the check.
         if "firmware_release_version_unique" not in str(error):
@@ -58,7 +58,9 @@ def create_release(*, tenant_id: int, draft: Draft, actor_id: int | None) -> Rel
         raise ValidationError({"version": [already(sound.version)]}) from error
 
 
-def _artifact(tenant_id: int, sound: Sound, stored: str) -> Artifact:
+def _artifact(tenant_id: int, sound: Sound, image: File[Any]) -> Artifact:
+    """The row of the image, which nobody takes away before the release that names it is kept."""
+    stored = artifact_operations.hold_kept(image, sha256=sound.inspected.sha256)
     found, _made = Artifact.objects.get_or_create(
         tenant_id=tenant_id,
         sha256=sound.inspected.sha256,
@@ -197,6 +199,8 @@ def delete_draft(*, release_id: int, actor_id: int | None) -> None:
         subject=row,
         before=told(row),
     )
+    # Somebody may be uploading the same image as another release.
+    artifact_operations.hold(artifact.sha256)
     row.delete()
     if not artifact.releases.exists():
         artifact.delete()

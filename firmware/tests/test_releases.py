@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
-from django.db import connection
+from django.db import DatabaseError, connection, connections
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from devices.models import DeviceType
 from devices.protocol.codes import Capability
 from devices.tests.factories import device, device_type, facility, member
 from firmware.artifacts import deltas, store
+from firmware.artifacts.errors import ArtifactError
 from firmware.artifacts.signing import key_id
 from firmware.domain import (
     artifact_operations,
@@ -379,6 +383,130 @@ def test_of_two_uploads_of_a_version_at_once_one_is_told(firmware_folder: Path) 
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["made", "version"]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A tenant that is committed, with what uploads need."""
+
+    scope: Scope
+    kind: DeviceType
+    signer: Signer
+    person: int
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> Shop:
+        tenant = factories.tenant()
+        scope = Scope((tenant.pk,))
+        with open_scope(scope):
+            person = member(tenant, Role.ADMIN).user_id
+            return cls(scope, device_type(tenant), Signer.of(tenant), person, folder)
+
+    def upload(self, version: str) -> Release:
+        """Always the same image."""
+        return release_operations.create_release(
+            tenant_id=self.scope.tenant_ids[0],
+            draft=draft(self.signer, self.kind, version, IMAGE),
+            actor_id=self.person,
+        )
+
+    def is_whole(self, version: str) -> bool:
+        """Whether a release of this version is there, and its image."""
+        with open_scope(self.scope):
+            found = Release.objects.select_related("artifact").get(version=version)
+            return store.read(found.artifact.sha256) == IMAGE
+
+
+IMAGE = b"the same image"
+DIGEST = hashlib.sha256(IMAGE).hexdigest()
+COMMITTED = pytest.mark.django_db(transaction=True, databases=["default", "owner"])
+
+
+@contextmanager
+def _meanwhile(
+    scope: Scope, second: Callable[[], object], *, last: Callable[[], object] | None = None
+) -> Iterator[None]:
+    """The block, and beside it a second one that begins behind it and waits for its transaction;
+    `last` is done while it waits.
+    """
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            second()
+        except (DatabaseError, ArtifactError, ValidationError) as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    with open_scope(scope):
+        yield
+        thread.start()
+        _wait_until_somebody_waits()
+        if last is not None:
+            last()
+    thread.join(60)
+    assert failures == []
+
+
+def _wait_until_somebody_waits() -> None:
+    deadline = time.monotonic() + 30
+    with connections["owner"].cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+                " WHERE NOT granted AND datname = current_database()"
+            )
+            if cursor.fetchone() != (0,):
+                return
+    raise AssertionError("nobody waits")
+
+
+@COMMITTED
+@pytest.mark.parametrize("first", ["upload", "delete"])
+def test_an_image_is_uploaded_again_while_its_draft_is_deleted(
+    first: str, firmware_folder: Path
+) -> None:
+    shop = Shop.open(firmware_folder)
+    with open_scope(shop.scope):
+        old = shop.upload("1.0.0")
+
+    def upload() -> None:
+        with open_scope(shop.scope):
+            shop.upload("1.1.0")
+
+    def delete() -> None:
+        with open_scope(shop.scope):
+            release_operations.delete_draft(release_id=old.pk, actor_id=None)
+
+    now, then = (upload, delete) if first == "upload" else (delete, upload)
+    with _meanwhile(shop.scope, then):
+        now()
+    assert shop.is_whole("1.1.0")
+
+
+@COMMITTED
+def test_a_file_that_is_named_while_it_is_swept_stays(firmware_folder: Path) -> None:
+    shop = Shop.open(firmware_folder)
+    later = datetime.now(UTC) + timedelta(days=2)
+    with _meanwhile(shop.scope, lambda: artifact_operations.sweep(now=later)):
+        shop.upload("1.0.0")
+    assert shop.is_whole("1.0.0")
+
+
+@COMMITTED
+def test_a_file_that_was_swept_before_it_is_named_is_written_again(firmware_folder: Path) -> None:
+    shop = Shop.open(firmware_folder)
+
+    def upload() -> None:
+        with open_scope(shop.scope):
+            shop.upload("1.0.0")
+
+    with _meanwhile(shop.scope, upload, last=lambda: store.remove(DIGEST)):
+        artifact_operations.hold(DIGEST)
+    assert shop.is_whole("1.0.0")
 
 
 # --- patches ---
