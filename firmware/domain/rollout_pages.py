@@ -78,7 +78,7 @@ class DeviceFirmware:
 
 
 def shown(*, rollout_id: int, now: datetime) -> Shown:
-    """All of the page of a roll-out; at most 27 queries for a draft and 9 later, however many
+    """All of the page of a roll-out; at most 28 queries for a draft and 9 later, however many
     devices. Raises RolloutNotFound.
     """
     summary = rollout_queries.summary(rollout_id=rollout_id, now=now)

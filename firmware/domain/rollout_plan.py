@@ -99,7 +99,7 @@ def seed_of(*, release_id: int | None, parent_id: int | None) -> int:
 
 
 def plan_of(rollout: Rollout) -> Plan:
-    """What a draft would do if it were started now; at most 17 queries."""
+    """What a draft would do if it were started now; at most 18 queries."""
     strategy = Strategy.from_json(rollout.strategy)
     if rollout.kind == RolloutKind.ROLLBACK:
         assert rollout.parent_id is not None
@@ -122,11 +122,14 @@ def plan(
     tenant_id: int,
     rollout_id: int | None = None,
 ) -> Plan:
-    """What a roll-out of a tenant to a selection would do; at most 17 queries. It reaches the
-    devices of the tenant and of those below it, also when somebody starts it who sees more.
+    """What a roll-out of a tenant to a selection would do; at most 18 queries. It reaches the
+    devices of the tenant and of those below it, also when somebody starts it who sees more; and no
+    further than its release serves, which may be of one of those below.
     """
     goal = rollout_rows.goals([release_id], lower=False)[release_id]
-    below = [facts.tenant_id for facts in tenants_below(tenant_ids=[tenant_id])[tenant_id]]
+    owner_id = Release.objects.values_list("tenant_id", flat=True).get(pk=release_id)
+    served = _served([tenant_id, owner_id])
+    below = served[tenant_id] & served[owner_id]
     found = [
         _Candidate(planned, link, device_type, goal)
         for planned, link, device_type in _devices(
@@ -155,7 +158,12 @@ def plan_back(*, parent_id: int, strategy: Strategy, only: Sequence[int] | None 
     found = []
     for planned, link, device_type in devices:
         version, image, updated_to = came[planned.device_id]
-        goal = _former(formers.get((device_type, version), ()), image)
+        there = [
+            one.goal
+            for one in formers.get((device_type, version), ())
+            if planned.tenant_id in one.serves
+        ]
+        goal = _former(there, image)
         reason = "" if goal else NO_RELEASE
         if link.version and link.version != updated_to:
             reason = CHANGED
@@ -164,18 +172,36 @@ def plan_back(*, parent_id: int, strategy: Strategy, only: Sequence[int] | None 
     return _planned(found, seed, strategy.waves, None)
 
 
-def _formers(wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[Goal]]:
-    """Releases of types and versions that were approved once."""
+def _served(tenant_ids: Iterable[int]) -> dict[int, frozenset[int]]:
+    """Those whose devices get what is a tenant's: itself and all below it; one query."""
+    below = tenants_below(tenant_ids=sorted(set(tenant_ids)))
+    return {root: frozenset(one.tenant_id for one in found) for root, found in below.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """A release that devices may have come from, and the tenants whose devices it is for."""
+
+    goal: Goal
+    serves: frozenset[int]
+
+
+def _formers(wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[_Former]]:
+    """Releases of types and versions that were approved once, the newest first."""
     pairs = {pair for pair in wanted if pair[1]}
     rows = Release.objects.filter(
         type_code__in={code for code, _version in pairs},
         version__in={version for _code, version in pairs},
         approved_at__isnull=False,
     ).order_by("-pk")
-    goals = rollout_rows.goals(list(rows.values_list("pk", flat=True)), lower=True)
-    found: dict[tuple[str, str], list[Goal]] = {}
-    for goal in goals.values():
-        found.setdefault((goal.device_type, goal.version), []).append(goal)
+    owners = dict(rows.values_list("pk", "tenant_id"))
+    goals = rollout_rows.goals(list(owners), lower=True)
+    served = _served(owners.values())
+    found: dict[tuple[str, str], list[_Former]] = {}
+    for pk, tenant_id in owners.items():
+        goal = goals[pk]
+        former = _Former(goal, served[tenant_id])
+        found.setdefault((goal.device_type, goal.version), []).append(former)
     return found
 
 
