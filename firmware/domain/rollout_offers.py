@@ -21,6 +21,7 @@ from firmware.artifacts import store
 from firmware.domain import downloads, release_queries
 from firmware.domain.release_queries import Payload
 from firmware.models import ArtifactKind, Release, RolloutTarget
+from firmware.rollout.eligibility import runs
 from firmware.rollout.values import DDI, NO_LINK, Link, Target
 
 logger = logging.getLogger(__name__)
@@ -76,20 +77,23 @@ def _takes_patch(target: Target, link: Link) -> bool:
 def keep(chosen: Iterable[Chosen]) -> None:
     """Note the payloads with the targets: whatever is offered again is the same. One statement for
     all that get the same and ran the same.
+
+    A device that is tried again may run the release already, on trial: what it came from, which a
+    roll-back gives it, is what it ran before.
     """
-    alike: dict[tuple[Payload, str, str], list[int]] = {}
+    alike: dict[tuple[Payload, tuple[str, str] | None], list[int]] = {}
     for one in chosen:
-        alike.setdefault((one.payload, one.link.version, one.link.image), []).append(
-            one.target.target_id
-        )
-    for (payload, version, image), target_ids in alike.items():
+        ran = (one.link.version[:64], one.link.image[:64])
+        came = None if runs(one.target.goal, one.link) else ran
+        alike.setdefault((one.payload, came), []).append(one.target.target_id)
+    for (payload, came), target_ids in alike.items():
+        former = {} if came is None else {"from_version": came[0], "from_image": came[1]}
         RolloutTarget.objects.filter(pk__in=target_ids).update(
             payload_kind=payload.kind,
             payload_sha256=payload.sha256,
             payload_size=payload.size,
             base_sha256=payload.base_sha256 or "",
-            from_version=version[:64],
-            from_image=image[:64],
+            **former,
         )
 
 

@@ -82,10 +82,14 @@ def create(*, tenant_id: int, draft: Draft, actor_id: int | None) -> Rollout:
 
 @transaction.atomic
 def change(*, rollout_id: int, draft: Draft, actor_id: int | None) -> Rollout:
-    """Change a draft; an approval that it had is gone. Raises RolloutNotFound, RolloutRefused."""
+    """Change a draft; an approval that it had is gone, and who changes it does not approve it.
+
+    Raises RolloutNotFound, RolloutRefused.
+    """
     row = _locked(rollout_id)
     _need(row, RolloutState.DRAFT)
-    values = {**_checked(draft), "approved_by_id": None}
+    _need_person(row.tenant_id, actor_id)
+    values = {**_checked(draft), "approved_by_id": None, "changed_by_id": actor_id}
     audit.update(row, values, actor_id=actor_id, action="rollout.change", validate=False)
     return row
 
@@ -108,7 +112,8 @@ def start(*, rollout_id: int, now: datetime, actor_id: int | None) -> Rollout:
     _need(row, RolloutState.DRAFT)
     if second_person(tenant_id=row.tenant_id) and row.approved_by_id is None:
         raise RolloutRefused("", _("Somebody else has to approve it before it starts."))
-    if row.release_id not in release_queries.rollable().values_list("pk", flat=True):
+    assert row.release_id is not None, "a roll-back is never a draft"
+    if not release_queries.rollable().filter(pk=row.release_id).exists():
         raise RolloutRefused("release", unapproved())
     plan = rollout_plan.plan_of(row)
     if not plan.getting:
@@ -130,8 +135,8 @@ def approve(*, rollout_id: int, now: datetime, actor_id: int | None) -> Rollout:
     row = _locked(rollout_id)
     _need(row, RolloutState.DRAFT, RolloutState.AWAITING_APPROVAL)
     _need_person(row.tenant_id, actor_id)
-    if second_person(tenant_id=row.tenant_id) and row.created_by_id == actor_id:
-        raise RolloutRefused("", _("Somebody else than who made it has to approve it."))
+    if second_person(tenant_id=row.tenant_id) and row.is_of(actor_id):
+        raise RolloutRefused("", another())
     if row.state == RolloutState.DRAFT:
         values: dict[str, Any] = {"approved_by_id": actor_id}
         audit.update(row, values, actor_id=actor_id, action="rollout.approve", validate=False)
@@ -154,8 +159,8 @@ def advance_anyway(*, rollout_id: int, note: str, now: datetime, actor_id: int |
     if not note:
         raise RolloutRefused("note", _("Say why: somebody else will read it."))
     _need_person(row.tenant_id, actor_id)
-    if second_person(tenant_id=row.tenant_id) and row.created_by_id == actor_id:
-        raise RolloutRefused("", _("Somebody else than who made it has to approve it."))
+    if second_person(tenant_id=row.tenant_id) and row.is_of(actor_id):
+        raise RolloutRefused("", another())
     _accept_failures(row)
     _pass_wave(row, now, actor_id, overruled=True)
     _move(row, RolloutState.RUNNING, actor_id, "rollout.advance_anyway", "person", {"note": note})
@@ -250,6 +255,8 @@ def set_priority(*, rollout_id: int, priority: int, actor_id: int | None) -> Rol
     row = _locked(rollout_id)
     _need(row, *_ALIVE, RolloutState.DRAFT)
     _check_priority(priority)
+    # As everybody who changes its targets: reports are taken in another order.
+    firmware_facts.hold_turn(connection, reports.turn_of(row.pk))
     values = {"priority": priority}
     audit.update(row, values, actor_id=actor_id, action="rollout.priority", validate=False)
     RolloutTarget.objects.filter(rollout=row).exclude(priority=priority).update(priority=priority)
@@ -287,6 +294,11 @@ def set_policy(
 def second_person(*, tenant_id: int) -> bool:
     """Whether the tenant demands that somebody else approves; one query."""
     return FirmwarePolicy.objects.filter(tenant_id=tenant_id, second_person=True).exists()
+
+
+def another() -> str:
+    """Why a person cannot approve."""
+    return _("Somebody else than who made or changed it has to approve it.")
 
 
 def unapproved() -> str:

@@ -136,6 +136,10 @@ class Rollout(TenantOwned):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    # Who changed the draft last, if anybody did.
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
@@ -184,6 +188,10 @@ class Rollout(TenantOwned):
 
     def __str__(self) -> str:
         return self.name
+
+    def is_of(self, user_id: int | None) -> bool:
+        """Whether a person has made or changed it, and so is not the one who approves it."""
+        return user_id is not None and user_id in (self.created_by_id, self.changed_by_id)
 
 
 class RolloutWave(TenantOwned):

@@ -55,14 +55,21 @@ class RolloutPark:
 
     @classmethod
     def make(
-        cls, devices: int = 3, *, versions: tuple[str, ...] = ("1.0.0", "2.0.0")
+        cls,
+        devices: int = 3,
+        *,
+        versions: tuple[str, ...] = ("1.0.0", "2.0.0"),
+        of: Tenant | None = None,
+        code: str = "",
     ) -> RolloutPark:
-        """Committed: use it in tests that commit."""
-        of = factories.tenant()
+        """Committed: use it in tests that commit. Of a tenant of its own, unless one is given, and
+        of a type with a code of its own, likewise.
+        """
+        of = of or factories.tenant()
         with open_scope(Scope((of.pk,))):
             kind = factories.device_type(of)
-            kind.capabilities = ["firmware"]
-            kind.save(update_fields=["capabilities"])
+            kind.code, kind.capabilities = code or kind.code, ["firmware"]
+            kind.save(update_fields=["code", "capabilities"])
             at = factories.facility(of)
             made = [factories.device(at, kind).device for _ in range(devices)]
             people = member(of, Role.ADMIN).user_id, member(of, Role.ADMIN).user_id

@@ -32,7 +32,7 @@ from firmware.domain import (
     rollout_plan,
 )
 from firmware.domain.reports import Report
-from firmware.domain.rollout_operations import RolloutRefused
+from firmware.domain.rollout_operations import Draft, RolloutRefused
 from firmware.models import (
     Rollout,
     RolloutState,
@@ -41,6 +41,7 @@ from firmware.models import (
 )
 from firmware.tests.rollout_park import RolloutPark
 from tenants.models import AuditEntry
+from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 
 pytestmark = [
@@ -458,6 +459,51 @@ def test_a_second_person_has_to_approve_where_the_tenant_demands_it(park: Rollou
     assert sorted(park.states(row)) == ["offered", "offered", "succeeded"]
 
 
+def test_who_changes_a_draft_does_not_approve_it(park: RolloutPark) -> None:
+    maker, other = park.people
+    row = park.draft()
+    with open_scope(park.scope):
+        rollout_operations.set_policy(
+            tenant_id=park.tenant.pk,
+            second=True,
+            max_downloads=None,
+            bytes_per_s=None,
+            actor_id=None,
+        )
+        third = factories.member(park.tenant, Role.ADMIN).user_id
+        draft = Draft(
+            name="To everybody at once",
+            release_id=park.releases["2.0.0"].pk,
+            selection={"everything": True},
+            strategy={"waves": [{"percent": 100}]},
+        )
+        with pytest.raises(RolloutRefused, match="Two persons"):
+            rollout_operations.change(rollout_id=row.pk, draft=draft, actor_id=None)
+        rollout_operations.change(rollout_id=row.pk, draft=draft, actor_id=other)
+        for actor in (maker, other):
+            with pytest.raises(RolloutRefused, match="made or changed"):
+                rollout_operations.approve(rollout_id=row.pk, now=park.now, actor_id=actor)
+        rollout_operations.approve(rollout_id=row.pk, now=park.now, actor_id=third)
+
+
+def test_what_a_device_came_from_is_not_what_it_runs_on_trial(park: RolloutPark) -> None:
+    """It has installed the release, says nothing, and is offered it again."""
+    row = park.start(waves=[{"percent": 100}], retries={"timeout": {"limit": 1, "delay_s": 1}})
+    park.tick(2)
+    device = park.devices[0]
+    park.say(device, "installing", UUID(bytes=park.offers()[device.pk].update_id))
+    park.connect(device, "2.0.0")
+    park.tick(1)
+    park.tick(1, seconds=3600)
+    park.tick(3)
+    assert device.pk in park.offers()
+    with open_scope(park.scope):
+        target = RolloutTarget.objects.get(device=device, rollout=row)
+    assert (target.state, target.attempts) == ("offered", 1)
+    assert target.from_version == "1.0.0"
+    assert target.from_image == park.releases["1.0.0"].artifact.sha256
+
+
 def test_pausing_stops_offers_and_lets_what_is_under_way_end(park: RolloutPark) -> None:
     row = park.start(waves=[{"percent": 100}], max_downloads=1)
     park.tick(2)
@@ -508,6 +554,70 @@ def test_operators_update_the_tenants_below_who_see_their_own_devices_alone() ->
     with open_scope(Scope((client.pk,), (0,))):
         assert not RolloutTarget.objects.exists()
         assert not UpdateEvent.objects.exists()
+
+
+@pytest.fixture
+def clients() -> tuple[RolloutPark, RolloutPark, Device]:
+    """An operator, a client with a device and releases of its own, and a neighbour's device; all of
+    one type.
+    """
+    operator = RolloutPark.make(1)
+    client = RolloutPark.make(1, of=factories.tenant(operator.tenant), code=operator.kind.code)
+    neighbour = factories.tenant(operator.tenant)
+    with open_scope(Scope((neighbour.pk,))):
+        device = factories.device(factories.facility(neighbour)).device
+        kind = device.device_type
+        kind.code, kind.capabilities = operator.kind.code, ["firmware"]
+        kind.save(update_fields=["code", "capabilities"])
+    operator.connect(device)
+    return operator, client, device
+
+
+def _whole(*parks: RolloutPark, device: Device) -> Scope:
+    return Scope((*(park.tenant.pk for park in parks), device.tenant_id))
+
+
+def test_a_release_of_a_client_goes_to_no_other(
+    clients: tuple[RolloutPark, RolloutPark, Device],
+) -> None:
+    operator, client, device = clients
+    with open_scope(_whole(operator, client, device=device)):
+        row = rollout_operations.create(
+            tenant_id=operator.tenant.pk,
+            draft=Draft(
+                name="The client's",
+                release_id=client.releases["2.0.0"].pk,
+                selection={"everything": True},
+                strategy={},
+            ),
+            actor_id=None,
+        )
+        plan = rollout_plan.plan_of(row)
+    assert [one.device_id for one in plan.devices] == [client.devices[0].pk]
+
+
+def test_nobody_is_taken_back_to_a_release_of_a_neighbour(
+    clients: tuple[RolloutPark, RolloutPark, Device],
+) -> None:
+    operator, client, device = clients
+    operator.devices.append(device)
+    for one in operator.devices:
+        operator.connect(one, image_sha256="")
+    with open_scope(_whole(operator, client, device=device)):
+        # The client's device keeps out of it.
+        Device.objects.filter(tenant=client.tenant).update(state="suspended")
+        row = operator.draft(waves=[{"percent": 100}])
+        rollout_operations.start(rollout_id=row.pk, now=operator.now, actor_id=None)
+    operator.tick(2)
+    offers = operator.offers()
+    for one in operator.devices:
+        operator.update(one, offers[one.pk])
+        operator.connect(one, "2.0.0", image_sha256="")
+    operator.tick(3)
+    with open_scope(_whole(operator, client, device=device)):
+        back = rollout_operations.roll_back(rollout_id=row.pk, now=operator.now, actor_id=None)
+        given = dict(back.targets.values_list("device_id", "release_id"))
+    assert given == {one.pk: operator.releases["1.0.0"].pk for one in operator.devices}
 
 
 def test_reports_from_a_clients_scope_reach_the_operators_rollout() -> None:

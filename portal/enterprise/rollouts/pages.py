@@ -111,7 +111,7 @@ def draft(found: Shown, request: HttpRequest) -> dict[str, Any]:
         **page(found, request),
         "plan": plan(found.plan),
         "needs_approval": needs,
-        "waits_for_another": needs and row.created_by_id == actor_id(request),
+        "waits_for_another": needs and row.is_of(actor_id(request)),
     }
 
 

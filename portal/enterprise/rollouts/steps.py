@@ -111,7 +111,7 @@ def offered(
 ) -> list[Step]:
     """The steps that a person can take now."""
     state = RolloutState(row.state)
-    another = not (second_person and row.created_by_id == person_id)
+    another = not (second_person and row.is_of(person_id))
     waits = second_person and row.approved_by_id is None
     draft = state == RolloutState.DRAFT
     fits = {
