@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, Final
-from zoneinfo import available_timezones
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext as _
@@ -20,6 +19,7 @@ from django.utils.translation import override
 from devices.domain.imports_columns import labels, plain
 from devices.models import Device, Facility, FacilityKind, ImportKind, Placement
 from devices.models.device_type import SERIAL_PATTERN
+from tenants import time_zones
 
 _LANGUAGES: Final = ("en", "de")
 
@@ -161,15 +161,12 @@ def _degrees(text: str, most: int) -> str | None:
 
 
 def _time_zone(text: str) -> str:
-    if text and text not in _ZONES:
+    if text and text not in time_zones.known():
         raise BadCell(
             _("“%(text)s” is not a time zone: use an IANA name such as Europe/Berlin.")
             % {"text": text[:40]}
         )
     return text
-
-
-_ZONES: Final = frozenset(available_timezones())
 
 
 def _serial(text: str) -> str:

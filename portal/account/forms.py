@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import available_timezones
 
 from allauth.account.adapter import get_adapter
 from django import forms
@@ -15,7 +14,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from portal.account.tasks import note_refused_sign_in
+from portal.frame.forms import LongSelect
 from portal.middleware import client_address
+from tenants import time_zones
 from tenants.domain.company_queries import route_of
 from tenants.models import User
 
@@ -157,7 +158,8 @@ class ProfileForm(forms.Form):
     )
     time_zone = forms.ChoiceField(
         label=_("Time zone"),
-        choices=lambda: [(zone, zone.replace("_", " ")) for zone in sorted(available_timezones())],
+        choices=time_zones.choices,
+        widget=LongSelect,
         help_text=_("Of times that belong to no facility, such as those of your sessions."),
     )
 

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connections
-from django.test import TransactionTestCase
+from django.test import TransactionTestCase, override_settings
 from pytest_django import DjangoDbBlocker
 
 from portal.devstack import chromium as browsers
 from portal.devstack import scratch as scratches
 from portal.devstack.scratch import Scratch
 from portal.devstack.servers import Endpoints, PrivateServers
+from portal.tests.quick_passwords import QuickArgon2
 from tenants.tests.trail import audit_may_be_emptied
 
 scratch_key = pytest.StashKey[Scratch]()
@@ -46,6 +48,21 @@ def django_db_setup(
             connection.close()
             if hasattr(connection, "close_pool"):
                 connection.close_pool()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def passwords_cost_little(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Those of the product cost a tenth of a second and 100 MB, here thousands of times.
+
+    Not where a process of the product checks them: it would make them anew at the first sign-in,
+    which ends the sessions that a test has made before.
+    """
+    if request.node.get_closest_marker("browser") is not None:
+        yield
+        return
+    quick = f"{QuickArgon2.__module__}.{QuickArgon2.__qualname__}"
+    with override_settings(PASSWORD_HASHERS=[quick, *settings.PASSWORD_HASHERS[1:]]):
+        yield
 
 
 @pytest.fixture

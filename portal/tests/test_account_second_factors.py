@@ -13,6 +13,7 @@ import pytest
 import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
+from django.conf import settings
 from django.core.cache import cache
 from django.core.management import call_command
 from django.urls import reverse
@@ -34,7 +35,7 @@ from portal.tests.account_world import (
     told,
     user,
 )
-from tenants import sealing
+from tenants import sealing, time_zones
 from tenants.models import AuditEntry, SignOn, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
@@ -311,3 +312,16 @@ def test_profile_is_changed_and_told_to_the_tenant() -> None:
     assert (entry.after or {})["after"] == {"name": "Ada Byron", "time_zone": "Europe/Berlin"}
     bad = client.post(reverse("account-profile"), form | {"time_zone": "Mars/Olympus"})
     assert bad.status_code == 200
+
+
+@pytest.mark.django_db
+def test_profile_offers_every_zone_without_a_template_for_each() -> None:
+    member = member_of(factories.tenant(), Role.MANAGER)
+    member.time_zone = "America/New_York"
+    member.save(update_fields=["time_zone"])
+    answer = sign_in(member).get(reverse("account-profile"))
+    page = answer.content.decode()
+    assert page.count('<option value="America/New_York" selected>America/New York</option>') == 1
+    assert page.count("<option") == len(time_zones.names()) + len(settings.LANGUAGES)
+    names = [template.name for template in answer.templates]
+    assert names.count("django/forms/widgets/select_option.html") == len(settings.LANGUAGES)

@@ -8,9 +8,13 @@ from collections.abc import Callable
 import psycopg
 import pytest
 import redis
+from django.contrib.auth import hashers
 from django.db import connections
+from django.utils.module_loading import import_string
 
+import portal.settings
 from portal.devstack.servers import Endpoints, PrivateServers
+from portal.tests.quick_passwords import QuickArgon2
 
 ROLES = {"default": "wattline_app", "owner": "wattline_owner", "ingest": "wattline_ingest"}
 
@@ -43,6 +47,14 @@ def test_transactional_tests_start_with_empty_tables(round_: int) -> None:
         cursor.execute("SELECT count(*) FROM django_session")
         assert cursor.fetchone()[0] == 0
         cursor.execute("INSERT INTO django_session VALUES ('key', 'data', now())")
+
+
+def test_passwords_cost_little_in_tests_alone() -> None:
+    assert type(hashers.get_hasher()) is QuickArgon2
+    product = import_string(portal.settings.PASSWORD_HASHERS[0])
+    # OWASP, password storage: Argon2id with 19 MiB and two passes at the least.
+    assert product().memory_cost >= 19 * 1024
+    assert product().time_cost >= 2
 
 
 def test_environment_leads_started_processes_to_the_test_servers(servers: Endpoints) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
-from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from tenants import time_zones
+
 
 def validate_time_zone(value: str) -> None:
     """Raises ValidationError unless `value` names a zone of the IANA time zone database."""
-    if value not in available_timezones():
+    if value not in time_zones.known():
         raise ValidationError(
             _("%(value)s is not a time zone: use an IANA name such as Europe/Berlin."),
             code="time_zone",

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
-from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
@@ -25,6 +24,7 @@ from portal.enterprise.people import announce
 from portal.frame import htmx
 from portal.frame.permissions import access_of, may, requires
 from portal.tasks import tell_of_memberships
+from tenants import time_zones
 from tenants.domain import tenant_operations
 from tenants.domain.authority import NotAllowed
 from tenants.domain.operations_invitations import CannotInvite
@@ -261,7 +261,7 @@ def _form_page(request: HttpRequest, form: forms.Form, found: Tree, **context: A
     context |= {
         "form": form,
         "path": found.path(node.tenant_id),
-        "zones": sorted(available_timezones()),
+        "zones": time_zones.names(),
     }
     status = 422 if form.is_bound else 200
     return render(request, f"{_FOLDER}/tenant_form.html", context, status=status)

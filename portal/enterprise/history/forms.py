@@ -22,7 +22,8 @@ from devices.domain.history_files import MAX_UPLOAD
 from devices.domain.history_plan import Wishes
 from devices.domain.history_queries import ExportOffer, HistoryImportDetail
 from devices.models import ExportFormat, ExportResolution, Placement
-from portal.enterprise.registry.forms import EMPTY, PickerField, options, zones
+from portal.enterprise.registry.forms import EMPTY, PickerField, options
+from tenants import time_zones
 
 _MEANINGS: Final[list[tuple[str, str | Promise]]] = [
     ("", gettext_lazy("Not imported")),
@@ -112,7 +113,7 @@ class SettingsForm(forms.Form):
             for name in ("meter", "time", "stamp", "zone", "decimal_mark"):
                 del self.fields[name]
             return
-        self.fields["zone"].choices = zones()  # type: ignore[attr-defined]
+        self.fields["zone"].choices = time_zones.choices()  # type: ignore[attr-defined]
         self.fields["time"].choices = [(name, name) for name in of.columns]  # type: ignore[attr-defined]
         known = {one["column"]: one.get("direction", "none") for one in mapping.get("values", ())}
         for at, name in enumerate(of.columns):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
-from zoneinfo import available_timezones
 
 from django import forms
 from django.core import signing
@@ -22,6 +21,7 @@ from devices.domain.registry_operations import DeviceValues, FacilityValues
 from devices.domain.registry_queries import Choice, DeviceForm, FacilityForm
 from devices.models import DeviceState, FacilityKind, Placement
 from portal.frame.forms import FieldGroup, GroupedForm, LongSelect
+from tenants import time_zones
 
 _SALT: Final = "registry.based_on"
 EMPTY: Final = ("", "—")
@@ -86,11 +86,6 @@ def token_of(values: Mapping[str, Any]) -> str:
     return signing.dumps(dict(values), salt=_SALT)
 
 
-def zones() -> list[tuple[str, str]]:
-    """All time zones, to choose from."""
-    return [(name, name.replace("_", " ")) for name in sorted(available_timezones())]
-
-
 class FacilityEditForm(BasedOnForm):
     """A facility; as values: `values()`."""
 
@@ -149,7 +144,7 @@ class FacilityEditForm(BasedOnForm):
         super().__init__(*args, **kwargs)
         self.fields["parent"].choices = [EMPTY, *options(of.parents)]  # type: ignore[attr-defined]
         self.fields["parent"].disabled = of.place_final
-        self.fields["time_zone"].choices = [EMPTY, *zones()]  # type: ignore[attr-defined]
+        self.fields["time_zone"].choices = [EMPTY, *time_zones.choices()]  # type: ignore[attr-defined]
 
     def clean_country(self) -> str:
         """Capital letters."""

@@ -18,7 +18,8 @@ from devices.domain.imports_plan import Options
 from devices.domain.imports_queries import FileColumn, ImportDetail
 from devices.domain.imports_reading import MAX_BYTES
 from devices.models import DeviceState, FacilityKind, ImportKind
-from portal.enterprise.registry.forms import EMPTY, PickerField, options, zones
+from portal.enterprise.registry.forms import EMPTY, PickerField, options
+from tenants import time_zones
 
 _NOT_IMPORTED: Final = gettext_lazy("Not imported")
 
@@ -93,7 +94,7 @@ class FacilityColumnsForm(_ColumnsForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["time_zone"].choices = zones()  # type: ignore[attr-defined]
+        self.fields["time_zone"].choices = time_zones.choices()  # type: ignore[attr-defined]
 
     def chosen_options(self) -> Options:
         """For the dry run."""
