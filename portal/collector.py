@@ -7,18 +7,15 @@ from typing import Final
 
 from django.urls import get_resolver
 
+from devices.collector import put_loaded_aside
+
 # New objects before a young collection (700 by default): a page makes some ten thousand, nearly all
 # of which are gone with it.
 YOUNG_OBJECTS: Final = 10_000
 
 
 def settle() -> None:
-    """Load all views, and put everything that is loaded out of the collector's sight.
-
-    It stays as long as the process. Without this a full collection looks at all of it (measured:
-    170 000 objects, 50 ms), in the midst of whatever request made it due.
-    """
+    """Load all views, and put everything that is loaded out of the collector's sight."""
     assert get_resolver().url_patterns
-    gc.collect()
-    gc.freeze()
+    put_loaded_aside()
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])

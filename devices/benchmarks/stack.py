@@ -376,7 +376,8 @@ def session_cpu_s(connection: BaseDatabaseWrapper) -> float:
 
 
 def _cpu_seconds(pids: Sequence[int]) -> float:
-    ticks = sum(int(stat[11]) + int(stat[12]) for pid in pids if (stat := _stat(pid)))
+    # User and system, of each and of its children that have ended: those are not to be asked.
+    ticks = sum(sum(map(int, stat[11:15])) for pid in pids if (stat := _stat(pid)))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -74,13 +74,21 @@ async def _listen(listening: Any, latencies: Latencies) -> None:
 
 @asynccontextmanager
 async def process_of(
-    stack: Stack, module: str, options: dict[str, Any], *, open_end: bool = False
+    stack: Stack,
+    module: str,
+    options: dict[str, Any],
+    *,
+    open_end: bool = False,
+    niceness: int = 0,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A generator in a process of its own, which has its options; ended when it is not needed.
 
-    With `open_end` it works until its standard input is closed, which is done by `end`.
+    With `open_end` it works until its standard input is closed, which is done by `end`. One that is
+    nice (nice(1)) gets the processors only when the servers do not want them, as if it had others.
     """
     process = await asyncio.create_subprocess_exec(
+        "nice",
+        f"--adjustment={niceness}",
         sys.executable,
         "-m",
         module,

@@ -114,6 +114,8 @@ class Connection(asyncio.BufferedProtocol):
         self.session.lost(f"connection lost ({error})" if error else "closed by the device")
         self.attend()
         self._roster.disconnected(self)
+        # Without this circle a closed connection is gone at once, and no collector has to find it.
+        self._transport = None
 
     # --- Work ---------------------------------------------------------------------------------
 

@@ -21,8 +21,9 @@ from devices.ingest.limits import ConnectionCounter
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1_024
-# Connections taken in one turn of the event loop: each costs a TLS handshake of about 1 ms.
-ACCEPTS_PER_TURN: Final = 32
+# Connections taken in one turn of the event loop: each costs a TLS handshake of about 1 ms, for
+# which the readings of the others wait.
+ACCEPTS_PER_TURN: Final = 4
 # What the kernel takes beyond what it has sent already: what is to overtake firmware on a slow link
 # (ACKs, commands) waits behind no more than this, and a chunk waits here, where it can be left out.
 UNSENT_BYTES: Final = 16 * 1024

@@ -4,8 +4,9 @@ All of the product on this machine: bridge, writer, live reader, Celery's worker
 report as ever, take a signed image in waves, restart and confirm, each over the real protocol. A
 small fleet that somebody watches sends a sample a second meanwhile: latency is the time from a
 sample's stamp to its publication to the viewers' processes, before the roll-out and during it. The
-devices' own work shares the processors. `ok`: every device runs the new image and has said so once,
-no reading is missing, and no payload came wrong.
+devices' own work shares the processors; it gives way to the servers' (`--niceness 0`: it does not),
+as devices in the field take nothing from them. `ok`: every device runs the new image and has said
+so once, no reading is missing, and no payload came wrong.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--downloads", type=int, default=500, help="at once, 0: no limit")
     parser.add_argument("--restart", type=float, default=20.0, help="seconds an update takes")
     parser.add_argument("--soak", type=int, default=1, help="seconds between two waves")
+    parser.add_argument("--niceness", type=int, default=19, help="of the devices that update")
     parser.add_argument("--most", type=float, default=3_600.0, help="give up after so many seconds")
 
 
@@ -203,7 +205,9 @@ async def _measure(
     latencies = Latencies()
     generator = "devices.benchmarks.updates"
     async with (
-        process_of(stack, generator, asdict(fleet), open_end=True) as reporting,
+        process_of(
+            stack, generator, asdict(fleet), open_end=True, niceness=options.niceness
+        ) as reporting,
         process_of(stack, generator, asdict(viewed), open_end=True) as watching,
         Redis.from_url(stack.environment["REDIS_URL"]) as redis,
         watched(redis, [ids[device.serial] for device in live], latencies),
@@ -348,6 +352,7 @@ def _result(
         and outcome["stored"] == outcome["distinct"],
         "devices": options.devices,
         "size": options.size,
+        "niceness": options.niceness,
         "confirmed": confirmed,
         "seconds": round(measured.seconds, 1),
         "waves_s": measured.waves_s,

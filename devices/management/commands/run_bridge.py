@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from devices.collector import put_loaded_aside
 from devices.ingest.bridge import BridgeError, BridgeOptions, run_bridge
 from devices.ingest.session import Policy
 from devices.ingest.tls import CertificateError, TlsOptions
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         parser.add_argument("--max-rate", type=int, metavar="BYTES/S", help="per connection")
 
     def handle(self, *args: object, **options: Any) -> None:
+        put_loaded_aside()
         try:
             run_bridge(
                 BridgeOptions(

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from redis.asyncio import Redis
 
+from devices.collector import put_loaded_aside
 from devices.live import LiveReader
 
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **options: object) -> None:
         """Run the reader."""
+        put_loaded_aside()
         uvloop.run(_run())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from devices.collector import put_loaded_aside
 from devices.ingest.writer import Writer, WriterOptions
 from devices.management.database import ingest_conninfo
 
@@ -38,4 +39,5 @@ class Command(BaseCommand):
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: writer.stop())
+        put_loaded_aside()
         writer.run()
