@@ -15,6 +15,8 @@ from firmware.models import DdiAction, DdiOutcome, Release, TargetState
 
 # Parts of a download that are told to the roll-out.
 DOWNLOAD_STEPS: Final = 20
+# Bytes a second for what no roll-out grants: its place in the limits has been given to others.
+LEFT_RATE: Final = 64 * 1024
 
 
 def file_for(*, controller: Controller, module: int) -> File:
@@ -37,7 +39,8 @@ def file_for(*, controller: Controller, module: int) -> File:
 
 def downloading(*, controller: Controller, module: int, offset: int, now: datetime) -> int:
     """The device asks for the file from `offset` on, or has got so far. Returns the rate that the
-    roll-out grants it, in bytes/s (0: as fast as it goes).
+    roll-out grants it, in bytes/s (0: as fast as it goes), LEFT_RATE when it grants nothing any
+    more.
 
     Told to the roll-out when it is news: the first time, and with each further twentieth.
     """
@@ -48,7 +51,7 @@ def downloading(*, controller: Controller, module: int, offset: int, now: dateti
         .first()
     )
     if action is None or not actions.is_present(action):
-        return 0
+        return LEFT_RATE
     target = action.target
     step = max(1, target.payload_size // DOWNLOAD_STEPS)
     if target.state == TargetState.OFFERED or offset >= target.offset + step:

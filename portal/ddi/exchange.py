@@ -62,7 +62,7 @@ def ddi_view(
             if isinstance(admitted, HttpResponse):
                 return admitted
             if not limits.admits(limit, admitted.device_id):
-                return _too_many()
+                return too_many(_RETRY_S)
             try:
                 # What a device changes is told of as what comes in by the API.
                 origin = replace(audit.current_origin(), channel=AuditChannel.API)
@@ -145,7 +145,7 @@ def _admit(request: HttpRequest, tenant: str, controller: str) -> Controller | H
         return _unknown()
     address = client_address(request) or ""
     if limits.is_refused(address=address, controller=controller):
-        return _too_many()
+        return too_many(_RETRY_S)
     try:
         return ddi_doors.admit(tenant=tenant, controller=controller, presented=presented)
     except ddi_doors.NotAdmitted:
@@ -171,7 +171,8 @@ def _not_allowed(methods: tuple[str, ...]) -> HttpResponse:
     return response
 
 
-def _too_many() -> HttpResponse:
+def too_many(retry_s: str) -> HttpResponse:
+    """Come again, after so many seconds."""
     response = HttpResponse(status=HTTPStatus.TOO_MANY_REQUESTS)
-    response["Retry-After"] = _RETRY_S
+    response["Retry-After"] = retry_s
     return response

@@ -19,11 +19,17 @@ from firmware.domain import ddi_files
 from firmware.domain.ddi_doors import Controller
 from portal import ranged
 from portal.ddi import limits
-from portal.ddi.exchange import answer, ddi_view, root_of
+from portal.ddi.exchange import answer, ddi_view, root_of, too_many
 from portal.downloads import paced
+from portal.downloads.sending import Sending
 from tenants.scope import open_scope
 
 _CHECKSUM: Final = ".MD5SUM"
+# What one process sends at once to one device: most clients take a file by one answer, but RAUC's
+# streaming asks for many small parts at once.
+AT_ONCE: Final = 32
+_RETRY_S: Final = "30"
+sending = Sending(AT_ONCE)
 
 
 @ddi_view("GET")
@@ -47,6 +53,8 @@ def artifact(
         raise DdiError(ErrorCode.NOT_FOUND, f"The module {module} has no file {name[:120]}.")
     start = rate = 0
     if request.method == "GET":
+        if sending.is_full(controller.device_id):
+            return too_many(_RETRY_S)
         with suppress(UnsatisfiableRange):
             start = ranged.asked_for(request, sha256=file.sha256, size=file.size).start
             rate = _told(controller, module, start)
@@ -61,7 +69,9 @@ def artifact(
             with open_scope(controller.scope):
                 _told(controller, module, start + sent)
 
-        paced.pace(response, rate=rate, size=file.size, tell=tell)
+        sending.begin(controller.device_id, response)
+        pace = sending.pace(controller.device_id, rate)
+        paced.pace(response, pace=pace, size=file.size, tell=tell)
     return response
 
 

@@ -23,16 +23,16 @@ _TELL_S: Final = 10.0
 def pace(
     response: StreamingHttpResponse,
     *,
-    rate: int,
+    pace: Pace,
     size: int,
     tell: Callable[[int], None],
 ) -> None:
-    """Send the content at `rate` bytes/s (0: as fast as it is taken).
+    """Send the content as `pace` allows, which other answers may share.
 
     `tell` is called now and then, and at the end, with how many bytes the server has taken of it;
     it may ask the database. `size` is that of the whole file, of which this may be a part.
     """
-    parts = _Parts(rate, size, tell)
+    parts = _Parts(pace, size, tell)
     content = response.streaming_content
     if response.is_async:
         response.streaming_content = parts.later(cast("AsyncIterator[bytes]", content))
@@ -43,9 +43,9 @@ def pace(
 class _Parts:
     """The pieces of a content, cut to what may be sent at once."""
 
-    def __init__(self, rate: int, size: int, tell: Callable[[int], None]) -> None:
-        self._pace = Pace(rate)
-        self._most = min(_MOST, max(_LEAST, rate)) if rate else _MOST
+    def __init__(self, pace: Pace, size: int, tell: Callable[[int], None]) -> None:
+        self._pace = pace
+        self._most = min(_MOST, max(_LEAST, pace.rate)) if pace.rate else _MOST
         self._share = size // _TELL_SHARE
         self._tell = tell
         self._total = self._told = 0

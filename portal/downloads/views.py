@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from functools import partial
 from http import HTTPStatus
 from typing import Final
-from uuid import UUID
 
 from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -22,6 +20,7 @@ from firmware.domain.downloads import Download, DownloadEnded, DownloadRefused
 from portal import ranged
 from portal.api.problems import MEDIA_TYPE, problem
 from portal.downloads import paced
+from portal.downloads.sending import Sending
 
 logger = logging.getLogger(__name__)
 
@@ -39,31 +38,7 @@ _lock = threading.Lock()
 _requests = BucketTable(_REQUESTS_AT_ONCE, _REQUEST_EVERY_S)
 
 
-class _Sending:
-    """The answers that are under way by each link; an answer may be ended more than once."""
-
-    def __init__(self) -> None:
-        self._answers: dict[UUID, set[int]] = {}
-
-    def count(self, update_uid: UUID) -> int:
-        return len(self._answers.get(update_uid, ()))
-
-    def begin(self, update_uid: UUID, answer: StreamingHttpResponse) -> None:
-        key = id(answer)
-        with _lock:
-            self._answers.setdefault(update_uid, set()).add(key)
-        # The server calls it when all is sent, and when the peer has hung up.
-        answer._resource_closers.append(partial(self._end, update_uid, key))  # type: ignore[attr-defined]  # noqa: SLF001
-
-    def _end(self, update_uid: UUID, key: int) -> None:
-        with _lock:
-            answers = self._answers.get(update_uid, set())
-            answers.discard(key)
-            if not answers:
-                self._answers.pop(update_uid, None)
-
-
-_sending = _Sending()
+_sending = Sending(_AT_ONCE)
 
 
 @require_http_methods(["GET", "HEAD"])
@@ -78,7 +53,7 @@ def payload(request: HttpRequest, sha256: str) -> HttpResponseBase:
         ended = isinstance(error, DownloadEnded)
         status = HTTPStatus.GONE if ended else HTTPStatus.FORBIDDEN
         return _refused(status, error.code, str(error))
-    if _sending.count(download.update_uid) >= _AT_ONCE:
+    if _sending.is_full(download.update_uid):
         detail = "This payload is being sent by this link already. Wait, or end those answers."
         return _refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many", detail)
     try:
@@ -107,7 +82,7 @@ def _send(request: HttpRequest, answer: StreamingHttpResponse, download: Downloa
     start = _start(request, download)
     paced.pace(
         answer,
-        rate=download.rate,
+        pace=_sending.pace(download.update_uid, download.rate),
         size=download.size,
         tell=lambda sent: downloads.progressed(download, offset=start + sent),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,10 +23,12 @@ from devices.models import Device, DeviceState, Placement
 from devices.telemetry import status
 from devices.tests import factories as devices
 from firmware.artifacts import places
-from firmware.domain import ddi_actions, ddi_keys
+from firmware.ddi.tokens import read_authorization
+from firmware.domain import ddi_actions, ddi_doors, ddi_downloads, ddi_keys
 from firmware.domain.ddi_actions import MOST_FEEDBACKS
+from firmware.domain.ddi_doors import Controller
 from firmware.models import DdiAction, DdiTarget, RolloutTarget, TargetState
-from portal.ddi import limits
+from portal.ddi import limits, views_files
 from portal.tests.ddi_world import (
     Ddi,
     ddi_type,
@@ -539,6 +542,54 @@ def test_file_needs_the_token_and_the_update(ddi: Ddi, target: RolloutTarget) ->
     action = number_in(ddi.links()["deploymentBase"])
     ddi.feedback(action, "closed", "failure")
     assert ddi.ask(link).status_code == 404
+
+
+def test_device_is_sent_a_file_a_few_times_at_once(ddi: Ddi, target: RolloutTarget) -> None:
+    link = _file(ddi)
+    begun = [ddi.ask(link) for _ in range(views_files.AT_ONCE)]
+    refused = ddi.ask(link)
+    assert (refused.status_code, refused["Retry-After"]) == (429, "30")
+    assert whole(begun.pop()) == IMAGE
+    assert whole(ddi.ask(link, range="bytes=0-9")) == IMAGE[:10]
+    assert [whole(answer) for answer in begun] == [IMAGE] * len(begun)
+
+
+def test_parts_of_a_file_share_the_pace_of_their_device(ddi: Ddi, target: RolloutTarget) -> None:
+    link = _file(ddi)
+    with open_scope(ddi.scope):
+        RolloutTarget.objects.filter(pk=target.pk).update(rate=10**9)
+    assert b"".join(whole(ddi.ask(link, range=f"bytes={at}-{at}")) for at in range(3)) == IMAGE[:3]
+    # However small the parts are that a device asks for, one waits for those before it.
+    pace = views_files.sending.pace(ddi.device.pk, 10**9)
+    now = time.monotonic()
+    pace.spend(10 * 10**9, now)
+    assert views_files.sending.pace(ddi.device.pk, 10**9).wait_s(now) > 9
+    assert views_files.sending.pace(ddi.device.pk + 1, 10**9).wait_s(now) == 0
+
+
+@pytest.mark.parametrize("state", [TargetState.DOWNLOADING, TargetState.CANCELLED])
+def test_file_comes_as_fast_as_is_granted_and_slowly_once_nothing_is(
+    ddi: Ddi, target: RolloutTarget, state: TargetState
+) -> None:
+    link = _file(ddi)
+    with open_scope(ddi.scope):
+        RolloutTarget.objects.filter(pk=target.pk).update(rate=9_000_000, state=state)
+        action = DdiAction.objects.get()
+        controller = _controller(ddi)
+        granted = ddi_downloads.downloading(
+            controller=controller, module=target.release_id or 0, offset=0, now=action.created_at
+        )
+    expected = {TargetState.DOWNLOADING: 9_000_000, TargetState.CANCELLED: ddi_downloads.LEFT_RATE}
+    assert granted == expected[state]
+    assert whole(ddi.ask(link)) == IMAGE
+
+
+def _controller(ddi: Ddi) -> Controller:
+    presented = read_authorization(f"TargetToken {ddi.token}")
+    assert presented is not None
+    return ddi_doors.admit(
+        tenant=ddi.tenant.slug, controller=ddi.device.serial, presented=presented
+    )
 
 
 def test_file_that_is_lost_is_told(ddi: Ddi, target: RolloutTarget, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +18,7 @@ from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
 from pytest_django import Settings
 
-from devices.ingest.limits import BucketTable
+from devices.ingest.limits import BucketTable, Pace
 from devices.tests.factories import device, facility
 from firmware.artifacts import places, store
 from firmware.domain import downloads
@@ -25,6 +26,7 @@ from firmware.models import RolloutTarget, RolloutWave, TargetState, UpdateEvent
 from firmware.tests.factories import release, rollout
 from firmware.tests.factories import target as a_target
 from portal.downloads import paced, views
+from portal.downloads.sending import Sending
 from tenants.scope import Scope, open_scope
 from tenants.tests.factories import tenant
 
@@ -191,6 +193,16 @@ def test_nothing_is_counted_once_all_have_ended(world: World) -> None:
     assert views._sending.count(world.target.update_uid) == 0
 
 
+def test_answer_that_nobody_has_any_more_is_not_counted() -> None:
+    sending = Sending(1)
+    answer = StreamingHttpResponse(_pieces())
+    sending.begin("receiver", answer)
+    assert sending.is_full("receiver")
+    del answer
+    gc.collect()
+    assert not sending.is_full("receiver")
+
+
 def test_how_far_it_is_is_told(world: World) -> None:
     body(get(world.url, range="bytes=0-99999"))
     assert world.offset() == 100_000
@@ -220,7 +232,7 @@ async def _async_pieces() -> AsyncIterator[bytes]:
 def test_answer_is_no_faster_than_its_rate_and_says_how_far_it_is() -> None:
     told: list[int] = []
     response = StreamingHttpResponse(_pieces())
-    paced.pace(response, rate=100_000, size=30_000, tell=told.append)
+    paced.pace(response, pace=Pace(100_000), size=30_000, tell=told.append)
     began = time.monotonic()
     assert body(response) == PAYLOAD[:30_000]
     assert told == [30_000]
@@ -240,7 +252,7 @@ def test_asynchronous_answer_is_cut_to_a_second_of_its_rate(
 
     async def main() -> list[int]:
         response = StreamingHttpResponse(_async_pieces())
-        paced.pace(response, rate=4_000, size=30_000, tell=told.append)
+        paced.pace(response, pace=Pace(4_000), size=30_000, tell=told.append)
         return [len(part) async for part in response.streaming_content]  # type: ignore[union-attr]
 
     sizes = asyncio.run(main())
