@@ -66,11 +66,12 @@ return -1 - held
 """
 
 # Keeps an artifact that is there for at least as long as is asked for; 0 when it is not there.
+# (EXPIRE knows GT from Redis 7.0 on.)
 _KEEP: Final = """
 if redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
 local now = tonumber(redis.call('TIME')[1])
 local ttl = tonumber(ARGV[2])
-redis.call('EXPIRE', KEYS[3], ttl, 'GT')
+if redis.call('TTL', KEYS[3]) < ttl then redis.call('EXPIRE', KEYS[3], ttl) end
 redis.call('ZADD', KEYS[1], 'GT', now + ttl, ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], redis.call('HGET', KEYS[3], 'size'))
 return 1
