@@ -50,7 +50,7 @@ def ensure_type(tenant_id: int, meter: MeterType) -> DeviceType:
         channels=[_spec(channel) for channel in meter.channels],
         step_ms=meter.step_ms,
         samples=meter.samples,
-        capabilities=["live"],
+        capabilities=meter.capabilities,
         actor_id=None,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any, Final
 
 from django.core.management.base import CommandError
@@ -15,6 +16,7 @@ from devices.simulator.flash import SECTOR
 from devices.simulator.image import Behaviour
 from devices.simulator.layout import Layout
 
+NO_OWN: Final[Mapping[str, UpdateFaults]] = MappingProxyType({})
 _FAULTS: Final = ("deaf", "bad-flash", "never-returns", "lies", "tampers")
 _NUMBERS: Final = tuple(field.name for field in fields(Behaviour) if field.type in ("float", float))
 _SWITCHES: Final = {"self-test": ("self_test", False), "hangs": ("hangs", True)}
@@ -51,23 +53,32 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def firmware_options(
-    options: Mapping[str, Any], known_keys: Sequence[str]
-) -> FirmwareOptions | None:
-    """What the options say; None for devices that cannot be updated. Raises CommandError.
-
-    `known_keys`: the public keys that the demo has, in hexadecimal.
-    """
+def update_faults(options: Mapping[str, Any]) -> UpdateFaults:
+    """The faults that the options name; raises CommandError."""
     try:
-        keys = tuple(_key(text) for text in (*known_keys, *options["firmware_key"]))
         chosen = {name.replace("-", "_"): True for name in options["update_fault"]}
         after = options["after_update"]
-        faults = UpdateFaults(
+        return UpdateFaults(
             **chosen,
             power_cut_bytes=options["power_cut"],
             bytes_per_s=options["down"],
             after=None if after is None else behaviour(after),
         )
+    except ValueError as error:
+        raise CommandError(f"simulate: {error}") from error
+
+
+def firmware_options(
+    options: Mapping[str, Any], known_keys: Sequence[str], own: Mapping[str, UpdateFaults] = NO_OWN
+) -> FirmwareOptions | None:
+    """What the options say; None for devices that cannot be updated. Raises CommandError.
+
+    `known_keys`: the public keys that the demo has, in hexadecimal; `own`: faults of single devices
+    by serial.
+    """
+    faults = update_faults(options)
+    try:
+        keys = tuple(_key(text) for text in (*known_keys, *options["firmware_key"]))
     except ValueError as error:
         raise CommandError(f"simulate: {error}") from error
     if not keys:
@@ -80,7 +91,8 @@ def firmware_options(
         raise CommandError(
             f"simulate: --flash {options['flash']}: give 16 … 16384, a multiple of 4"
         )
-    return FirmwareOptions(keys, Layout(options["flash"] * 1_024), faults, options["faulty"])
+    layout = Layout(options["flash"] * 1_024)
+    return FirmwareOptions(keys, layout, faults, options["faulty"], own)
 
 
 def behaviour(text: str) -> Behaviour:

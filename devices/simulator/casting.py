@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,11 +13,12 @@ from devices.simulator import keyring
 from devices.simulator.catalogue import SMART_METER
 from devices.simulator.clock import system_ms
 from devices.simulator.fleet import Member
+from devices.simulator.http_device import HttpProfile
 from devices.simulator.model.chance import Chance
 from devices.simulator.model.household import Equipment, household_loads
 from devices.simulator.model.site import HOUR_S, MAINS, Layout, ModelSource, Site, Snapshot
 from devices.simulator.model.weather import Place
-from devices.simulator.park import FACILITIES
+from devices.simulator.park import CHAIN, FACILITIES, GATEWAYS
 from devices.simulator.recordings import RecordedDevice
 from devices.simulator.replay import (
     PlayedChannel,
@@ -41,10 +42,13 @@ LOOP_ANCHOR_MS: Final = 1_767_225_600_000
 
 @dataclass(slots=True)
 class Cast:
-    """Devices to run, and the sites that they measure, by facility number."""
+    """Devices to run, and the sites that they measure, by facility number; `over_http` are those
+    that have no connection and ask for their updates.
+    """
 
     members: list[Member]
     sites: dict[int, Site]
+    over_http: list[HttpProfile] = field(default_factory=list)
 
 
 def identity(serial: str, entry: Mapping[str, Any]) -> Identity:
@@ -58,8 +62,9 @@ def identity(serial: str, entry: Mapping[str, Any]) -> Identity:
     return Identity(serial, keyring.secret_bytes(secret), device_type, hardware="simulated rev A")
 
 
-def demo(state: Mapping[str, Any]) -> Cast:
-    """The devices of the demo's park that `state` (the demo's state file) has secrets of.
+def demo(state: Mapping[str, Any], web: str) -> Cast:
+    """The devices of the demo's park that `state` (the demo's state file) has secrets of; `web` is
+    the address of the portal, which some of them ask for their updates.
 
     The recording is played where its file is there; otherwise a sentence says that it is not.
     """
@@ -73,6 +78,14 @@ def demo(state: Mapping[str, Any]) -> Cast:
             for device in facility.devices
             if device.serial in devices
         ]
+    tokens: Mapping[str, str] = state.get("ddi_tokens", {})
+    cast.over_http += [
+        HttpProfile(
+            f"{web}/{CHAIN}/controller/v1/{device.serial}", tokens[device.serial], device.type.code
+        )
+        for _facility, device in GATEWAYS
+        if device.serial in tokens
+    ]
     recording = state.get("recording")
     if recording:
         path = Path(recording["path"])

@@ -45,6 +45,7 @@ class MeterType:
     channels: tuple[ChannelType, ...]
     step_ms: int = 2_000
     samples: int = 30
+    capabilities: tuple[str, ...] = ("live",)
 
     def number(self, key: str) -> int:
         """The number of the channel with a key; KeyError when there is none."""
@@ -149,6 +150,11 @@ BATTERY: Final = MeterType(
     ),
 )
 
+# Measures nothing: it stands in a cabinet and joins meters to the network.
+GATEWAY: Final = MeterType(
+    "EG-1", "Edge gateway, updated over HTTP", "Wattline Labs", (), capabilities=("ddi",)
+)
+
 METER_TYPES: Final = MappingProxyType(
-    {meter.code: meter for meter in (MAINS, SMART_METER, SUBMETER, INVERTER, BATTERY)}
+    {meter.code: meter for meter in (MAINS, SMART_METER, SUBMETER, INVERTER, BATTERY, GATEWAY)}
 )

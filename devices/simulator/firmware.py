@@ -7,7 +7,7 @@ import logging
 import random
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -37,16 +37,20 @@ class FirmwareOptions:
     """How a device that can be updated is built: the public keys (32 bytes each) that it trusts,
     its memory, and what goes wrong with its updates.
 
-    `faulty` is the share of a fleet that has the faults, always the same devices.
+    `faulty` is the share of a fleet that has the faults, always the same devices; `own` are the
+    faults of single devices by their serial, whatever the others have.
     """
 
     keys: tuple[bytes, ...]
     layout: Layout = LAYOUT
     faults: UpdateFaults = NO_UPDATE_FAULTS
     faulty: float = 1.0
+    own: Mapping[str, UpdateFaults] = field(default_factory=dict)
 
     def of(self, serial: str) -> FirmwareOptions:
         """The options of one device."""
+        if serial in self.own:
+            return replace(self, faults=self.own[serial])
         if zlib.crc32(serial.encode()) / 2**32 < self.faulty:
             return self
         return replace(self, faults=NO_UPDATE_FAULTS)

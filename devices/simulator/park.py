@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from devices.simulator.catalogue import (
     BATTERY,
+    GATEWAY,
     INVERTER,
     MAINS,
     SMART_METER,
     SUBMETER,
     MeterType,
 )
+from devices.simulator.faults import UpdateFaults
 from devices.simulator.model import commerce, site
 from devices.simulator.model.household import Equipment, household_loads
 from devices.simulator.model.loads import Load, Opening
@@ -260,3 +263,19 @@ def _household(number: int, home: _Home) -> ParkFacility:
 HOUSEHOLDS: Final = tuple(_household(number, home) for number, home in enumerate(_HOMES, start=1))
 
 FACILITIES: Final = (*CHAIN_FACILITIES, *HOUSEHOLDS)
+
+# Beside the meters, in the cabinets of some facilities: they have no part in the model, and ask for
+# their updates over HTTP.
+GATEWAYS: Final = tuple(
+    (facility.name, ParkDevice("", f"FR{number:02d}-GATEWAY", "Edge gateway", GATEWAY, "sensor"))
+    for number, facility in enumerate(CHAIN_FACILITIES, start=1)
+    if number <= 3
+)
+
+# What goes wrong with their updates: one has worn out its memory, one does not come back from the
+# restart into a new firmware (until somebody switches it off and on again).
+WORN: Final = "AE009-METER"
+LOST: Final = "AE004-METER"
+FAULTS: Final = MappingProxyType(
+    {WORN: UpdateFaults(bad_flash=True), LOST: UpdateFaults(never_returns=True)}
+)

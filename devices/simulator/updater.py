@@ -272,21 +272,34 @@ class Updater:
             else:
                 self._end(job, Outcome.FAILED, Code.DIGEST, "what came is not what was offered")
             return
-        if job.offer.payload_kind == PayloadKind.DELTA:
-            try:
-                self._apply(job, payload)
-            except PatchError as error:
-                self._end(job, Outcome.FAILED, Code.DIGEST, str(error))
-                return
+        if job.offer.payload_kind == PayloadKind.DELTA and not self._apply(job, payload):
+            return
         self._say(job.offer.update_id, "downloaded", entries=self._progress(job))
         job = self._store.advance(job, step=Step.DOWNLOADED, tries=0)
         self.ready = self._prepare(job)
 
-    def _apply(self, job: Job, patch: bytes) -> None:
-        """Make the image of a patch and the image that runs; repeated after a power failure."""
-        image = apply_patch(self._running.data, patch, limit=job.manifest.image_size)
-        secondary = self._boot.layout.secondary
-        self._boot.flash.write(secondary.start, image)
+    def _apply(self, job: Job, patch: bytes) -> bool:
+        """Make the image of a patch and the image that runs; whether it is in the slot. Repeated
+        after a power failure.
+        """
+        try:
+            image = apply_patch(self._running.data, patch, limit=job.manifest.image_size)
+        except PatchError as error:
+            self._end(job, Outcome.FAILED, Code.DIGEST, str(error))
+            return False
+        if hashlib.sha256(image).digest() != job.manifest.image_sha256:
+            detail = "the patch makes another image than the one that was signed"
+            self._end(job, Outcome.FAILED, Code.DIGEST, detail)
+            return False
+        flash, start = self._boot.flash, self._boot.layout.secondary.start
+        for offset in range(0, len(image), SECTOR):
+            part = image[offset : offset + SECTOR]
+            flash.write(start + offset, part)
+            if flash.read(start + offset, len(part)) != part:
+                detail = f"sector {(start + offset) // SECTOR} is worn out"
+                self._end(job, Outcome.FAILED, Code.FLASH, detail)
+                return False
+        return True
 
     def _prepare(self, job: Job) -> bool:
         """Check the image in the secondary slot as the bootloader will; whether it may start."""
@@ -294,8 +307,8 @@ class Updater:
         secondary = boot.layout.secondary
         image = boot.flash.read(secondary.start, manifest.image_size)
         if hashlib.sha256(image).digest() != manifest.image_sha256:
-            code = Code.FLASH if job.offer.payload_kind == PayloadKind.IMAGE else Code.DIGEST
-            self._end(job, Outcome.FAILED, code, "the image is not the one that was signed")
+            detail = "the memory does not hold the image that was written"
+            self._end(job, Outcome.FAILED, Code.FLASH, detail)
             return False
         wrong = wrong_image(image, manifest)
         if wrong is not None:

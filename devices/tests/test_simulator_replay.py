@@ -469,11 +469,11 @@ def test_keyring_is_private_and_names_what_is_wrong(tmp_path: Path) -> None:
 def test_demo_goes_on_from_its_snapshots(tmp_path: Path) -> None:
     epoch_s = 1_780_000_000 // 3_600 * 3_600
     state = {"epoch_s": epoch_s, "devices": {}}
-    first = casting.demo(state)
+    first = casting.demo(state, "")
     for site in first.sites.values():
         site.hour(epoch_s // 3_600 + 2)
     kept = json.loads(json.dumps(casting.snapshots_of(first)))
-    second = casting.demo(state)
+    second = casting.demo(state, "")
     casting.restore(second, kept)
     hour = epoch_s // 3_600 + 3
     for number, site in second.sites.items():

@@ -139,6 +139,25 @@ def test_device_updates_by_image_and_by_patch(base: bytes | None) -> None:
     assert server.heard[-1][1]["image"] == sha(NEW).hex()
 
 
+@pytest.mark.parametrize("base", [None, OLD])
+def test_worn_out_slot_is_told_as_such_also_of_a_patch(base: bytes | None) -> None:
+    device, server = Device(), Server(*offer_of(NEW, base=base))
+    device.flash.bad = frozenset({LAYOUT.secondary.start // SECTOR + 1})
+    update(device, server)
+    assert server.end == ("failed", "flash")
+    assert device.ran == [sha(OLD)]
+
+
+def test_patch_that_makes_another_image_is_told_as_such() -> None:
+    honest, payload = offer_of(NEW, base=OLD)
+    other = offer_of(image_of("1.2.0"), "1.2.0")[0]
+    offer = replace(honest, manifest=other.manifest, signature=other.signature)
+    device, server = Device(), Server(offer, payload)
+    update(device, server)
+    assert server.end == ("failed", "digest")
+    assert device.ran == [sha(OLD)]
+
+
 def test_device_tells_the_end_again_when_it_is_offered_again() -> None:
     device, server = Device(), Server(*offer_of(NEW))
     update(device, server)

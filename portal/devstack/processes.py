@@ -35,4 +35,5 @@ def product(home: Home, web_port: int) -> list[Process]:
         Process("dispatcher", (*manage, "run_dispatcher"), grace_seconds=15),
         Process("bridge", (*manage, "run_bridge"), grace_seconds=15),
         Process("simulate", (*manage, "simulate", "--demo")),
+        Process("demo", (*manage, "demo_events"), errand=True),
     ]

@@ -36,11 +36,16 @@ _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the product: what to run, and how long it may take to end when asked."""
+    """One process of the product: what to run, and how long it may take to end when asked.
+
+    An `errand` begins when all others are ready, and is over when it ends with 0. One that keeps
+    failing is given up, and the others go on.
+    """
 
     name: str
     command: tuple[str, ...]
     grace_seconds: float = 10.0
+    errand: bool = False
 
 
 @dataclass
@@ -51,6 +56,7 @@ class _Running:
     rest: bytes = b""
     ended_at: list[float] = field(default_factory=list)
     start_at: float = 0.0
+    over: bool = False
 
 
 class Log:
@@ -121,7 +127,9 @@ class Supervisor:
 
     def _loop(self, ready: Callable[[], bool], announce: Callable[[], None]) -> int:
         for running in self._running:
-            self._start(running)
+            running.over = running.process.errand  # until all others are ready
+            if not running.over:
+                self._start(running)
         announced = False
         next_question = time.monotonic() + 1
         while not self._signals:
@@ -134,8 +142,15 @@ class Supervisor:
                 next_question = time.monotonic() + 1
                 if announced:
                     announce()
+                    self._begin_errands()
         self._log.write("wattline", f"stopping ({signal.Signals(self._signals[0]).name})")
         return 0
+
+    def _begin_errands(self) -> None:
+        for running in self._running:
+            if running.process.errand:
+                running.over = False
+                self._start(running)
 
     def _start(self, running: _Running) -> None:
         process = running.process
@@ -157,6 +172,8 @@ class Supervisor:
     def _keep_alive(self, running: _Running) -> bool:
         """Restarts what has ended; False when that has happened too often."""
         now = time.monotonic()
+        if running.over:
+            return True
         if running.guard is None:
             if now >= running.start_at:
                 self._start(running)
@@ -166,10 +183,17 @@ class Supervisor:
             return True
         self._drain(running)
         running.guard = None
+        if running.process.errand and code == 0:
+            running.over = True
+            return True
         running.ended_at = [at for at in running.ended_at if now - at < RESTART_WINDOW_SECONDS]
         running.ended_at.append(now)
         name, times = running.process.name, len(running.ended_at)
         how = f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
+        if times > MOST_RESTARTS and running.process.errand:
+            running.over = True
+            self._log.write("wattline", f"{name} {how}, the {times}th time: it is given up")
+            return True
         if times > MOST_RESTARTS:
             self._log.write(
                 "wattline",

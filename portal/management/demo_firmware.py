@@ -33,7 +33,7 @@ from tenants.models import Tenant, User
 from tenants.scope import Scope, open_scope
 
 KEY_FILE: Final = "demo-release.pem"
-TYPES: Final = ("S3-CT", "M3-63")
+TYPES: Final = ("S3-CT", "M3-63", "EG-1")
 # What simulated devices say that they are (`devices.simulator.casting`).
 HARDWARE: Final = ("simulated rev A",)
 _NEWS: Final = """Keeps its readings over longer breaks of the link.

@@ -22,26 +22,32 @@ from pytest_django.fixtures import Settings
 from devices.domain.claims_operations import claim
 from devices.domain.queries import scope_for
 from devices.domain.secrets import DeviceSecret
+from devices.domain.selection import group_counts
 from devices.management.commands.simulate import PAST_MS
 from devices.models import (
     Allocation,
     Channel,
     Device,
+    DeviceGroup,
+    DeviceGroupMember,
     DeviceType,
     Facility,
     FacilityAccess,
     Load,
     Placement,
 )
+from devices.simulator import casting
 from devices.simulator.firmware import factory_image
 from devices.simulator.layout import Layout
-from devices.simulator.park import FACILITIES
+from devices.simulator.park import CHAIN, FACILITIES, GATEWAYS
 from devices.simulator.session import Identity
 from devices.tests.device_server import DeviceServer, make_certificate, running
 from firmware.artifacts import deltas
-from firmware.models import Delta, Release
+from firmware.ddi import tokens
+from firmware.models import DdiSettings, DdiTarget, Delta, Release
 from portal.management.commands.demo import MOVED_SERIAL, RECORDED_HOUSE, RECORDING
 from portal.management.demo_firmware import KEY_FILE, RELEASES, TYPES
+from portal.management.demo_groups import GROUPS
 from portal.management.demo_people import APPROVER, AUDITOR, PEOPLE, UPLOADER
 from portal.management.demo_stock import STOCK, WAREHOUSE
 from tenants.domain.queries import all_tenant_ids
@@ -73,7 +79,8 @@ def rows() -> dict[str, list[Any]]:
     """Every row that the demo makes, by table."""
     models = (
         Tenant, CustomRole, Membership, Invitation, Facility, FacilityAccess, DeviceType, Device,
-        Channel, Load, Allocation, Release, Delta,
+        Channel, Load, Allocation, Release, Delta, DeviceGroup, DeviceGroupMember, DdiSettings,
+        DdiTarget,
     )  # fmt: skip
     found: dict[str, list[Any]]
     with open_scope(Scope(all_tenant_ids())):
@@ -92,7 +99,7 @@ def test_demo_twice_is_the_same_as_once(home: Path) -> None:
     assert (home / "demo.json").stat().st_mode & 0o777 == 0o600
     assert len(made["Facility"]) == len(FACILITIES) + 1  # the warehouse
     played = sum(len(facility.devices) for facility in FACILITIES)
-    assert len(made["Device"]) == played + len(STOCK)
+    assert len(made["Device"]) == played + len(GATEWAYS) + len(STOCK)
 
 
 def test_demo_has_devices_to_be_claimed(home: Path) -> None:
@@ -200,6 +207,46 @@ def test_demo_has_releases_that_two_people_made(home: Path) -> None:
         assert hashlib.sha256(image).hexdigest() == digest
 
 
+def test_demo_has_groups_of_members_and_by_rule(home: Path) -> None:
+    demo()
+    with open_scope(Scope(all_tenant_ids())):
+        found = {group.name: group for group in DeviceGroup.objects.select_related("tenant")}
+        held = group_counts([group.pk for group in found.values()])
+    assert {(name, row.tenant.slug) for name, row in found.items()} == {
+        (group.name, group.tenant) for group in GROUPS
+    }
+    assert {name: held[row.pk] for name, row in found.items()} == {
+        "Refrigeration": 6,
+        "Petrol stations": 12,
+        "Sub-meters": 28,
+        "Still before 1.1.0": 0,  # no device has told yet what it runs
+        "Smart meters": 12,
+        "Photovoltaics": 5,
+        "Pilot households": 3,
+    }
+
+
+def test_demo_has_gateways_that_may_ask_for_updates(home: Path) -> None:
+    demo()
+    state = json.loads((home / "demo.json").read_text())
+    with open_scope(Scope(all_tenant_ids())):
+        for name, gateway in GATEWAYS:
+            stored = Device.objects.select_related("facility", "device_type").get(
+                serial=gateway.serial
+            )
+            assert (stored.facility.name, stored.device_type.capabilities) == (name, ["ddi"])
+            target = DdiTarget.objects.get(device=stored)
+            token = state["ddi_tokens"][gateway.serial]
+            assert tokens.digest(token) == bytes(target.token_sha256 or b"")
+        assert DdiSettings.objects.get().tenant.slug == CHAIN
+    asking = casting.demo(state, "http://portal.example").over_http
+    assert [profile.address for profile in asking] == [
+        f"http://portal.example/{CHAIN}/controller/v1/{gateway.serial}"
+        for _name, gateway in GATEWAYS
+    ]
+    assert {profile.token for profile in asking} == set(state["ddi_tokens"].values())
+
+
 def test_demo_gives_new_secrets_when_its_file_is_lost(home: Path) -> None:
     first = demo()
     before, made = json.loads((home / "demo.json").read_text()), rows()
@@ -215,6 +262,8 @@ def test_demo_gives_new_secrets_when_its_file_is_lost(home: Path) -> None:
         if entry["secret"] != before["devices"][serial]["secret"]
     }
     assert changed == set(before["devices"])
+    assert after["ddi_tokens"].keys() == before["ddi_tokens"].keys()
+    assert set(after["ddi_tokens"].values()).isdisjoint(before["ddi_tokens"].values())
     with open_scope(Scope(all_tenant_ids())):
         for serial, entry in after["devices"].items():
             stored = Device.objects.get(serial=serial)
@@ -299,7 +348,7 @@ def simulate(
             "simulate",
             *arguments,
             *("--port", str(server.port), "--ca", str(home / "server.pem")),
-            *("--state", str(home / "simulator"), "--seconds", "60"),
+            *("--state", str(home / "simulator"), "--seconds", "60", "--web", "http://localhost:1"),
             stdout=out,
         )
     finally:

@@ -21,7 +21,8 @@ from portal import env
 RUNNER = """
 import json, sys, pathlib
 from portal.devstack.supervisor import Log, Process, Supervisor
-listed = [Process(name, tuple(command), grace) for name, command, grace in json.loads(sys.argv[1])]
+listed = [Process(name, tuple(command), grace, errand=name.startswith("errand"))
+    for name, command, grace in json.loads(sys.argv[1])]
 log = Log(sys.stdout, [process.name for process in listed])
 ready = pathlib.Path(sys.argv[2]).exists
 supervisor = Supervisor(listed, log, pause_seconds=0.01)
@@ -176,6 +177,30 @@ def test_supervisor_gives_up_on_a_process_that_keeps_dying(start: Callable[..., 
     assert run.process.returncode == 1
     assert sum("bravo    | dying" in line for line in lines) == 6
     assert "bravo ended with exit code 7, the 6th time within 120 s" in lines[-1]
+    assert run.left() == []
+
+
+def test_supervisor_begins_an_errand_when_all_is_ready_and_lets_it_end(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = start(("alpha", STANDING, 5), ("errand", "print('done')", 5), ready=False)
+    run.lines_until("standing")
+    (tmp_path / "ready").touch()
+    lines = run.lines_until("done")
+    assert [line.split(" ", 1)[1] for line in lines] == ["wattline | ready", "errand   | done"]
+    run.process.send_signal(signal.SIGINT)
+    assert [line.split(" ", 1)[1] for line in run.rest()] == ["wattline | stopping (SIGINT)"]
+    assert run.process.returncode == 0
+
+
+def test_supervisor_gives_up_an_errand_and_the_others_go_on(start: Callable[..., Run]) -> None:
+    run = start(("alpha", STOPPING, 5), ("errand", DYING, 5))
+    lines = run.lines_until("it is given up")
+    assert sum("errand   | dying" in line for line in lines) == 6
+    assert lines[-1].endswith("errand ended with exit code 7, the 6th time: it is given up")
+    run.process.send_signal(signal.SIGINT)
+    assert "alpha    | stopping" in "\n".join(run.rest())
+    assert run.process.returncode == 0
     assert run.left() == []
 
 

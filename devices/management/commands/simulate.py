@@ -18,7 +18,7 @@ from django.db import transaction
 from redis import Redis
 
 from devices.domain.operations import Eviction
-from devices.management import provision, simulated_firmware
+from devices.management import provision, simulated_firmware, simulated_http
 from devices.models import FacilityKind, Placement
 from devices.simulator import casting, keyring
 from devices.simulator.buffer import BufferUnusableError
@@ -26,8 +26,9 @@ from devices.simulator.casting import Cast, Playback
 from devices.simulator.client import Address, client_tls
 from devices.simulator.clock import system_ms
 from devices.simulator.device import DeviceOptions
-from devices.simulator.faults import Faults
+from devices.simulator.faults import NO_UPDATE_FAULTS, Faults
 from devices.simulator.fleet import Fleet, Member, Summary
+from devices.simulator.park import FAULTS
 from devices.simulator.replay import ReplayError, load
 from devices.simulator.reporter import Thinning
 from tenants.domain.queries import all_tenant_ids
@@ -47,9 +48,9 @@ SNAPSHOTS_EVERY_S = 1_800
 
 
 class Command(BaseCommand):
-    """One of: the demo's park, a fleet of households, a recording."""
+    """One of: the demo's park, a fleet of households, a recording, a device over HTTP."""
 
-    help = "Play devices: the demo's, a fleet of N households, or a recording."
+    help = "Play devices: the demo's, a fleet of N households, a recording, or one over HTTP."
     requires_system_checks = ()
     _firmware_keys: Sequence[str] = ()
 
@@ -58,6 +59,9 @@ class Command(BaseCommand):
         what.add_argument("--demo", action="store_true", help="the devices of the demo tenants")
         what.add_argument("--fleet", type=int, metavar="N", help="N households with a smart meter")
         what.add_argument("--replay", type=Path, metavar="FILE", help="a recording (CSV, .csv.gz)")
+        what.add_argument(
+            "--ddi", metavar="URL", help="a device that asks HOST/TENANT/controller/v1/SERIAL"
+        )
         parser.add_argument("--seed", type=int, default=1, help="of a fleet, and of the faults")
         parser.add_argument(
             "--tenant", metavar="SLUG", help="register what is missing as this tenant's"
@@ -85,6 +89,7 @@ class Command(BaseCommand):
         faults.add_argument("--slow", type=float, default=0, metavar="BYTES/S", help="up-link")
         faults.add_argument("--reboot-every", type=float, default=0, metavar="S", help="mean")
         simulated_firmware.add_arguments(parser)
+        simulated_http.add_arguments(parser, portal=settings.PUBLIC_URL)
         parser.add_argument("--seconds", type=float, help="stop after this time")
         parser.add_argument("--host", default="localhost")
         parser.add_argument("--port", type=int, default=settings.BRIDGE_PORT)
@@ -92,6 +97,11 @@ class Command(BaseCommand):
         parser.add_argument("--state", type=Path, default=settings.HOME / "simulator")
 
     def handle(self, *args: object, **options: Any) -> None:
+        if options["ddi"]:
+            device = simulated_http.single(options, simulated_firmware.update_faults(options))
+            uvloop.run(simulated_http.run_single(device, options["seconds"]))
+            self.stdout.write(f"simulate: switched off; {device.firmware} runs")
+            return
         try:
             cast = self._cast(options)
             fleet_options = _device_options(options, self._firmware_keys)
@@ -112,7 +122,7 @@ class Command(BaseCommand):
             if not state:
                 raise CommandError(f"simulate: {path} is not there: run `manage.py demo` first")
             self._firmware_keys = state.get("firmware_keys", ())
-            cast = casting.demo(state)
+            cast = casting.demo(state, options["web"])
             casting.restore(cast, keyring.load(options["state"] / SNAPSHOTS))
             return replace(cast, members=_with_past(cast.members, options["state"] / BUFFERS))
         if options["fleet"] is not None:
@@ -163,7 +173,9 @@ def _device_options(options: dict[str, Any], firmware_keys: Sequence[str]) -> De
         skew_ms=options["skew"] * 1_000,
         drift_ppm=options["drift"],
         reboot_every_s=options["reboot_every"],
-        firmware=simulated_firmware.firmware_options(options, firmware_keys),
+        firmware=simulated_firmware.firmware_options(
+            options, firmware_keys, own=FAULTS if options["demo"] else simulated_firmware.NO_OWN
+        ),
     )
 
 
@@ -172,14 +184,28 @@ async def _run(cast: Cast, device_options: DeviceOptions, options: dict[str, Any
         cast.members, device_options, seed=options["seed"], sites=list(cast.sites.values())
     )
     loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        stopped.set()
+        fleet.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, fleet.stop)
+        loop.add_signal_handler(number, stop)
     snapshots = options["state"] / SNAPSHOTS if options["demo"] else None
     log.info("%d devices, to %s port %d", len(cast.members), options["host"], options["port"])
     keeping = asyncio.create_task(_keep(cast, snapshots)) if snapshots else None
+    asking = asyncio.gather(
+        *(
+            device.run(stopped)
+            for device in simulated_http.devices(cast.over_http, options["state"], NO_UPDATE_FAULTS)
+        )
+    )
     try:
         return await fleet.run(seconds=options["seconds"])
     finally:
+        stopped.set()
+        await asking
         if keeping and snapshots:
             keeping.cancel()
             keyring.save(snapshots, casting.snapshots_of(cast))

@@ -33,6 +33,8 @@ from devices.simulator.park import CHAIN, FACILITIES, UTILITY, ParkFacility
 from devices.simulator.replay import ReplayError
 from devices.simulator.replay import load as load_recording
 from portal.management.demo_firmware import ensure_firmware
+from portal.management.demo_gateways import ensure_gateways
+from portal.management.demo_groups import ensure_groups
 from portal.management.demo_people import OPERATOR, ensure_people
 from portal.management.demo_stock import ensure_stock
 from portal.oauth import own
@@ -107,6 +109,9 @@ class Command(BaseCommand):
                         evictions += _ensure_facility(tenant, facility, devices)
                 if slug == UTILITY:
                     evictions += self._ensure_recording(tenant, state)
+                if slug == CHAIN:
+                    evictions += ensure_gateways(tenant, state)
+                ensure_groups(tenant)
         state["logins"] = ensure_people(tenants, state.get("logins", []))
         self._waiting = ensure_stock(
             tenants[OPERATOR], all_tenant_ids(), state.setdefault("claim_codes", {})
