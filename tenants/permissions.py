@@ -288,6 +288,12 @@ ACCESS_SCOPES: Final[MappingProxyType[str, AccessScope]] = MappingProxyType(
                 _("roll out firmware to your devices"),
                 frozenset({Permission.ROLLOUTS_CHANGE, Permission.ROLLOUTS_APPROVE}),
             ),
+            # Apart from sending commands and rolling out, which these rules bind.
+            AccessScope(
+                "policies:write",
+                _("change when it takes two persons to switch off or to update devices"),
+                frozenset({Permission.TENANTS_CHANGE}),
+            ),
             AccessScope(
                 "readings:read",
                 _("see the readings of your devices, live and past"),

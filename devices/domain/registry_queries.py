@@ -26,6 +26,7 @@ from devices.models import (
     Facility,
 )
 from devices.telemetry import status
+from devices.versions import Range, VersionError
 
 
 class DeviceTypeNotFound(Exception):  # noqa: N818 - it reads as what happened
@@ -113,6 +114,20 @@ def device_rows() -> QuerySet[Device]:
         )
         .order_by("name", "pk")
     )
+
+
+def versions_running(text: str) -> list[str]:
+    """The versions that devices of the scope say they run and that `text` means: itself, else those
+    in the range that it is, else those that it is a part of. One query.
+    """
+    told = status.firmware_versions(connection)
+    if text in told:
+        return [text]
+    try:
+        wanted = Range.parse(text)
+    except VersionError:
+        return sorted(version for version in told if text.casefold() in version.casefold())
+    return sorted(version for version in told if wanted.holds_text(version))
 
 
 def active_devices(*, connected: bool | None = None) -> QuerySet[Device]:

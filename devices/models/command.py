@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from devices.commands.states import Origin, State
 from devices.models.device import Device
-from tenants.models import TenantOwned
+from tenants.models import TenantOwned, TwoPersonsRule
 
 REASON_LENGTH = 500
 
@@ -39,15 +39,25 @@ class CommandOrigin(models.TextChoices):
     ROLLOUT = Origin.ROLLOUT.value, _("A roll-out")
 
 
-class CommandPolicy(TenantOwned):
-    """Whether a tenant wants a second person for every switching off, whoever asks for it."""
+class CommandPolicy(TwoPersonsRule):
+    """Whether a tenant wants a second person for every switching off, whoever asks for it.
+
+    It counts for the tenants below as well (`commands_policy.two_persons`).
+    """
 
     two_persons = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["tenant"]
         constraints = [
-            models.UniqueConstraint(fields=["tenant"], name="devices_commandpolicy_once")
+            models.UniqueConstraint(fields=["tenant"], name="devices_commandpolicy_once"),
+            models.CheckConstraint(
+                condition=models.Q(off_asked_by__isnull=True, off_asked_at__isnull=True)
+                | models.Q(
+                    two_persons=True, off_asked_by__isnull=False, off_asked_at__isnull=False
+                ),
+                name="devices_commandpolicy_off_asked",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -197,6 +207,12 @@ class Command(TenantOwned):
             models.Index(fields=["device", "-id"], name="devices_command_of_device"),
             models.Index(fields=["batch", "state"], name="devices_command_of_batch"),
             models.Index(fields=["tenant", "-id"], name="devices_command_newest"),
+            # Counted for every page of whoever approves.
+            models.Index(
+                fields=["tenant", "asked_at"],
+                condition=models.Q(state="awaiting_approval"),
+                name="devices_command_awaiting",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -277,3 +277,15 @@ def counts(
         for batch_id, state, cause, count in cursor.fetchall():
             found.setdefault(batch_id, {})[state, cause] = count
         return found
+
+
+def two_persons(connection: BaseDatabaseWrapper, tenant_id: int) -> tuple[bool, bool]:
+    """Whether the tenant, and whether one above it, wants a second person for every switching off.
+
+    One query. A tenant outside of the scope is refused by the database (42501).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT own, above FROM door_two_persons(%s)", [tenant_id])
+        row = cursor.fetchone()
+    assert row is not None, "it aggregates"
+    return row[0], row[1]

@@ -393,6 +393,7 @@ def command(of: Device, *, batch: bool = False, **values: Any) -> Command:
         of_batch = CommandBatch.objects.create(
             tenant_id=of.tenant_id,
             kind="identify",
+            asked_by=values.get("asked_by"),
             asked_at=START,
             facilities=[of.facility_id],
             devices=1,

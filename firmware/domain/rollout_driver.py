@@ -22,6 +22,7 @@ from devices.domain import downlink, inbox
 from devices.telemetry import firmware_facts, status
 from firmware.domain import (
     gate_operations,
+    policy_queries,
     reports,
     rollout_offers,
     rollout_rollback,
@@ -30,7 +31,6 @@ from firmware.domain import (
 from firmware.models import (
     HOLDING,
     OPEN,
-    FirmwarePolicy,
     GateReview,
     Medium,
     Rollout,
@@ -239,10 +239,10 @@ class _Tick:
 
     def _limits(self) -> tuple[tuple[Limit, Use], ...]:
         """The limits beyond the roll-out's own, with what other roll-outs use of them: those of the
-        tenant, and those of the whole installation.
+        tenant, which those above it may have narrowed, and those of the whole installation.
         """
-        policy = FirmwarePolicy.objects.filter(tenant_id=self.row.tenant_id).first()
-        own = Limit(policy.max_downloads, policy.bytes_per_s) if policy else Limit()
+        demanded = policy_queries.demands(tenant_id=self.row.tenant_id)
+        own = Limit(demanded.max_downloads, demanded.bytes_per_s)
         whole = Limit(settings.FIRMWARE_MAX_DOWNLOADS, settings.FIRMWARE_BYTES_PER_S)
         used: dict[int, Use] = {}
         with open_scope(Scope(all_tenant_ids())):

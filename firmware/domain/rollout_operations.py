@@ -20,6 +20,7 @@ from devices.domain.selection import Selection, SelectionRefused
 from devices.telemetry import firmware_facts
 from firmware.domain import (
     gate_words,
+    policy_queries,
     release_queries,
     reports,
     rollout_plan,
@@ -29,7 +30,6 @@ from firmware.domain import (
 )
 from firmware.gate.limits import GateLimits, GateLimitsError
 from firmware.models import (
-    FirmwarePolicy,
     Release,
     Rollout,
     RolloutKind,
@@ -110,7 +110,7 @@ def start(*, rollout_id: int, now: datetime, actor_id: int | None) -> Rollout:
     """
     row = _locked(rollout_id)
     _need(row, RolloutState.DRAFT)
-    if second_person(tenant_id=row.tenant_id) and row.approved_by_id is None:
+    if policy_queries.second_person(tenant_id=row.tenant_id) and row.approved_by_id is None:
         raise RolloutRefused("", _("Somebody else has to approve it before it starts."))
     assert row.release_id is not None, "a roll-back is never a draft"
     if not release_queries.rollable().filter(pk=row.release_id).exists():
@@ -135,7 +135,7 @@ def approve(*, rollout_id: int, now: datetime, actor_id: int | None) -> Rollout:
     row = _locked(rollout_id)
     _need(row, RolloutState.DRAFT, RolloutState.AWAITING_APPROVAL)
     _need_person(row.tenant_id, actor_id)
-    if second_person(tenant_id=row.tenant_id) and row.is_of(actor_id):
+    if policy_queries.second_person(tenant_id=row.tenant_id) and row.is_of(actor_id):
         raise RolloutRefused("", another())
     if row.state == RolloutState.DRAFT:
         values: dict[str, Any] = {"approved_by_id": actor_id}
@@ -159,7 +159,7 @@ def advance_anyway(*, rollout_id: int, note: str, now: datetime, actor_id: int |
     if not note:
         raise RolloutRefused("note", _("Say why: somebody else will read it."))
     _need_person(row.tenant_id, actor_id)
-    if second_person(tenant_id=row.tenant_id) and row.is_of(actor_id):
+    if policy_queries.second_person(tenant_id=row.tenant_id) and row.is_of(actor_id):
         raise RolloutRefused("", another())
     _accept_failures(row)
     _pass_wave(row, now, actor_id, overruled=True)
@@ -263,39 +263,6 @@ def set_priority(*, rollout_id: int, priority: int, actor_id: int | None) -> Rol
     return row
 
 
-@transaction.atomic
-def set_policy(
-    *,
-    tenant_id: int,
-    second: bool,
-    max_downloads: int | None,
-    bytes_per_s: int | None,
-    actor_id: int | None,
-) -> FirmwarePolicy:
-    """Say whether a second person has to approve, and how much all roll-outs of the tenant may load
-    its links together. Raises RolloutRefused.
-    """
-    for field, number in (("max_downloads", max_downloads), ("bytes_per_s", bytes_per_s)):
-        if number is not None and number < 1:
-            raise RolloutRefused(field, _("Give a number above 0, or nothing for no limit."))
-    row = FirmwarePolicy.objects.select_for_update().filter(tenant_id=tenant_id).first()
-    values = {
-        "second_person": second,
-        "max_downloads": max_downloads,
-        "bytes_per_s": bytes_per_s,
-    }
-    if row is None:
-        made = FirmwarePolicy(tenant_id=tenant_id, **values)
-        return audit.insert(made, actor_id=actor_id, action="firmware_policy.set")
-    audit.update(row, values, actor_id=actor_id, action="firmware_policy.set")
-    return row
-
-
-def second_person(*, tenant_id: int) -> bool:
-    """Whether the tenant demands that somebody else approves; one query."""
-    return FirmwarePolicy.objects.filter(tenant_id=tenant_id, second_person=True).exists()
-
-
 def another() -> str:
     """Why a person cannot approve."""
     return _("Somebody else than who made or changed it has to approve it.")
@@ -343,7 +310,7 @@ def _need(row: Rollout, *states: RolloutState) -> None:
 
 def _need_person(tenant_id: int, actor_id: int | None) -> None:
     """A service account could be of the very person who has to be another one."""
-    if actor_id is None and second_person(tenant_id=tenant_id):
+    if actor_id is None and policy_queries.second_person(tenant_id=tenant_id):
         raise RolloutRefused(
             "",
             _(

@@ -18,6 +18,7 @@ from devices.domain.selection import MAX_NAMED, Selection, SelectionRefused
 from devices.models import Device, DeviceGroup
 from firmware.domain import (
     gate_queries,
+    policy_queries,
     release_queries,
     rollout_operations,
     rollout_plan,
@@ -88,7 +89,7 @@ def shown(*, rollout_id: int, now: datetime) -> Shown:
         summary=summary,
         plan=rollout_plan.plan_of(row) if draft else None,
         looks={} if draft else gate_queries.last_looks(rollout_id=rollout_id),
-        second_person=rollout_operations.second_person(tenant_id=row.tenant_id),
+        second_person=policy_queries.second_person(tenant_id=row.tenant_id),
     )
 
 

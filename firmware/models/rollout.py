@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from devices.models import Device
 from firmware.models.release import Release
-from tenants.models import TenantOwned
+from tenants.models import TenantOwned, TwoPersonsRule
 
 
 class RolloutKind(models.TextChoices):
@@ -78,11 +78,11 @@ HOLDING: Final = (
 OPEN: Final = (TargetState.PENDING, *HOLDING)
 
 
-class FirmwarePolicy(TenantOwned):
+class FirmwarePolicy(TwoPersonsRule):
     """What a tenant demands of its roll-outs, and how much they may load its links together.
 
-    `bytes_per_s` and `max_downloads` are those of all roll-outs of the tenant at once; null: only
-    the limits of the whole installation apply.
+    `bytes_per_s` and `max_downloads` are those of all roll-outs of the tenant at once; null: it
+    sets none. What the tenants above demand counts as well (`policy_queries`).
     """
 
     second_person = models.BooleanField(default=False)
@@ -101,6 +101,13 @@ class FirmwarePolicy(TenantOwned):
             models.CheckConstraint(
                 condition=models.Q(bytes_per_s__isnull=True) | models.Q(bytes_per_s__gt=0),
                 name="firmware_firmwarepolicy_rate_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(off_asked_by__isnull=True, off_asked_at__isnull=True)
+                | models.Q(
+                    second_person=True, off_asked_by__isnull=False, off_asked_at__isnull=False
+                ),
+                name="firmware_firmwarepolicy_off_asked",
             ),
         ]
 

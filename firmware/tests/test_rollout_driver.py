@@ -16,6 +16,7 @@ from django.db import IntegrityError, ProgrammingError, connections, transaction
 from pytest_django import Settings
 from redis import Redis
 
+from devices.domain.commands_policy import SYSTEM
 from devices.ingest import artifacts
 from devices.models import Device
 from devices.protocol import Capability
@@ -24,6 +25,7 @@ from firmware import tasks
 from firmware.artifacts import store
 from firmware.domain import (
     downloads,
+    policy_operations,
     reports,
     rollout_driver,
     rollout_joining,
@@ -31,6 +33,7 @@ from firmware.domain import (
     rollout_operations,
     rollout_plan,
 )
+from firmware.domain.policy_operations import Change
 from firmware.domain.reports import Report
 from firmware.domain.rollout_operations import Draft, RolloutRefused
 from firmware.models import (
@@ -217,12 +220,8 @@ def test_a_rollout_that_cannot_be_read_holds_up_no_other(
 
 def test_limits_of_the_tenant_hold_over_all_its_rollouts(park: RolloutPark) -> None:
     with open_scope(park.scope):
-        rollout_operations.set_policy(
-            tenant_id=park.tenant.pk,
-            second=False,
-            max_downloads=2,
-            bytes_per_s=None,
-            actor_id=None,
+        policy_operations.change(
+            actor=SYSTEM, tenant_id=park.tenant.pk, wanted=Change(max_downloads=2)
         )
     row = park.start(waves=[{"percent": 100}])
     park.tick(3)
@@ -432,12 +431,8 @@ def test_failed_devices_are_tried_again_when_a_person_asks(park: RolloutPark) ->
 def test_a_second_person_has_to_approve_where_the_tenant_demands_it(park: RolloutPark) -> None:
     maker, other = park.people
     with open_scope(park.scope):
-        rollout_operations.set_policy(
-            tenant_id=park.tenant.pk,
-            second=True,
-            max_downloads=None,
-            bytes_per_s=None,
-            actor_id=None,
+        policy_operations.change(
+            actor=SYSTEM, tenant_id=park.tenant.pk, wanted=Change(second_person=True)
         )
     row = park.draft(approval_between=True)
     with open_scope(park.scope):

@@ -12,6 +12,7 @@ from portal.api import (
     exports,
     firmware,
     groups,
+    policies,
     rollouts,
     series,
     views,
@@ -107,6 +108,9 @@ resources = [
     ),
     path("rollouts/<int:pk>/targets/", rollouts.RolloutTargets.as_view(), name="rollout-targets"),
     path("devices/<int:pk>/updates/", rollouts.DeviceUpdates.as_view(), name="device-updates"),
+    path("policies/commands/", policies.CommandPolicy.as_view(), name="policy-commands"),
+    path("policies/firmware/", policies.FirmwarePolicy.as_view(), name="policy-firmware"),
+    path("approvals/", policies.ApprovalList.as_view(), name="approval-list"),
     path("signing-keys/", firmware.SigningKeyList.as_view(), name="signing-key-list"),
     path(
         "signing-keys/<int:pk>/retirement/",

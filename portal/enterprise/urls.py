@@ -15,4 +15,5 @@ urlpatterns = [
     path("", include("portal.enterprise.history.urls")),
     path("", include("portal.enterprise.control.urls")),
     path("", include("portal.enterprise.ddi.urls")),
+    path("", include("portal.enterprise.approvals.urls")),
 ]

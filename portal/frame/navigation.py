@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from portal.frame.permissions import may
+from firmware.domain import approvals_queries
+from portal.frame.permissions import access_of, actor_of, may, may_one
 from tenants.permissions import Permission
 
 
@@ -20,7 +21,8 @@ class Entry:
     """One page of the navigation; without a permission every signed-in user sees it.
 
     `icon` names a symbol of the sprite. `words` are further words that the command palette finds
-    the page by.
+    the page by. With `one_of` it is for whoever has one of these. `counted` tells how much waits
+    there for the person.
     """
 
     label: str | Promise
@@ -28,6 +30,8 @@ class Entry:
     icon: str
     permission: Permission | None = None
     words: str | Promise = ""
+    one_of: tuple[Permission, ...] = ()
+    counted: Callable[[HttpRequest], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An entry as a template shows it."""
+    """An entry as a template shows it; `count` is how much waits there, where that is counted."""
 
     label: str
     url: str
     icon: str
     current: bool
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,26 @@ class LinkGroup:
     links: tuple[Link, ...]
 
 
+def _approvals(request: HttpRequest) -> int:
+    access = access_of(request)
+    if access is None:
+        return 0
+    return approvals_queries.count(actor_of(request), tenant_id=access.tenant.tenant_id)
+
+
 MONITORING: Final = Group(
     _("Monitoring"),
-    (Entry(_("Overview"), "overview", "gauge", words=_("facilities park live power")),),
+    (
+        Entry(_("Overview"), "overview", "gauge", words=_("facilities park live power")),
+        Entry(
+            _("Approvals"),
+            "approvals",
+            "shield-check",
+            words=_("approve refuse waiting second person requests"),
+            one_of=approvals_queries.APPROVING,
+            counted=_approvals,
+        ),
+    ),
 )
 FLEET: Final = Group(
     _("Fleet"),
@@ -240,6 +262,13 @@ ADMINISTRATION: Final = Group(
             words=_("keep dispute evidence court preserve"),
         ),
         Entry(
+            _("Control and firmware"),
+            "control-rules",
+            "adjustments",
+            Permission.TENANTS_CHANGE,
+            words=_("two persons approval downloads limit policy rules"),
+        ),
+        Entry(
             _("Updates over DDI"),
             "ddi-settings",
             "cpu",
@@ -284,7 +313,13 @@ def links(request: HttpRequest) -> tuple[LinkGroup, ...]:
         LinkGroup(
             str(group.label),
             tuple(
-                Link(str(entry.label), reverse(entry.url_name), entry.icon, entry == current)
+                Link(
+                    str(entry.label),
+                    reverse(entry.url_name),
+                    entry.icon,
+                    entry == current,
+                    entry.counted(request) if entry.counted else 0,
+                )
                 for entry in entries
             ),
         )
@@ -320,6 +355,8 @@ def _has_all(text: str, words: Sequence[str]) -> bool:
 
 
 def _may_open(request: HttpRequest, entry: Entry) -> bool:
+    if entry.one_of and not may_one(request, entry.one_of):
+        return False
     return entry.permission is None or may(request, entry.permission)
 
 

@@ -11,7 +11,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from devices.domain.commands_policy import Actor
 from tenants.domain.queries import Access
+from tenants.models import User
 from tenants.permissions import Permission
 
 Parameters = ParamSpec("Parameters")
@@ -31,15 +33,33 @@ def may(request: HttpRequest, permission: Permission) -> bool:
     return access is not None and access.allows(permission)
 
 
-def requires(*permissions: Permission) -> Callable[[View[Parameters]], View[Parameters]]:
-    """A page for signed-in users whose role includes all of `permissions`; others get 403."""
+def may_one(request: HttpRequest, permissions: tuple[Permission, ...]) -> bool:
+    """Whether the user's role includes one of `permissions` at least."""
+    return any(may(request, permission) for permission in permissions)
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Who acts, and what they may; raises PermissionDenied for who is a member of no tenant."""
+    access = access_of(request)
+    if access is None or not isinstance(request.user, User):
+        raise PermissionDenied
+    return Actor(request.user.pk, access.permissions)
+
+
+def requires(
+    *permissions: Permission, one: bool = False
+) -> Callable[[View[Parameters]], View[Parameters]]:
+    """A page for signed-in users whose role includes all of `permissions`, or `one` of them; others
+    get 403.
+    """
 
     def decorate(view: View[Parameters]) -> View[Parameters]:
         @wraps(view)
         def guarded(
             request: HttpRequest, *args: Parameters.args, **kwargs: Parameters.kwargs
         ) -> HttpResponseBase:
-            if not all(may(request, permission) for permission in permissions):
+            enough = any if one else all
+            if not enough(may(request, permission) for permission in permissions):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
 

@@ -18,6 +18,7 @@ _ICONS: Final = {
     "firmware:read": "cpu",
     "firmware:write": "upload",
     "rollouts:write": "send",
+    "policies:write": "shield-check",
     "readings:read": "chart-line",
     "readings:correct": "edit",
     "readings:export": "download",

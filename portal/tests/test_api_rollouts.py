@@ -8,7 +8,9 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from firmware.domain import rollout_operations
+from devices.domain.commands_policy import SYSTEM
+from firmware.domain import policy_operations, rollout_operations
+from firmware.domain.policy_operations import Change
 from firmware.domain.rollout_operations import RolloutRefused
 from firmware.models import Rollout, RolloutState
 from firmware.tests.rollout_park import CALM, RolloutPark
@@ -110,12 +112,8 @@ def test_a_step_that_does_not_fit_is_refused(park: RolloutPark, api: Client) -> 
 def test_a_service_account_is_none_of_two_persons(park: RolloutPark) -> None:
     row = park.draft()
     with open_scope(park.scope):
-        rollout_operations.set_policy(
-            tenant_id=park.tenant.pk,
-            second=True,
-            max_downloads=None,
-            bytes_per_s=None,
-            actor_id=park.people[0],
+        policy_operations.change(
+            actor=SYSTEM, tenant_id=park.tenant.pk, wanted=Change(second_person=True)
         )
         with pytest.raises(RolloutRefused, match="Two persons answer for it"):
             rollout_operations.approve(rollout_id=row.pk, now=park.now, actor_id=None)

@@ -122,6 +122,8 @@ DOORS = {
     "door_roles_of",
     "door_memberships_of",
     "door_tenant_ids",
+    "door_two_persons",
+    "door_firmware_policy",
     "door_tenants_above",
     "door_tenants_below",
 }

@@ -11,8 +11,10 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from devices.domain.commands_policy import SYSTEM
 from devices.domain.selection import Selection
-from firmware.domain import rollout_operations, rollout_plan
+from firmware.domain import policy_operations, rollout_plan
+from firmware.domain.policy_operations import Change
 from firmware.models import Rollout, RolloutState, RolloutTarget
 from firmware.rollout.strategy import Strategy
 from firmware.tests.rollout_park import RolloutPark
@@ -158,12 +160,8 @@ def test_chosen_devices_come_along(park: RolloutPark) -> None:
 
 def test_a_second_person_approves_where_that_is_demanded(park: RolloutPark) -> None:
     with open_scope(park.scope):
-        rollout_operations.set_policy(
-            tenant_id=park.tenant.pk,
-            second=True,
-            max_downloads=None,
-            bytes_per_s=None,
-            actor_id=park.people[0],
+        policy_operations.change(
+            actor=SYSTEM, tenant_id=park.tenant.pk, wanted=Change(second_person=True)
         )
     row = park.draft()
     mine, theirs = _browser(park), _browser(park, 1)

@@ -25,6 +25,7 @@ from tenants.models.oauth import (
 )
 from tenants.models.role import CustomRole
 from tenants.models.tenant import Tenant, TenantKind, TenantOwned
+from tenants.models.two_persons import TwoPersonsRule
 from tenants.models.user import User, UserManager
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Tenant",
     "TenantKind",
     "TenantOwned",
+    "TwoPersonsRule",
     "User",
     "UserManager",
 ]

@@ -23,7 +23,7 @@ from devices.domain import commands_queries as queries
 from devices.domain import control_queries
 from devices.domain.commands_decisions import CommandNotFound, Decided
 from devices.domain.commands_operations import BatchNotFound
-from devices.domain.commands_policy import Actor, NotAllowedError
+from devices.domain.commands_policy import NotAllowedError
 from devices.domain.commands_targets import DevicesNotFound, foresee
 from devices.domain.queries import DeviceNotFound
 from devices.domain.selection import MAX_NAMED
@@ -34,7 +34,7 @@ from portal.enterprise.control.tables_commands import BatchTable, CommandFilter,
 from portal.enterprise.registry.forms import add_errors
 from portal.enterprise.registry.requests import actor_id, posted
 from portal.frame.listing import render_list
-from portal.frame.permissions import access_of, may, requires
+from portal.frame.permissions import actor_of, may, requires
 from tenants.permissions import Permission
 
 _SEES = (Permission.DEVICES_VIEW,)
@@ -182,7 +182,7 @@ def ask_many(request: HttpRequest) -> HttpResponse:
 def approve(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Agree to a command that somebody else has asked for."""
     return _decide(
-        request, "command", pk, lambda: decisions.approve(_actor(request), command_id=pk)
+        request, "command", pk, lambda: decisions.approve(actor_of(request), command_id=pk)
     )
 
 
@@ -196,7 +196,7 @@ def refuse(request: HttpRequest, *, pk: int) -> HttpResponse:
         request,
         "command",
         pk,
-        lambda: decisions.refuse(_actor(request), command_id=pk, reason=reason),
+        lambda: decisions.refuse(actor_of(request), command_id=pk, reason=reason),
     )
 
 
@@ -205,7 +205,9 @@ def refuse(request: HttpRequest, *, pk: int) -> HttpResponse:
 @requires(*_CONTROLS)
 def cancel(request: HttpRequest, *, pk: int) -> HttpResponse:
     """A command is not wanted any more."""
-    return _decide(request, "command", pk, lambda: decisions.cancel(_actor(request), command_id=pk))
+    return _decide(
+        request, "command", pk, lambda: decisions.cancel(actor_of(request), command_id=pk)
+    )
 
 
 @require_POST
@@ -214,7 +216,7 @@ def cancel(request: HttpRequest, *, pk: int) -> HttpResponse:
 def approve_batch(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Agree to what somebody else has asked of many devices."""
     return _decide(
-        request, "command-batch", pk, lambda: decisions.approve(_actor(request), batch_id=pk)
+        request, "command-batch", pk, lambda: decisions.approve(actor_of(request), batch_id=pk)
     )
 
 
@@ -228,7 +230,7 @@ def refuse_batch(request: HttpRequest, *, pk: int) -> HttpResponse:
         request,
         "command-batch",
         pk,
-        lambda: decisions.refuse(_actor(request), batch_id=pk, reason=reason),
+        lambda: decisions.refuse(actor_of(request), batch_id=pk, reason=reason),
     )
 
 
@@ -238,7 +240,7 @@ def refuse_batch(request: HttpRequest, *, pk: int) -> HttpResponse:
 def cancel_batch(request: HttpRequest, *, pk: int) -> HttpResponse:
     """What was never sent is not wanted any more."""
     return _decide(
-        request, "command-batch", pk, lambda: decisions.cancel(_actor(request), batch_id=pk)
+        request, "command-batch", pk, lambda: decisions.cancel(actor_of(request), batch_id=pk)
     )
 
 
@@ -248,7 +250,7 @@ def cancel_batch(request: HttpRequest, *, pk: int) -> HttpResponse:
 def retry_batch(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Ask those again that have failed or expired."""
     try:
-        asked = operations.retry_failed(_actor(request), batch_id=pk)
+        asked = operations.retry_failed(actor_of(request), batch_id=pk)
     except BatchNotFound as error:
         raise Http404 from error
     except (ValidationError, NotAllowedError) as error:
@@ -261,13 +263,15 @@ def retry_batch(request: HttpRequest, *, pk: int) -> HttpResponse:
 def _decide(
     request: HttpRequest, route: str, pk: int, decide: Callable[[], Decided]
 ) -> HttpResponse:
+    # Whoever decides in the list of all approvals goes on there.
+    back = redirect("approvals") if "approvals" in request.POST else redirect(route, pk=pk)
     try:
         decided = decide()
     except (CommandNotFound, BatchNotFound) as error:
         raise Http404 from error
     except (ValidationError, NotAllowedError) as error:
         messages.error(request, _sentence(error))
-        return redirect(route, pk=pk)
+        return back
     count = len(decided.command_ids)
     told = ngettext("Done for %(n)d command.", "Done for %(n)d commands.", count) % {"n": count}
     if left := sum(decided.left.values()):
@@ -277,7 +281,7 @@ def _decide(
             left,
         ) % {"n": left}
     messages.success(request, told)
-    return redirect(route, pk=pk)
+    return back
 
 
 def _sentence(error: ValidationError | NotAllowedError) -> str:
@@ -314,7 +318,7 @@ def _asked(
     """What was made; None where it was refused, which then stands in the form."""
     try:
         asked = operations.ask(
-            _actor(request),
+            actor_of(request),
             kind=kind.value,
             arguments=form.arguments(),
             device_ids=ids,
@@ -365,10 +369,3 @@ def _rights(request: HttpRequest, *, asked_by: int | None) -> dict[str, bool]:
         "may_approve": may_approve and not own,
         "own": own,
     }
-
-
-def _actor(request: HttpRequest) -> Actor:
-    access = access_of(request)
-    if access is None:
-        raise PermissionDenied
-    return Actor(actor_id(request), access.permissions)

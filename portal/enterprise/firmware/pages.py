@@ -110,7 +110,7 @@ def release(found: ReleaseDetail, request: HttpRequest) -> dict[str, Any]:
         "life": _life(row),
         "deltas": [_delta(one, found.base_versions, row) for one in found.deltas],
         "running": _running(found),
-        "rollouts": [(one.name, one.get_state_display()) for one in found.rollouts],
+        "rollouts": found.rollouts,
         "may_approve": own and draft and not mine and may(request, Permission.FIRMWARE_APPROVE),
         "waits_for_another": own and draft and mine,
         "may_edit": changes and draft,

@@ -139,7 +139,8 @@ def approve(request: HttpRequest, *, pk: int) -> HttpResponse:
     made = _done(request, do, _("The release is approved and may be rolled out."))
     if made is not None:
         transaction.on_commit(partial(make_deltas.delay, tenant_id=made.tenant_id))
-    return redirect("release", pk=pk)
+    # Whoever decides in the list of all approvals goes on there.
+    return redirect("approvals") if "approvals" in request.POST else redirect("release", pk=pk)
 
 
 @require_POST
@@ -170,7 +171,7 @@ def delete(request: HttpRequest, *, pk: int) -> HttpResponse:
         messages.error(request, " ".join(error.messages))
         return redirect("release", pk=pk)
     messages.success(request, _("The draft was deleted."))
-    return redirect("release-list")
+    return redirect("approvals" if "approvals" in request.POST else "release-list")
 
 
 def _done(request: HttpRequest, do: Callable[[], Release], said: str) -> Release | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters
+from django import forms
 from django.db.models import Exists, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from devices.domain import claims_queries, registry_queries
+from devices.domain.selection import MAX_TEXT
 from devices.models import (
     DeviceState,
     DeviceType,
@@ -74,7 +76,9 @@ class FacilityFilter(PortalFilterSet):
 
 
 class DeviceFilter(PortalFilterSet):
-    """By words, facility, type, state, link, placement, and whether settings are as wanted."""
+    """By words, facility, type, state, link, placement, firmware, and whether settings are as
+    wanted.
+    """
 
     search_fields = ("name", "serial", "facility__name")
 
@@ -94,12 +98,25 @@ class DeviceFilter(PortalFilterSet):
         label=_("Placement"), choices=Placement.choices, empty_label=_("All")
     )
 
+    firmware = django_filters.CharFilter(
+        label=_("Firmware"),
+        method="by_firmware",
+        max_length=MAX_TEXT,
+        widget=forms.TextInput(
+            attrs={"placeholder": _("1.4.0 or >=1.2,<2"), "autocomplete": "off"}
+        ),
+    )
     settings = django_filters.ChoiceFilter(
         label=_("Settings"),
         method="by_settings",
         empty_label=_("All"),
         choices=[("drift", _("Not as wanted"))],
     )
+
+    def by_firmware(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        """Devices that say they run this version, or one of this range or with this text."""
+        del name
+        return rows.filter(firmware_version__in=registry_queries.versions_running(value))
 
     def by_settings(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """Devices that were told what is wanted of them, and are left different."""
