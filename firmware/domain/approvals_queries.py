@@ -13,14 +13,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from devices.commands.states import State
 from devices.domain.commands_policy import Actor
 from devices.models import Command, CommandBatch, CommandPolicy
 from firmware.domain import rollout_words
-from firmware.domain.policy_queries import demands_second_person
+from firmware.domain.policy_doors import demands_second_person
 from firmware.models import (
     FirmwarePolicy,
     Release,
@@ -132,7 +132,7 @@ def _wanted(actor: Actor, tenant_id: int) -> dict[Kind, QuerySet[Any]]:
             state=ReleaseState.DRAFT,
             created_by__isnull=False,
         ),
-        Kind.ROLLOUT: Rollout.objects.alias(second=demands_second_person("tenant_id")).filter(
+        Kind.ROLLOUT: Rollout.objects.alias(second=demands_second_person(F("tenant_id"))).filter(
             rollouts, state=RolloutState.DRAFT, approved_by=None, second=True
         ),
         Kind.WAVE: Rollout.objects.filter(rollouts, state=RolloutState.AWAITING_APPROVAL),

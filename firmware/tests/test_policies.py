@@ -20,8 +20,8 @@ from devices.domain.commands_policy import (
 )
 from devices.tests import factories as parks
 from firmware.domain import approvals_queries, policy_operations, policy_queries
+from firmware.domain.policy_doors import Demands
 from firmware.domain.policy_operations import MOST_BYTES_PER_S, MOST_DOWNLOADS, Change, Rule
-from firmware.domain.policy_queries import Demands
 from firmware.domain.rollout_operations import RolloutRefused
 from firmware.models import Release, ReleaseState, Rollout, RolloutState
 from firmware.tests import factories
@@ -203,8 +203,9 @@ def test_who_is_bound_by_a_rule_does_not_change_it() -> None:
 )
 def test_a_limit_that_no_column_holds_is_refused_with_a_sentence(name: str, value: int) -> None:
     of = parks.tenant()
+    wanted: dict[str, Any] = {name: value}
     with pytest.raises(RolloutRefused, match="Give a number from 1 to") as refused:
-        _want(of, **{name: value})
+        _want(of, **wanted)
     assert refused.value.field == name
 
 

@@ -17,8 +17,8 @@ from devices.models import Command, Device, DeviceType, Facility
 from devices.telemetry import status
 from devices.tests import factories
 from firmware.domain import policy_operations, policy_queries
+from firmware.domain.policy_doors import Demands
 from firmware.domain.policy_operations import Change
-from firmware.domain.policy_queries import Demands
 from firmware.models import Release, ReleaseState, Rollout, RolloutState
 from firmware.tests import factories as firmware
 from tenants.models import Tenant, TenantKind, User
@@ -77,8 +77,16 @@ def world() -> World:
     of = factories.tenant()
     with open_scope(Scope((of.pk,))):
         roles = (Role.ADMIN, Role.ADMIN, Role.MANAGER, Role.TECHNICIAN)
-        people = [factories.member(of, role).user for role in roles]
-        return World(of, *people, factories.device_type(of), factories.facility(of))
+        first, second, manager, technician = (factories.member(of, role).user for role in roles)
+        return World(
+            of,
+            first,
+            second,
+            manager,
+            technician,
+            factories.device_type(of),
+            factories.facility(of),
+        )
 
 
 def _client(user: User) -> Client:

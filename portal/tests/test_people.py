@@ -27,8 +27,8 @@ from tenants.tests.factories import custom_role
 pytestmark = pytest.mark.django_db
 
 # Session, user, access and scope take seven.
-PEOPLE_QUERIES = 11
-ROLES_QUERIES = 10
+PEOPLE_QUERIES = 12
+ROLES_QUERIES = 11
 
 
 @pytest.fixture

@@ -472,7 +472,7 @@ def test_list_that_is_too_long_is_refused(ours: Tenant, client: Client) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_invitations_take_eleven_queries(
+def test_invitations_take_twelve_queries(
     ours: Tenant,
     admin: User,
     client: Client,
@@ -482,6 +482,6 @@ def test_invitations_take_eleven_queries(
     for _ in range(count):
         invited(ours, admin)
     client.get(reverse("invitations"))
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         response = client.get(reverse("invitations"))
     assert response.context["table"].page.paginator.count == count
