@@ -119,7 +119,7 @@ def _wanted(actor: Actor, tenant_id: int) -> dict[Kind, QuerySet[Any]]:
         return {}
     waiting = Command.objects.filter(state=State.AWAITING_APPROVAL.value)
     rules = Q(tenant_id=tenant_id, off_asked_by__isnull=False) & ~Q(off_asked_by_id=actor.user_id)
-    rollouts = _not_by("created_by_id", actor.user_id)
+    rollouts = _not_by("created_by_id", actor.user_id) & _not_by("changed_by_id", actor.user_id)
     rows: dict[Kind, QuerySet[Any]] = {
         Kind.COMMAND: waiting.filter(_not_by("asked_by_id", actor.user_id), batch=None),
         Kind.BATCH: CommandBatch.objects.filter(

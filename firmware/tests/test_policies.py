@@ -261,6 +261,10 @@ def test_everything_waits_for_somebody_else_who_may_approve_it() -> None:
     narrowed = Actor(second.user_id, frozenset({Permission.DEVICES_APPROVE}))
     with open_scope(Scope((of.pk,), (at.pk,))):
         assert approvals_queries.count(narrowed, tenant_id=of.pk) == 1
+    # Who has changed a draft does not approve it.
+    with open_scope(Scope((of.pk,))):
+        Rollout.objects.filter(pk=rollout.pk).update(changed_by_id=second.user_id)
+    assert ("rollout", rollout.pk) not in _waits(of, second)
     # Without the rule a draft waits for nobody.
     _want(of, second_person=False)
     assert _waits(of, second) == [one for one in all_of_it if one[0] != "rollout"]

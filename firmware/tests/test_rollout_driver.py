@@ -458,12 +458,8 @@ def test_who_changes_a_draft_does_not_approve_it(park: RolloutPark) -> None:
     maker, other = park.people
     row = park.draft()
     with open_scope(park.scope):
-        rollout_operations.set_policy(
-            tenant_id=park.tenant.pk,
-            second=True,
-            max_downloads=None,
-            bytes_per_s=None,
-            actor_id=None,
+        policy_operations.change(
+            actor=SYSTEM, tenant_id=park.tenant.pk, wanted=Change(second_person=True)
         )
         third = factories.member(park.tenant, Role.ADMIN).user_id
         draft = Draft(
