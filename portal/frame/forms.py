@@ -65,11 +65,17 @@ def _option(value: Any, label: Any, chosen: set[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FieldGroup:
-    """Fields under one legend; `text` says what they are for."""
+    """Fields under one legend; `text` says what they are for.
+
+    With `rows` they are a table: row by row, a field in each of the `columns`. Each has a name of
+    its own for those who do not see the heads (`aria-label`).
+    """
 
     legend: str | Promise
     fields: tuple[str, ...]
     text: str | Promise = ""
+    columns: tuple[str | Promise, ...] = ()
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,14 @@ class BoundGroup:
     legend: str
     text: str
     fields: list[BoundField] = field(default_factory=list)
+    columns: tuple[str | Promise, ...] = ()
+    rows: tuple[str, ...] = ()
+
+    def table(self) -> Iterator[tuple[str, list[BoundField]]]:
+        """The rows with their fields."""
+        width = len(self.columns)
+        for number, row in enumerate(self.rows):
+            yield row, self.fields[number * width : (number + 1) * width]
 
 
 class GroupedForm(forms.BaseForm):
@@ -95,4 +109,6 @@ class GroupedForm(forms.BaseForm):
         for group in self.groups:
             bound = [self[name] for name in group.fields if name in self.fields]
             if bound:
-                yield BoundGroup(str(group.legend), str(group.text), bound)
+                yield BoundGroup(
+                    str(group.legend), str(group.text), bound, group.columns, group.rows
+                )

@@ -80,6 +80,10 @@ def test_a_draft_is_made_looked_at_and_started(park: RolloutPark) -> None:
     client = _browser(park)
     page = client.get(reverse("rollout-create"))
     assert page.status_code == 200
+    assert b"id_groups_named" not in page.content  # there are none
+    untouched = client.post(reverse("rollout-preview"), _form(park, release="")).content.decode()
+    assert "Choose a release and who is meant." in untouched
+    assert "required" not in untouched
     preview = client.post(reverse("rollout-preview"), _form(park, name="")).content.decode()
     assert '<b class="wl-number">3</b> of 3 devices' in preview
     answer = client.post(reverse("rollout-create"), _form(park))

@@ -128,9 +128,10 @@ class DeviceSettingsForm(SettingsForm):
         named = [(c.number, channel_name(c.name, c.quantity)) for c in of.channels]
         self.fields["channels"].choices = named  # type: ignore[attr-defined]
         limits = _limits_of(of)
+        rows = []
         for channel in of.channels:
             low, high = limits.get(channel.number, (None, None))
-            self._add_limits(channel, low, high)
+            rows.append(self._add_limits(channel, low, high))
         pairs = [f"{side}_{c.number}" for c in of.channels for side in ("low", "high")]
         self.groups = (
             FieldGroup(gettext_lazy("Reporting"), ("step_ms", "samples", "channels")),
@@ -138,26 +139,32 @@ class DeviceSettingsForm(SettingsForm):
                 gettext_lazy("Limits"),
                 tuple(pairs),
                 gettext_lazy("The device tells when a reading leaves them. Empty: no limit."),
+                columns=(gettext_lazy("At least"), gettext_lazy("At most")),
+                rows=tuple(rows),
             ),
             FieldGroup(gettext_lazy("Control"), ("output", "power", "power_limit_w", "message")),
             FieldGroup(gettext_lazy("Why"), ("reason",)),
         )
 
-    def _add_limits(self, channel: Channel, low: Decimal | None, high: Decimal | None) -> None:
+    def _add_limits(self, channel: Channel, low: Decimal | None, high: Decimal | None) -> str:
+        """Two fields; returns what they limit."""
         name = channel_name(channel.name, channel.quantity)
         unit = "" if channel.unit == "1" else f" ({channel.unit})"
         for side, words, initial in (
             ("low", gettext_lazy("%(name)s at least"), low),
             ("high", gettext_lazy("%(name)s at most"), high),
         ):
+            label = str(words) % {"name": name} + unit
             self.fields[f"{side}_{channel.number}"] = forms.DecimalField(
-                label=str(words) % {"name": name} + unit,
+                label=label,
+                widget=forms.TextInput(attrs={"aria-label": label, "inputmode": "decimal"}),
                 required=False,
                 localize=True,
                 initial=initial,
                 max_digits=30,
                 decimal_places=9,
             )
+        return name + unit
 
     def clean(self) -> dict[str, Any]:
         """Limits are in order, and fit."""

@@ -56,7 +56,7 @@ class RolloutForm(GroupedForm, forms.Form):
         label=gettext_lazy("Groups"),
         coerce=int,
         required=False,
-        widget=forms.SelectMultiple(attrs={"size": 5}),
+        widget=forms.SelectMultiple,
     )
     serials = forms.CharField(
         label=gettext_lazy("Single devices"),
@@ -81,7 +81,12 @@ class RolloutForm(GroupedForm, forms.Form):
         super().__init__(*args, **kwargs)
         empty = [("", gettext_lazy("Choose a release"))]
         self.fields["release"].choices = [*empty, *choices.releases]  # type: ignore[attr-defined]
-        self.fields["groups_named"].choices = list(choices.groups)  # type: ignore[attr-defined]
+        groups = list(choices.groups)
+        if groups:
+            self.fields["groups_named"].choices = groups  # type: ignore[attr-defined]
+            self.fields["groups_named"].widget.attrs["size"] = min(5, len(groups))
+        else:
+            del self.fields["groups_named"]
 
     def clean_serials(self) -> list[int]:
         """The devices, by number."""
@@ -128,7 +133,7 @@ class WhoForms:
         data = self.form.cleaned_data
         if data["who"] == EVERYTHING:
             return Selection(everything=True).to_json()
-        found: dict[str, Any] = {"groups": data["groups_named"], "devices": data["serials"]}
+        found: dict[str, Any] = {"groups": data.get("groups_named", []), "devices": data["serials"]}
         if any(self.rule.cleaned_data.get(name) for name in rules.FIELDS):
             rule = self.rule.rule()
             if rule is None:

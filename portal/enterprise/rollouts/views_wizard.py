@@ -105,6 +105,8 @@ def preview(request: HttpRequest) -> HttpResponse:
         f"{form[name].label}: {text}" if name in form.fields else text
         for form in (who.form, who.rule, strategy)
         for name, texts in form.errors.items()
+        # A form that was just opened is not wrong: the page says what to choose.
+        if name != "release" or request.POST.get("release")
         for text in texts
     ]
     return render(request, "enterprise/rollouts/preview.html", context)
