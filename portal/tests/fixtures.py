@@ -18,8 +18,8 @@ from portal.devstack import chromium as browsers
 from portal.devstack import scratch as scratches
 from portal.devstack.scratch import Scratch
 from portal.devstack.servers import Endpoints, PrivateServers
+from portal.tests import emptying
 from portal.tests.quick_passwords import QuickArgon2
-from tenants.tests.trail import audit_may_be_emptied
 
 scratch_key = pytest.StashKey[Scratch]()
 
@@ -39,9 +39,9 @@ def django_db_setup(
     """Makes the test database; `default`, `owner` and `ingest` are its three roles."""
     pytestconfig.stash[scratch_key].create_database()
     with django_db_blocker.unblock():
-        _Cleaner.seeded = _filled_tables()
+        _Cleaner.seeded = emptying.filled_tables().names
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", _truncate_as_owner)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", _empty_as_owner)
         yield
     with django_db_blocker.unblock():
         for connection in connections.all(initialized_only=True):
@@ -101,7 +101,7 @@ class _Cleaner:
     seeded: frozenset[str] = frozenset()
 
 
-def _truncate_as_owner(case: TransactionTestCase) -> None:
+def _empty_as_owner(case: TransactionTestCase) -> None:
     """Empties every table that a test has filled, those outside the ORM too.
 
     Django's flush works as the role of each alias, and the application's role may not truncate.
@@ -109,28 +109,7 @@ def _truncate_as_owner(case: TransactionTestCase) -> None:
     for connection in connections.all(initialized_only=True):
         if connection.alias != "owner":
             connection.close()  # a transaction left open there would block the owner
-    filled = sorted(_filled_tables() - _Cleaner.seeded)
-    if filled:
-        quote = connections["owner"].ops.quote_name
-        with connections["owner"].cursor() as cursor, audit_may_be_emptied(cursor):
-            cursor.execute(f"TRUNCATE {', '.join(map(quote, filled))} CASCADE")
-
-
-def _filled_tables() -> frozenset[str]:
-    """Tables with at least one page, hypertables with at least one chunk.
-
-    Sizes rather than rows: one question, however many tables there are.
-    """
-    with connections["owner"].cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT relname FROM pg_class
-            WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-              AND (pg_relation_size(oid) > 0
-                   OR EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = pg_class.oid))
-            """
-        )
-        return frozenset(str(row[0]) for row in cursor.fetchall())
+    emptying.empty(_Cleaner.seeded)
 
 
 def say(line: str) -> None:

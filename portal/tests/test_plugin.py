@@ -13,7 +13,9 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 import portal.settings
+from devices.tests import factories
 from portal.devstack.servers import Endpoints, PrivateServers
+from portal.tests import emptying
 from portal.tests.quick_passwords import QuickArgon2
 
 ROLES = {"default": "wattline_app", "owner": "wattline_owner", "ingest": "wattline_ingest"}
@@ -47,6 +49,43 @@ def test_transactional_tests_start_with_empty_tables(round_: int) -> None:
         cursor.execute("SELECT count(*) FROM django_session")
         assert cursor.fetchone()[0] == 0
         cursor.execute("INSERT INTO django_session VALUES ('key', 'data', now())")
+
+
+_KEEPERS = "SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE tgenabled <> 'O'"
+
+
+@pytest.mark.parametrize("pages", [0, emptying.MANY_PAGES + 10])
+@pytest.mark.django_db(transaction=True, databases=list(ROLES))
+def test_everything_is_removed_whatever_keeps_it(pages: int) -> None:
+    """Few rows are deleted, many are truncated; triggers that keep rows stand in neither's way."""
+    seeded = {"auth_permission", "django_content_type", "django_migrations"}
+    assert emptying.filled_tables().names >= seeded
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(_KEEPERS)
+        keepers = cursor.fetchall()
+    factories.park()
+    filled = emptying.filled_tables()
+    kept = {"tenants_auditentry", "devices_commandevent", "devices_correction"}
+    assert filled.names >= kept | {"telemetry_frame", "tenants_tenant"}
+    assert "telemetry_frame" in filled.hypertables
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO django_session SELECT n, repeat('x', 1500), now()"
+            f" FROM generate_series(1, {pages * 5}) n"
+        )
+    connections["default"].close()
+    connections["ingest"].close()
+    emptying.empty(frozenset(seeded))
+    # What has been truncated has no pages.
+    left = emptying.filled_tables()
+    assert left.hypertables == set()
+    assert (left.names == seeded) is bool(pages)
+    with connections["owner"].cursor() as cursor:
+        for table in filled.names - seeded:
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            assert (table, cursor.fetchone()) == (table, (0,))
+        cursor.execute(_KEEPERS)
+        assert cursor.fetchall() == keepers
 
 
 def test_passwords_cost_little_in_tests_alone() -> None:
