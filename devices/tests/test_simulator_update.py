@@ -411,6 +411,17 @@ def test_device_survives_power_failures_at_any_byte(base: bytes | None, cuts: li
     assert device.image.data == (NEW if server.end == ("confirmed", "") else OLD)
 
 
+def test_running_slot_that_wears_out_in_the_swap_needs_a_recovery_loader() -> None:
+    """It has none, as documented; what it cannot keep whole it does not start."""
+    device, server = Device(), Server(*offer_of(NEW))
+    _bring(device, server, "installing")
+    device.flash.bad = _wear(LAYOUT.primary)
+    with pytest.raises(AssertionError, match="bricked"):
+        device.power_up()
+    assert device.bricked
+    assert set(device.ran) == {sha(OLD)}
+
+
 # Fault by state
 
 STATES = ("offered", "downloading", "downloaded", "installing", "testing")
