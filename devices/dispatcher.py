@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.db import InterfaceError, OperationalError, connection
@@ -30,6 +30,11 @@ LOOK_S: Final = 1.0
 # While devices are answering, nobody tells when an answer has been stored.
 BUSY_LOOK_S: Final = 0.1
 BUSY_FOR_S: Final = 10.0
+# A look at what has moved costs nothing for commands that wait for devices which are away; all that
+# is open is looked at so often, whatever was missed.
+EVERYTHING_S: Final = 60.0
+# How much later than its instant something may be saved and still be seen at once.
+OVERLAP: Final = timedelta(seconds=30)
 _RETRY_FIRST_S: Final = 0.2
 _RETRY_LAST_S: Final = 5.0
 
@@ -46,6 +51,9 @@ class Dispatcher:
         self._notices: PubSub | None = None
         self._beaten = 0.0
         self._busy_until = 0.0
+        # Since when what has moved is looked at; None: everything is.
+        self._since: datetime | None = None
+        self._everything_at = 0.0
         self.counters = {"answers": 0, "given_up": 0, "looked_at": 0, "sent": 0, "errors": 0}
 
     def stop(self) -> None:
@@ -79,15 +87,23 @@ class Dispatcher:
         anything.
         """
         now = datetime.now(UTC)
+        since = self._since if time.monotonic() < self._everything_at else None
+        self._since = None  # unless this round comes to its end
         scope = Scope(all_tenant_ids())
         with open_scope(scope):
             answers = commands_dispatch.take_answers(now=now)
         with open_scope(scope):
-            given_up = commands_dispatch.give_up(now=now)
+            given_up = commands_dispatch.give_up(now=now, since=since)
         with open_scope(scope):
-            looked_at = reconciliation.advance(now=now)
+            looked_at = reconciliation.advance(now=now, since=since)
         with open_scope(scope):
-            sent = commands_dispatch.send_due(now=now)
+            sent = commands_dispatch.send_due(now=now, since=since)
+        if looked_at >= reconciliation.MOST_DEVICES or sent >= commands_dispatch.MOST_SENT:
+            self._since = since  # there may be more of the same
+        else:
+            self._since = now - OVERLAP
+            if since is None:
+                self._everything_at = time.monotonic() + EVERYTHING_S
         self.counters["answers"] += answers
         self.counters["given_up"] += given_up
         self.counters["looked_at"] += looked_at

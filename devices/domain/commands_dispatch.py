@@ -114,11 +114,15 @@ def _commands_of(
 
 
 @transaction.atomic
-def give_up(*, now: datetime) -> int:
-    """End the commands whose time is over; how many there were."""
+def give_up(*, now: datetime, since: datetime | None = None) -> int:
+    """End the commands whose time is over; how many there were. With `since`, without those of
+    devices that are revoked.
+    """
     if not command_store.lead(connection):
         return 0
-    ids = command_store.over(connection, now=now, answered_by=now - GRACE, most=MOST_OVER)
+    ids = command_store.over(
+        connection, now=now, answered_by=now - GRACE, most=MOST_OVER, gone=since is None
+    )
     commands = held(ids, skip_locked=True)
     revoked = set(
         Device.objects.filter(
@@ -140,14 +144,22 @@ def give_up(*, now: datetime) -> int:
 
 
 @transaction.atomic
-def send_due(*, now: datetime, draw: Callable[[], float] = random.random) -> int:
-    """Send what is due to devices that are connected; how many commands there were.
+def send_due(
+    *,
+    now: datetime,
+    since: datetime | None = None,
+    draw: Callable[[], float] = random.random,
+) -> int:
+    """Send what is due to devices that are connected; how many commands there were. With `since`,
+    to those alone of which something has moved since then.
 
     They go out when the transaction has ended: what is lost on the way is sent again.
     """
     if not command_store.lead(connection):
         return 0
-    wanted = command_store.due(connection, now=now, most_attempts=MAX_ATTEMPTS, most=MOST_SENT)
+    wanted = command_store.due(
+        connection, now=now, most_attempts=MAX_ATTEMPTS, most=MOST_SENT, since=since
+    )
     steps, messages = [], []
     for command in held(wanted, skip_locked=True):
         situation = situation_of(command)

@@ -20,7 +20,7 @@ from devices.domain.commands_operations import BatchNotFound
 from devices.models import Command, CommandBatch, CommandEvent, Device
 from devices.telemetry import command_store
 from tenants.models import User
-from tenants.scope import index_order
+from tenants.scope import index_order, require_scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def command_page(
     batch_id: int | None = None,
     states: Sequence[str] = (),
 ) -> Page[CommandEntry]:
-    """The commands, the newest first; `after`: those older than this one. One query."""
+    """The commands, the newest first; `after`: those older than this one. Two queries at most."""
     wanted = _rows()
     if after:
         wanted = wanted.filter(pk__lt=after)
@@ -131,8 +131,17 @@ def command_page(
         wanted = wanted.filter(batch_id=batch_id)
     if states:
         wanted = wanted.filter(state__in=states)
+    if device_id is None and batch_id is None:
+        newest = command_store.newest(
+            connection,
+            require_scope().tenant_ids,
+            list(states) or list(State),
+            before=after or None,
+            most=limit + 1,
+        )
+        wanted = wanted.filter(pk__in=newest)
     # All of a batch are found by it and sorted: walking along the ids would pass those of others.
-    with index_order() if batch_id is None else nullcontext():
+    with index_order() if device_id is not None and batch_id is None else nullcontext():
         rows = list(wanted.order_by("-pk")[: limit + 1])
     entries = tuple(_entry(row) for row in rows[:limit])
     return Page(entries, rows[limit - 1].pk if len(rows) > limit else None)

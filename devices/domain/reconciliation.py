@@ -15,7 +15,6 @@ from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import F
 
 from devices.commands.states import OPEN, Cause, Origin, State
 from devices.configuration import reconciliation as engine
@@ -24,8 +23,8 @@ from devices.configuration.settings import SETTING_KINDS, told
 from devices.domain import commands_operations
 from devices.domain.commands_policy import SYSTEM
 from devices.domain.inbox import InboxRow
-from devices.models import Command, DeviceConfiguration, DeviceState
-from devices.telemetry import control_store, status
+from devices.models import Command, DeviceConfiguration
+from devices.telemetry import command_store, control_store
 from devices.telemetry.control_store import Stand
 
 # The event by which a device tells all its settings.
@@ -57,19 +56,24 @@ def take(rows: Sequence[InboxRow]) -> None:
 
 
 @transaction.atomic
-def advance(*, now: datetime, draw: Callable[[], float] = random.random) -> int:
+def advance(
+    *,
+    now: datetime,
+    since: datetime | None = None,
+    draw: Callable[[], float] = random.random,
+) -> int:
     """Look at the differences that are due, of devices that are connected; how many there were.
+    With `since`, at those alone that have become due, or whose device has connected, since then.
 
-    Several at once share the devices. Commands that people ask for meanwhile wait for this
-    transaction, or are seen by it.
+    Of several at once each takes the devices that no other has. Commands that people ask for
+    meanwhile wait for this transaction, or are seen by it.
     """
-    due = (
-        DeviceConfiguration.objects.select_for_update(skip_locked=True, of=("self",))
-        .filter(next_at__lte=now, reported__isnull=False, device__state=DeviceState.ACTIVE)
-        .filter(status.is_connected(F("device_id")))
-        .order_by("next_at", "pk")[:MOST_DEVICES]
-    )
-    rows = list(due)
+    due = control_store.due(connection, now=now, since=since, most=MOST_DEVICES)
+    free = DeviceConfiguration.objects.select_for_update(skip_locked=True, of=("self",))
+    # Looked at once more under the lock.
+    rows = list(free.filter(pk__in=due, next_at__lte=now).order_by("next_at", "pk"))
+    if not rows:
+        return 0
     device_ids = [row.device_id for row in rows]
     pending, answers = _pending(device_ids), _answers(device_ids)
     stands = []
@@ -123,15 +127,8 @@ def _pending(device_ids: Collection[int]) -> Mapping[int, set[str]]:
 def _answers(device_ids: Collection[int]) -> Mapping[int, Mapping[str, Answer]]:
     """The last answers by kind, by device."""
     found: dict[int, dict[str, Answer]] = defaultdict(dict)
-    rows = (
-        Command.objects.filter(
-            device_id__in=device_ids,
-            kind__in=SETTING_KINDS,
-            state__in=[state.value for state in _ENDED],
-        )
-        .order_by("device_id", "kind", "-pk")
-        .distinct("device_id", "kind")
-    )
+    last = command_store.last_of_kinds(connection, list(device_ids), SETTING_KINDS, _ENDED)
+    rows = Command.objects.filter(pk__in=last)
     for row in rows.only("device_id", "kind", "arguments", "state", "cause", "detail"):
         found[row.device_id][row.kind] = Answer(_outcome(row), row.arguments, row.detail)
     return found

@@ -206,12 +206,35 @@ class Command(TenantOwned):
             ),
             models.Index(fields=["device", "-id"], name="devices_command_of_device"),
             models.Index(fields=["batch", "state"], name="devices_command_of_batch"),
-            models.Index(fields=["tenant", "-id"], name="devices_command_newest"),
             # Counted for every page of whoever approves.
             models.Index(
                 fields=["tenant", "asked_at"],
                 condition=models.Q(state="awaiting_approval"),
                 name="devices_command_awaiting",
+            ),
+            models.Index(fields=["device", "kind", "-id"], name="devices_command_of_kind"),
+            # An order that the primary key does not have: the planner cannot walk along that one
+            # and hope to come across a state that is rare.
+            models.Index(
+                "tenant",
+                "state",
+                models.F("id").desc(nulls_last=True),
+                name="devices_command_in_state",
+            ),
+            # A look of the dispatcher begins with what has moved and what has waited long enough.
+            models.Index(fields=["state_at"], name="devices_command_moved"),
+            models.Index(
+                fields=["next_at"],
+                condition=models.Q(state="sent"),
+                name="devices_command_waiting",
+            ),
+            # Of a device that has a long history, what is still to come.
+            models.Index(
+                fields=["device"],
+                condition=models.Q(
+                    state__in=["awaiting_approval", "queued", "sent", "acknowledged"]
+                ),
+                name="devices_command_open",
             ),
         ]
 

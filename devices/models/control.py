@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from devices.models.command import REASON_LENGTH
 from devices.models.device import Device
 from tenants.models import TenantOwned
 
@@ -144,7 +145,7 @@ class ConfigurationChange(TenantOwned):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
     origin = models.CharField(max_length=16)
-    reason = models.CharField(max_length=400, blank=True)
+    reason = models.CharField(max_length=REASON_LENGTH, blank=True)
     before = models.JSONField()
     after = models.JSONField()
 

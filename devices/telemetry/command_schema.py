@@ -42,6 +42,12 @@ NO_LINK: Final = [
     + ", ".join(f"DROP COLUMN {column.split(maxsplit=1)[0]}" for column in _TOLD)
 ]
 
+# Who has connected since some instant.
+LINK_CHANGED: Final = [
+    "CREATE INDEX device_link_changed ON device_link (changed_at) WHERE connected"
+]
+NO_LINK_CHANGED: Final = ["DROP INDEX device_link_changed"]
+
 _ONLY_ADDED: Final = """CREATE FUNCTION devices_commandevent_only_added() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

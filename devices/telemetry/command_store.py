@@ -217,48 +217,126 @@ def lead(connection: BaseDatabaseWrapper) -> bool:
     return row is not None and bool(row[0])
 
 
+# The devices of which something has moved: a command of theirs, its wait, or their connection.
+_STIRRED: Final = """ AND c.device_id IN (
+ SELECT device_id FROM devices_command WHERE state_at >= %(since)s
+ UNION SELECT device_id FROM devices_command
+ WHERE state = 'sent' AND next_at > %(since)s AND next_at <= %(now)s
+ UNION SELECT device_id FROM device_link WHERE connected AND changed_at >= %(since)s)"""
+_DUE: Final = """WITH heads AS MATERIALIZED (
+ SELECT DISTINCT ON (c.device_id) c.id, c.state, c.queued_at, c.expires_at, c.attempts,
+  c.connection, c.next_at, l.connection AS current
+ FROM devices_command c JOIN device_link l ON l.device_id = c.device_id AND l.connected
+ WHERE c.state IN ('queued', 'sent'){stirred}
+ ORDER BY c.device_id, (c.state = 'queued'), c.queued_at, c.id)
+SELECT id, current FROM heads
+WHERE expires_at > %(now)s AND (state = 'queued' OR next_at <= %(now)s
+ OR (connection <> current AND attempts < %(most_attempts)s))
+ORDER BY queued_at, id LIMIT %(most)s"""
+
+
 def due(
-    connection: BaseDatabaseWrapper, *, now: datetime, most_attempts: int, most: int
+    connection: BaseDatabaseWrapper,
+    *,
+    now: datetime,
+    most_attempts: int,
+    most: int,
+    since: datetime | None = None,
 ) -> dict[int, int]:
     """The commands that are to be sent now, oldest first: id → the device's connection.
 
     Of each connected device it is the unanswered one, when it waited long enough, or was sent over
     an earlier connection (and less than `most_attempts` times), else the one that is first in the
-    queue.
+    queue. With `since`, of the devices alone of which something has moved since then, which costs
+    nothing for all that waits for devices that are away.
     """
+    stirred = "" if since is None else _STIRRED
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH heads AS MATERIALIZED ("
-            " SELECT DISTINCT ON (device_id) id, device_id, state, queued_at, expires_at,"
-            " attempts, connection, next_at FROM devices_command WHERE state IN ('queued', 'sent')"
-            " ORDER BY device_id, (state = 'queued'), queued_at, id)"
-            " SELECT h.id, l.connection FROM heads h JOIN device_link l USING (device_id)"
-            " WHERE l.connected AND h.expires_at > %s"
-            " AND (h.state = 'queued' OR h.next_at <= %s"
-            " OR (h.connection <> l.connection AND h.attempts < %s))"
-            " ORDER BY h.queued_at, h.id LIMIT %s",
-            [now, now, most_attempts, most],
+            _DUE.format(stirred=stirred),
+            {"now": now, "since": since, "most_attempts": most_attempts, "most": most},
         )
         return {row[0]: row[1] for row in cursor.fetchall()}
 
 
+_OVER: Final = (
+    # One partial index each: an OR of them all would read the whole history every second.
+    "SELECT id FROM devices_command"
+    " WHERE state IN ('awaiting_approval', 'queued', 'sent') AND expires_at <= %s"
+    " AND (state <> 'sent' OR expires_at <= %s)"
+    " UNION SELECT id FROM devices_command WHERE state = 'acknowledged' AND next_at <= %s"
+)
+_GONE: Final = (
+    " UNION SELECT c.id FROM devices_command c JOIN devices_device d ON d.id = c.device_id"
+    " WHERE c.state IN ('queued', 'sent') AND d.state = 'revoked'"
+)
+
+
 def over(
-    connection: BaseDatabaseWrapper, *, now: datetime, answered_by: datetime, most: int
+    connection: BaseDatabaseWrapper,
+    *,
+    now: datetime,
+    answered_by: datetime,
+    most: int,
+    gone: bool = True,
 ) -> list[int]:
     """The commands whose time is over: those that nobody sent or approved, those without an answer
-    since `answered_by`, those without their last word, and those to devices that are revoked.
+    since `answered_by`, those without their last word, and (`gone`: it reads all devices) those to
+    devices that are revoked.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            # One partial index each: an OR of them all would read the whole history every second.
-            "SELECT id FROM devices_command"
-            " WHERE state IN ('awaiting_approval', 'queued', 'sent') AND expires_at <= %s"
-            " AND (state <> 'sent' OR expires_at <= %s)"
-            " UNION SELECT id FROM devices_command WHERE state = 'acknowledged' AND next_at <= %s"
-            " UNION SELECT c.id FROM devices_command c JOIN devices_device d ON d.id = c.device_id"
-            " WHERE c.state IN ('queued', 'sent') AND d.state = 'revoked'"
-            " ORDER BY id LIMIT %s",
+            f"{_OVER}{_GONE if gone else ''} ORDER BY id LIMIT %s",
             [now, answered_by, now, most],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def newest(
+    connection: BaseDatabaseWrapper,
+    tenant_ids: Sequence[int],
+    states: Sequence[str],
+    *,
+    before: int | None,
+    most: int,
+) -> list[int]:
+    """The newest commands of tenants in one of the states, as ids; `before`: older than this one.
+
+    Each state of each tenant is walked along its index, so that a rare one is found at once.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.id FROM unnest(%(tenants)s::bigint[]) AS t (id)"
+            " CROSS JOIN unnest(%(states)s::text[]) AS s (code)"
+            " CROSS JOIN LATERAL (SELECT id FROM devices_command"
+            "  WHERE tenant_id = t.id AND state = s.code"
+            "  AND (%(before)s::bigint IS NULL OR id < %(before)s)"
+            "  ORDER BY id DESC NULLS LAST LIMIT %(most)s) c"
+            " ORDER BY c.id DESC LIMIT %(most)s",
+            {
+                "tenants": list(tenant_ids),
+                "states": list(states),
+                "before": before,
+                "most": most,
+            },
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def last_of_kinds(
+    connection: BaseDatabaseWrapper,
+    device_ids: Sequence[int],
+    kinds: Sequence[str],
+    states: Sequence[str],
+) -> list[int]:
+    """The last command of each kind in one of the states that each device was given, as ids."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.id FROM unnest(%s::bigint[]) AS d (id)"
+            " CROSS JOIN unnest(%s::text[]) AS k (kind)"
+            " CROSS JOIN LATERAL (SELECT id FROM devices_command WHERE device_id = d.id"
+            "  AND kind = k.kind AND state = ANY(%s) ORDER BY id DESC LIMIT 1) c",
+            [list(device_ids), list(kinds), list(states)],
         )
         return [row[0] for row in cursor.fetchall()]
 

@@ -108,6 +108,31 @@ _AGAIN: Final = """UPDATE devices_deviceconfiguration SET
 WHERE device_id = ANY(%(devices)s)"""
 
 
+_LATE: Final = """SELECT c.device_id, c.next_at FROM devices_deviceconfiguration c
+JOIN device_link l ON l.device_id = c.device_id AND l.connected
+JOIN devices_device d ON d.id = c.device_id AND d.state = 'active'
+WHERE c.next_at <= %(now)s AND c.reported IS NOT NULL"""
+_LONGEST_FIRST: Final = " ORDER BY next_at, device_id LIMIT %(most)s"
+_ALL_LATE: Final = _LATE + _LONGEST_FIRST
+# One index each: an OR of the two would read all that waits for devices that are away.
+_NEWLY_LATE: Final = (
+    f"{_LATE} AND c.next_at > %(since)s UNION {_LATE} AND l.changed_at >= %(since)s{_LONGEST_FIRST}"
+)
+
+
+def due(
+    connection: BaseDatabaseWrapper, *, now: datetime, since: datetime | None, most: int
+) -> list[int]:
+    """The active and connected devices that report and whose difference is due, the longest due
+    first; with `since`, where it has become due, or the device has connected, since then.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _ALL_LATE if since is None else _NEWLY_LATE, {"now": now, "since": since, "most": most}
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
 def open_rows(connection: BaseDatabaseWrapper, device_ids: Sequence[int]) -> None:
     """Make the configurations of devices that have none."""
     with connection.cursor() as cursor:

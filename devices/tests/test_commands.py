@@ -22,7 +22,7 @@ from redis import Redis
 
 from devices.commands.machine import MAX_ATTEMPTS
 from devices.commands.states import Origin
-from devices.dispatcher import Dispatcher
+from devices.dispatcher import OVERLAP, Dispatcher
 from devices.domain import commands_decisions as decisions
 from devices.domain import commands_dispatch as dispatch
 from devices.domain import commands_operations as operations
@@ -85,13 +85,19 @@ def world() -> World:
     return make_world()
 
 
-def connect(device: Device, connection: int, *, capabilities: int | None = None) -> None:
+def connect(
+    device: Device,
+    connection: int,
+    *,
+    capabilities: int | None = None,
+    changed_at: datetime | None = None,
+) -> None:
     """The device is connected, as the writer would note it; 0: it is not."""
     with connections["ingest"].cursor() as cursor:
         cursor.execute(
-            "UPDATE device_link SET connected = %s, connection = %s,"
+            "UPDATE device_link SET connected = %s, connection = %s, changed_at = %s,"
             " capabilities = coalesce(%s, capabilities) WHERE device_id = %s",
-            [connection > 0, connection, capabilities, device.pk],
+            [connection > 0, connection, changed_at or NOW, capabilities, device.pk],
         )
 
 
@@ -679,6 +685,22 @@ def test_pages_go_on_where_the_one_before_ended(world: World) -> None:
     assert (found, rest.next_after) == (made[::-1], None)
 
 
+def test_a_page_in_a_state_goes_on_where_the_one_before_ended() -> None:
+    two = make_world(), make_world()
+    made = [ask(world, kind="send_logs").command_ids[0] for _ in range(3) for world in two]
+    with open_scope(two[0].scope):
+        own = {entry.command_id for entry in queries.command_page(limit=9).items}
+        decisions.cancel(two[0].manager, command_id=made[2], now=NOW)
+    assert own == set(made[::2])
+    with open_scope(Scope(tuple(world.tenant.pk for world in two))):
+        first = queries.command_page(limit=3, states=["queued"])
+        rest = queries.command_page(limit=3, states=["queued"], after=first.next_after or 0)
+        gone = queries.command_page(limit=3, states=["cancelled", "failed"])
+    found = [entry.command_id for page in (first, rest) for entry in page.items]
+    assert (found, rest.next_after) == ([pk for pk in made[::-1] if pk != made[2]], None)
+    assert [entry.command_id for entry in gone.items] == [made[2]]
+
+
 def test_who_is_narrowed_to_other_facilities_sees_and_changes_nothing(world: World) -> None:
     batch = ask(world, selection=Selection(everything=True)).batch
     assert batch is not None
@@ -743,6 +765,61 @@ def test_a_dispatcher_works_for_all_tenants(downlink: Any) -> None:
     told = {device_id for device_id, _ in downlink()}
     assert told == {world.devices[0].pk for world in worlds}
     assert dispatcher.counters["sent"] == 2
+
+
+def test_a_look_at_what_has_moved_finds_all_that_is_due_since(world: World, downlink: Any) -> None:
+    (device,) = world.devices
+
+    def look(at: datetime, since: datetime) -> int:
+        with open_scope(world.scope):
+            return dispatch.send_due(now=at, since=since, draw=lambda: 0.0)
+
+    first, second = (
+        ask(world, kind="send_logs", arguments={"lines": lines}).command_ids[0] for lines in (1, 2)
+    )
+    assert look(NOW, NOW) == 0  # away
+    at = NOW + timedelta(minutes=10)
+    connect(device, 7, changed_at=at)
+    assert look(at, at + SECOND) == 0
+    assert look(at, at) == 1  # it has connected
+    assert look(at + 10 * SECOND, at + 10 * SECOND) == 0
+    assert look(at + 10 * SECOND, at + 9 * SECOND) == 1  # it has not answered
+    answer(device, one(world, first), ResultStatus.DONE)
+    at += timedelta(minutes=1)
+    with open_scope(world.scope):
+        assert dispatch.take_answers(now=at) == 1
+    assert look(at, at) == 1  # the next one's turn
+    assert [message.arguments["lines"] for _, message in downlink()] == [1, 1, 2]
+    assert one(world, second).state == "sent"
+
+
+def test_a_dispatcher_finds_in_time_whatever_it_has_missed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = Dispatcher(settings.REDIS_URL, "quick")
+    assert quick.work() is False
+    ask(world, now=datetime.now(UTC) - 2 * OVERLAP)
+    connect(world.devices[0], 7)  # both are saved long after they happened
+    assert quick.work() is False
+    monkeypatch.setattr("devices.dispatcher.EVERYTHING_S", 0.0)
+    thorough = Dispatcher(settings.REDIS_URL, "thorough")
+    assert [thorough.work(), thorough.work()] == [True, False]
+    assert thorough.counters["sent"] == 1
+
+
+def test_a_dispatcher_that_was_disturbed_looks_at_everything(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher = Dispatcher(settings.REDIS_URL, "test")
+    assert dispatcher.work() is False
+    ask(world, now=datetime.now(UTC) - 2 * OVERLAP)
+    connect(world.devices[0], 7)
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(dispatch, "MOST_ANSWERS", -1)  # the database refuses that
+        with pytest.raises(DatabaseError):
+            dispatcher.work()
+    assert dispatcher.work() is True
+    assert dispatcher.counters["sent"] == 1
 
 
 def test_batches_and_people_stay_with_their_commands(world: World) -> None:

@@ -28,6 +28,7 @@ from devices.models import (
     Drift,
     Placement,
 )
+from devices.models.command import REASON_LENGTH
 from devices.protocol import ResultStatus
 from devices.telemetry.control_store import Wish
 from devices.tests import factories
@@ -112,6 +113,13 @@ def test_a_command_that_sets_something_says_what_is_wanted(world: World) -> None
         (1, "person", {"samples": None}, {"samples": 10}),
         (2, "api", {"samples": 10, "step_ms": None}, {"samples": 20, "step_ms": 1000}),
     ]
+
+
+def test_a_reason_may_be_as_long_as_that_of_a_command(world: World) -> None:
+    _ask(world, reason="y" * REASON_LENGTH)
+    with open_scope(world.scope):
+        assert ConfigurationChange.objects.get().reason == "y" * REASON_LENGTH
+        assert Command.objects.get().reason == "y" * REASON_LENGTH
 
 
 def test_what_is_wanted_already_is_no_change(world: World) -> None:
@@ -250,6 +258,28 @@ def test_devices_that_are_away_wait_until_they_are_back(world: World) -> None:
     assert len(_asked(world)) == 1
 
 
+def test_a_look_at_what_has_moved_finds_the_differences_that_are_due_since(world: World) -> None:
+    (device,) = world.devices
+    _report(device, samples=30)
+    _take(world)
+    with open_scope(world.scope):
+        wish = Wish({"samples": 10}, "person", "", None, NOW)
+        configuration_desired.want(device_ids=world.ids(), wish=wish, told=False)
+
+    def look(at: datetime, since: datetime) -> int:
+        with open_scope(world.scope):
+            return reconciliation.advance(now=at, since=since, draw=lambda: 0.0)
+
+    assert look(LATER, NOW) == 0  # away
+    connect(device, 7, changed_at=LATER)
+    assert look(LATER, LATER + SETTLING) == 0
+    assert look(LATER, LATER) == 1  # it has connected
+    due = _row(world).next_at
+    assert due is not None
+    assert look(due, due) == 0
+    assert look(due, LATER) == 1  # it has become due
+
+
 def test_a_setting_that_is_refused_is_left_with_the_device_s_words(world: World) -> None:
     (device,) = world.devices
     connect(device, 1)
@@ -370,4 +400,4 @@ def test_many_devices_are_changed_and_looked_at_by_as_many_statements(number: in
     assert [
         sum(not query["sql"].startswith(savepoints) for query in queries)
         for queries in (taken, wanted, looked)
-    ] == [6, 3, 4]
+    ] == [6, 3, 5]
