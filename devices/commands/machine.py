@@ -119,6 +119,8 @@ def due(command: Situation, *, now: datetime, connection: int | None, draw: floa
     if command.state == State.SENT:
         return _unanswered(command, now, connection, draw)
     if command.state == State.ACKNOWLEDGED and command.next_at and now >= command.next_at:
+        if command.cause == Cause.REPORTED:
+            return _end(command, State.SUCCEEDED, Step.SUCCEEDED, Cause.REPORTED)
         return _end(command, State.FAILED, Step.FAILED, Cause.NO_RESULT)
     return None
 
@@ -172,7 +174,8 @@ def answered(command: Situation, *, status: int, detail: str, now: datetime) -> 
     Its word counts, whatever was supposed meanwhile; after its last word nothing changes.
     """
     if status == ResultStatus.ACCEPTED:
-        if command.answered_at is not None or command.state == State.ACKNOWLEDGED:
+        known = command.state == State.ACKNOWLEDGED or command.cause == Cause.REPORTED
+        if command.answered_at is not None or known:
             return Change(command, Step.REPEATED, Cause.DEVICE, detail)
         taken = replace(
             command,
@@ -192,6 +195,21 @@ def answered(command: Situation, *, status: int, detail: str, now: datetime) -> 
         return Change(command, Step.REPEATED if same else Step.CONTRADICTED, cause, detail)
     change = _end(command, state, step, cause, detail)
     return replace(change, situation=replace(change.situation, answered_at=now))
+
+
+def reported(command: Situation, *, as_wanted: bool) -> Change | None:
+    """The device has told its settings; `as_wanted`: they are what the command was to make them.
+
+    Only a command counts that the device has taken and never said the end of: when its time is over
+    it has succeeded, by the last report since, instead of failed; one that had failed for want of
+    its last word has succeeded now. None: nothing follows.
+    """
+    if command.state == State.FAILED and command.cause == Cause.NO_RESULT and as_wanted:
+        return _end(command, State.SUCCEEDED, Step.SUCCEEDED, Cause.REPORTED)
+    cause = Cause.REPORTED if as_wanted else Cause.NONE
+    if command.state != State.ACKNOWLEDGED or command.cause == cause:
+        return None
+    return Change(replace(command, cause=cause), Step.REPORTED, cause)
 
 
 def gone(command: Situation) -> Change | None:

@@ -10,8 +10,8 @@ class State(StrEnum):
     """Where a command is.
 
     SENT is unanswered: a device has at most one of these. ACKNOWLEDGED was taken by the device,
-    which is still at it. The last four are ends; those that the server guessed (nobody answered)
-    give way to what the device says later.
+    which is still at it. The last four are ends; those that the server guessed (nobody answered,
+    or settings were reported and no last word came) give way to what the device says later.
     """
 
     AWAITING_APPROVAL = "awaiting_approval"
@@ -46,6 +46,8 @@ class Step(StrEnum):
     # The device said again what it had said, or something else after its last word.
     REPEATED = "repeated"
     CONTRADICTED = "contradicted"
+    # Since it took the command, the device has told what its settings are.
+    REPORTED = "reported"
 
 
 class Cause(StrEnum):
@@ -59,6 +61,8 @@ class Cause(StrEnum):
     # Of an end: the device said so.
     DEVICE = "device"
     REJECTED = "rejected"
+    # Of an end, for want of a last word: the settings are as the command was to make them.
+    REPORTED = "reported"
     # Of an end: the server gave up.
     NEVER_CONNECTED = "never_connected"
     NOT_APPROVED = "not_approved"

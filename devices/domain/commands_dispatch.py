@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -19,8 +19,9 @@ from django.db import connection, transaction
 from django.db.models import Count
 
 from devices.commands import machine
-from devices.commands.machine import GRACE, MAX_ATTEMPTS
-from devices.commands.states import Step
+from devices.commands.machine import GRACE, MAX_ATTEMPTS, Change, Situation
+from devices.commands.states import State, Step
+from devices.configuration.settings import SETTING_KINDS, told
 from devices.domain import inbox, reconciliation
 from devices.domain.commands_steps import held, moved, situation_of
 from devices.domain.downlink import send
@@ -41,48 +42,78 @@ MOST_OVER: Final = 1_000
 # What a device only says again is told so often in the history of a command, which nobody ever
 # removes; its events have it all.
 MOST_AGAIN: Final = 50
-_AGAIN: Final = (Step.REPEATED.value, Step.CONTRADICTED.value)
+_AGAIN: Final = (Step.REPEATED.value, Step.CONTRADICTED.value, Step.REPORTED.value)
+_RESULT: Final = "result"
+_HEARD: Final = (_RESULT, reconciliation.REPORTED)
 
 
 @transaction.atomic
 def take_answers(*, now: datetime) -> int:
     """Let what devices have said of their commands take effect; how much that was."""
     rows = inbox.take(TOPIC, MOST_ANSWERS)
-    by_kind: dict[str, list[InboxRow]] = defaultdict(list)
-    for row in rows:
-        by_kind[row.kind].append(row)
     # In this order: settings are locked before commands, by everybody.
-    reconciliation.take(by_kind.pop(reconciliation.REPORTED, []))
-    _answers(by_kind.pop("result", []), now)
-    for kind, others in by_kind.items():
-        logger.info("inbox.ignored kind=%r rows=%d", kind, len(others))
+    reconciliation.take([row for row in rows if row.kind == reconciliation.REPORTED])
+    _hear([row for row in rows if row.kind in _HEARD], now)
+    ignored = Counter(row.kind for row in rows if row.kind not in _HEARD)
+    for kind, count in ignored.items():
+        logger.info("inbox.ignored kind=%r rows=%d", kind, count)
     return len(rows)
 
 
-def _answers(rows: list[InboxRow], now: datetime) -> None:
-    found = _commands_of(rows)
-    situations = {pk: situation_of(command) for pk, command in found[1].items()}
+def _hear(rows: list[InboxRow], now: datetime) -> None:
+    """What devices say takes effect in the order in which they say it."""
+    commands, by_uid, setting = _commands_of(rows)
+    situations = {pk: situation_of(command) for pk, command in commands.items()}
     steps = []
     for row in rows:
-        command_id = found[0].get((row.device_id, str(row.body.get("command", ""))))
-        if command_id is None or not situations[command_id].attempts:
-            # Asked by nobody here, of another device, or never given to this one (people can read
-            # the ids of commands that wait): the event is kept, and nothing moves.
-            logger.warning(
-                "command.result_unknown device=%d command=%r",
-                row.device_id,
-                row.body.get("command"),
-            )
-            continue
-        change = machine.answered(
-            situations[command_id],
-            status=int(row.body["status"]),
-            detail=str(row.body["detail"]),
-            now=now,
+        if row.kind == reconciliation.REPORTED:
+            changes = _by_report(row, setting[row.device_id], commands, situations)
+        else:
+            changes = _by_result(row, by_uid, situations, now)
+        for command_id, change in changes:
+            situations[command_id] = change.situation
+            steps.append(moved(commands[command_id], change))
+    command_store.keep(connection, steps, told=_without_echoes(steps), now=now)
+
+
+def _by_result(
+    row: InboxRow,
+    by_uid: Mapping[tuple[int, str], int],
+    situations: Mapping[int, Situation],
+    now: datetime,
+) -> list[tuple[int, Change]]:
+    command_id = by_uid.get((row.device_id, str(row.body["command"])))
+    if command_id is None or not situations[command_id].attempts:
+        # Asked by nobody here, of another device, or never given to this one (people can read the
+        # ids of commands that wait): the event is kept, and nothing moves.
+        logger.warning(
+            "command.result_unknown device=%d command=%r", row.device_id, row.body["command"]
         )
-        situations[command_id] = change.situation
-        steps.append(moved(found[1][command_id], change))
-    command_store.keep(connection, _without_echoes(steps), now=now)
+        return []
+    change = machine.answered(
+        situations[command_id],
+        status=int(row.body["status"]),
+        detail=str(row.body["detail"]),
+        now=now,
+    )
+    return [(command_id, change)]
+
+
+def _by_report(
+    row: InboxRow,
+    command_ids: Sequence[int],
+    commands: Mapping[int, Command],
+    situations: Mapping[int, Situation],
+) -> list[tuple[int, Change]]:
+    settings = told(row.body)
+    changes = []
+    for command_id in command_ids:
+        wanted = commands[command_id].arguments
+        as_wanted = all(settings.get(key) == value for key, value in wanted.items())
+        change = machine.reported(situations[command_id], as_wanted=as_wanted)
+        if change is not None:
+            changes.append((command_id, change))
+    return changes
 
 
 def _without_echoes(steps: list[Moved]) -> list[Moved]:
@@ -90,8 +121,8 @@ def _without_echoes(steps: list[Moved]) -> list[Moved]:
     said_again = {one.command_id for one in steps if one.step in _AGAIN}
     if not said_again:
         return steps
-    told = CommandEvent.objects.filter(command_id__in=said_again, step__in=_AGAIN)
-    counts = Counter(dict(told.values_list("command_id").annotate(Count("pk"))))
+    events = CommandEvent.objects.filter(command_id__in=said_again, step__in=_AGAIN)
+    counts = Counter(dict(events.values_list("command_id").annotate(Count("pk"))))
     kept = []
     for one in steps:
         if one.step in _AGAIN:
@@ -104,13 +135,23 @@ def _without_echoes(steps: list[Moved]) -> list[Moved]:
 
 def _commands_of(
     rows: list[InboxRow],
-) -> tuple[dict[tuple[int, str], int], dict[int, Command]]:
-    """(device, id in hex) → key of the command, and the commands by key, held."""
-    uids = {UUID(hex=str(row.body["command"])) for row in rows}
-    ids = Command.objects.filter(uid__in=uids).values_list("pk", flat=True)
-    commands = {command.pk: command for command in held(ids)}
-    keys = {(one.device_id, one.uid.hex): one.pk for one in commands.values()}
-    return keys, commands
+) -> tuple[dict[int, Command], dict[tuple[int, str], int], dict[int, list[int]]]:
+    """The commands that the rows may speak of by key, held; the keys by device and id in hex; and
+    the keys of those that have last set something of a device that has reported.
+    """
+    uids = {UUID(hex=str(row.body["command"])) for row in rows if row.kind == _RESULT}
+    answered = Command.objects.filter(uid__in=uids).values_list("pk", flat=True)
+    reporting = {row.device_id for row in rows if row.kind == reconciliation.REPORTED}
+    # Of each kind the last one alone: an earlier one's settings may be another's since.
+    last = command_store.last_of_kinds(
+        connection, sorted(reporting), SETTING_KINDS, list(State), least_attempts=1
+    )
+    commands = {command.pk: command for command in held({*answered, *last})}
+    by_uid = {(one.device_id, one.uid.hex): one.pk for one in commands.values()}
+    setting: dict[int, list[int]] = defaultdict(list)
+    for pk in last:
+        setting[commands[pk].device_id].append(pk)
+    return commands, by_uid, setting
 
 
 @transaction.atomic

@@ -204,6 +204,7 @@ def cause_in_words(cause: str) -> str:
         "reconnected": _("The device came back"),
         "device": _("The device says so"),
         "rejected": _("The device does not know this command or its arguments"),
+        "reported": _("The device reports what it was to set"),
         "never_connected": _("It could not be sent in time"),
         "not_approved": _("Nobody approved it"),
         "no_result": _("The device never said how it ended"),

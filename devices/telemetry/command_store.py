@@ -147,14 +147,22 @@ def make(connection: BaseDatabaseWrapper, new: NewCommands, device_ids: Sequence
         return [row[0] for row in cursor.fetchall()]
 
 
-def keep(connection: BaseDatabaseWrapper, moved: Sequence[Moved], *, now: datetime) -> None:
-    """Put commands into their new situations and add the steps to their histories.
+def keep(
+    connection: BaseDatabaseWrapper,
+    moved: Sequence[Moved],
+    *,
+    now: datetime,
+    told: Sequence[Moved] | None = None,
+) -> None:
+    """Put commands into their new situations and add the steps, or those `told` of them, to their
+    histories.
 
     Of several steps of one command the last one's situation stays. The caller holds the rows.
     """
     if not moved:
         return
     last = list({one.command_id: one for one in moved}.values())
+    steps = moved if told is None else told
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE devices_command c SET state = n.state, cause = n.cause, detail = n.detail,"
@@ -195,16 +203,16 @@ def keep(connection: BaseDatabaseWrapper, moved: Sequence[Moved], *, now: dateti
             " connection, position) ORDER BY position",
             [
                 now,
-                [one.command_id for one in moved],
-                [one.tenant_id for one in moved],
-                [one.device_id for one in moved],
-                [one.step for one in moved],
-                [one.state for one in moved],
-                [one.step_cause for one in moved],
-                [one.attempts for one in moved],
-                [one.step_detail for one in moved],
-                [one.by for one in moved],
-                [one.connection for one in moved],
+                [one.command_id for one in steps],
+                [one.tenant_id for one in steps],
+                [one.device_id for one in steps],
+                [one.step for one in steps],
+                [one.state for one in steps],
+                [one.step_cause for one in steps],
+                [one.attempts for one in steps],
+                [one.step_detail for one in steps],
+                [one.by for one in steps],
+                [one.connection for one in steps],
             ],
         )
 
@@ -328,15 +336,20 @@ def last_of_kinds(
     device_ids: Sequence[int],
     kinds: Sequence[str],
     states: Sequence[str],
+    *,
+    least_attempts: int = 0,
 ) -> list[int]:
-    """The last command of each kind in one of the states that each device was given, as ids."""
+    """The last command of each kind to each of the devices that is in one of the states, and was
+    sent so many times at least, as ids.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.id FROM unnest(%s::bigint[]) AS d (id)"
             " CROSS JOIN unnest(%s::text[]) AS k (kind)"
             " CROSS JOIN LATERAL (SELECT id FROM devices_command WHERE device_id = d.id"
-            "  AND kind = k.kind AND state = ANY(%s) ORDER BY id DESC LIMIT 1) c",
-            [list(device_ids), list(kinds), list(states)],
+            "  AND kind = k.kind AND state = ANY(%s) AND attempts >= %s"
+            " ORDER BY id DESC LIMIT 1) c",
+            [list(device_ids), list(kinds), list(states), least_attempts],
         )
         return [row[0] for row in cursor.fetchall()]
 

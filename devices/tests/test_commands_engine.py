@@ -255,6 +255,40 @@ def test_who_has_taken_a_command_is_not_asked_again() -> None:
     assert (again.step, again.situation) == (Step.REPEATED, taken)
 
 
+def test_a_report_since_it_was_taken_decides_where_no_last_word_comes() -> None:
+    taken = queued(state=State.ACKNOWLEDGED, next_at=NOW + FINISH)
+    assert machine.reported(taken, as_wanted=False) is None
+    as_wanted = machine.reported(taken, as_wanted=True)
+    assert as_wanted is not None
+    assert (as_wanted.step, as_wanted.situation.state) == (Step.REPORTED, State.ACKNOWLEDGED)
+    command = as_wanted.situation
+    assert machine.reported(command, as_wanted=True) is None
+    assert machine.due(command, now=NOW, connection=7, draw=0.0) is None
+    ended = machine.due(command, now=NOW + FINISH, connection=None, draw=0.0)
+    assert ended is not None
+    assert (ended.situation.state, ended.cause) == (State.SUCCEEDED, Cause.REPORTED)
+    assert ended.situation.answered_at is None  # what the device says later still counts
+    again = machine.answered(
+        ended.situation, status=ResultStatus.ACCEPTED, detail="", now=NOW + FINISH
+    )
+    assert (again.step, again.situation) == (Step.REPEATED, ended.situation)
+    # Another report since says something else.
+    otherwise = machine.reported(command, as_wanted=False)
+    assert otherwise is not None
+    ended = machine.due(otherwise.situation, now=NOW + FINISH, connection=None, draw=0.0)
+    assert ended is not None
+    assert (ended.situation.state, ended.cause) == (State.FAILED, Cause.NO_RESULT)
+    late = machine.reported(ended.situation, as_wanted=True)
+    assert late is not None
+    assert (late.step, late.situation.state) == (Step.SUCCEEDED, State.SUCCEEDED)
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.ACKNOWLEDGED}))
+@pytest.mark.parametrize("as_wanted", [True, False])
+def test_a_report_says_nothing_of_other_commands(state: State, as_wanted: bool) -> None:
+    assert machine.reported(queued(state=state, cause=Cause.DEVICE), as_wanted=as_wanted) is None
+
+
 def test_approval_begins_its_time_anew() -> None:
     waiting = machine.asked(now=NOW, lifetime_s=60, approval=True)
     later = NOW + timedelta(hours=20)

@@ -11,11 +11,13 @@ from django.db import connection, connections
 from django.db.utils import DatabaseError
 from django.test.utils import CaptureQueriesContext
 
+from devices.commands.machine import FINISH
 from devices.commands.states import Origin
 from devices.configuration.reconciliation import MEMORY, MOST_ATTEMPTS, SETTLING
 from devices.domain import commands_decisions as decisions
 from devices.domain import commands_dispatch as dispatch
 from devices.domain import commands_operations as operations
+from devices.domain import commands_queries as queries
 from devices.domain import configuration_desired, reconciliation, registry_operations
 from devices.domain.commands_policy import SYSTEM, set_two_persons
 from devices.domain.registry_operations import DeviceValues
@@ -194,6 +196,79 @@ def test_reports_are_kept_and_the_last_one_counts(world: World) -> None:
     assert row.reported == {"samples": 30, "channels": "0-2", "output": "broken"}
     assert (row.reported_at, row.desired, row.version) == (NOW, {}, 0)
     assert _advance(world) == 0  # not connected
+
+
+def _given(world: World, connection: int, **values: Any) -> Command:
+    """A command that the device has been given."""
+    (device,) = world.devices
+    connect(device, connection)
+    (command_id,) = _ask(world, **values).command_ids
+    with open_scope(world.scope):
+        assert dispatch.send_due(now=NOW) == 1
+        return Command.objects.get(pk=command_id)
+
+
+def _told_of(world: World, command: Command) -> tuple[list[tuple[str, str]], str, str]:
+    """The steps since it was sent, and where it is now."""
+    with open_scope(world.scope):
+        detail = queries.command_detail(command_id=command.pk)
+    steps = [(step.step, step.cause) for step in detail.history]
+    return steps[2:], detail.command.state, detail.command.cause
+
+
+def _give_up(world: World, at: datetime) -> int:
+    with open_scope(world.scope):
+        return dispatch.give_up(now=at)
+
+
+def test_what_a_device_reports_stands_for_a_last_word_that_was_lost(world: World) -> None:
+    (device,) = world.devices
+    command = _given(world, 7, arguments={"samples": 10})
+    _report(device, samples=10, step_ms=2000)  # before it took the command: no proof of it
+    answer(device, command, ResultStatus.ACCEPTED)
+    _take(world)
+    assert _told_of(world, command)[1:] == ("acknowledged", "")
+    _report(device, samples=10, step_ms=2000)
+    _take(world)
+    assert _told_of(world, command)[1:] == ("acknowledged", "reported")
+    assert _give_up(world, NOW + FINISH) == 1
+    taken = ("acknowledged", "device")
+    told = ("reported", "reported")
+    ended = ("succeeded", "reported")
+    assert _told_of(world, command) == ([taken, told, ended], "succeeded", "reported")
+    answer(device, command, ResultStatus.FAILED, "the relay is stuck")
+    _take(world, NOW + 2 * FINISH)
+    assert _told_of(world, command)[1:] == ("failed", "device")
+
+
+def test_a_report_that_comes_late_puts_a_failure_right(world: World) -> None:
+    (device,) = world.devices
+    command = _given(world, 7, arguments={"samples": 10})
+    answer(device, command, ResultStatus.ACCEPTED)
+    _report(device, samples=30)
+    _take(world)
+    assert _give_up(world, NOW + FINISH) == 1
+    assert _told_of(world, command)[1:] == ("failed", "no_result")
+    _report(device, samples=30)
+    _take(world, NOW + 2 * FINISH)
+    assert _told_of(world, command)[1:] == ("failed", "no_result")
+    _report(device, samples=10)
+    _take(world, NOW + 2 * FINISH)
+    assert _told_of(world, command)[1:] == ("succeeded", "reported")
+
+
+def test_a_report_proves_nothing_of_what_another_command_has_set_since(world: World) -> None:
+    (device,) = world.devices
+    earlier = _given(world, 7, arguments={"samples": 10})
+    answer(device, earlier, ResultStatus.ACCEPTED)
+    _take(world)
+    assert _give_up(world, NOW + FINISH) == 1
+    later = _given(world, 8, arguments={"samples": 10, "step_ms": 2000})
+    answer(device, later, ResultStatus.DONE)
+    _report(device, samples=10, step_ms=2000)
+    _take(world, NOW + 2 * FINISH)
+    assert _told_of(world, earlier)[1:] == ("failed", "no_result")
+    assert _told_of(world, later)[1:] == ("succeeded", "device")
 
 
 def test_a_device_that_was_reset_is_brought_back(world: World) -> None:
@@ -400,4 +475,4 @@ def test_many_devices_are_changed_and_looked_at_by_as_many_statements(number: in
     assert [
         sum(not query["sql"].startswith(savepoints) for query in queries)
         for queries in (taken, wanted, looked)
-    ] == [6, 3, 5]
+    ] == [7, 3, 5]

@@ -97,6 +97,7 @@ _STEPS: Final[Mapping[str, str | Promise]] = MappingProxyType(
         Step.CANCELLED: gettext_lazy("Cancelled"),
         Step.REPEATED: gettext_lazy("The device said so again"),
         Step.CONTRADICTED: gettext_lazy("The device said something else afterwards"),
+        Step.REPORTED: gettext_lazy("The device told its settings"),
     }
 )
 _OWN: Final[Mapping[str, str | Promise]] = MappingProxyType(
