@@ -10,27 +10,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
-from uuid import uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, Sum
 
 from devices.domain import downlink, inbox
-from devices.telemetry import firmware_facts, status
+from devices.telemetry import firmware_facts
 from firmware.domain import (
     gate_operations,
     policy_queries,
     reports,
     rollout_offers,
+    rollout_reading,
     rollout_rollback,
     rollout_rows,
 )
 from firmware.models import (
     HOLDING,
-    OPEN,
     GateReview,
     Medium,
     Rollout,
@@ -43,13 +42,11 @@ from firmware.rollout import engine
 from firmware.rollout.values import (
     Decision,
     Event,
-    Goal,
     Holder,
     Limit,
     Phase,
     Review,
     State,
-    Target,
     Use,
     View,
     Wave,
@@ -64,8 +61,6 @@ TOPIC: Final = "firmware"
 # Reports taken in one transaction, and transactions of a tick: what is left is for the next one.
 REPORTS_AT_ONCE: Final = 1000
 _MOST_ROUNDS: Final = 5
-# Targets that wait and are there, looked at in one step.
-MOST_WAITING: Final = 1500
 # Limits are shared by all roll-outs, and devices pass from one to another: one step at a time.
 _TURN: Final = "firmware.step"
 _LOADING: Final = (TargetState.OFFERED, TargetState.DOWNLOADING)
@@ -107,6 +102,8 @@ def drive(*, tenant_id: int, rollout_id: int, now: datetime) -> Driven | None:
     below = tenants_below(tenant_ids=[tenant_id])[tenant_id]
     tenant_ids = tuple(sorted(tenant.tenant_id for tenant in below))
     with long_scope(Scope(tenant_ids)):
+        # Before the row, for which people wait who want to pause or abort it.
+        firmware_facts.hold_turn(connection, _TURN)
         row = (
             Rollout.objects.select_for_update(skip_locked=True)
             .filter(pk=rollout_id, started_at__isnull=False, ended_at=None)
@@ -114,7 +111,6 @@ def drive(*, tenant_id: int, rollout_id: int, now: datetime) -> Driven | None:
         )
         if row is None:
             return None
-        firmware_facts.hold_turn(connection, _TURN)
         firmware_facts.hold_turn(connection, reports.turn_of(row.pk))
         return _Tick(row, tenant_ids, now).run()
 
@@ -129,10 +125,8 @@ class _Tick:
         self.value = rollout_rows.rollout_value(row)
         self.wave_rows, self.waves = rollout_rows.waves(row)
         self.wave_ids = {wave.number: wave.pk for wave in self.wave_rows}
-        self.numbers = {wave.pk: wave.number for wave in self.wave_rows}
-        self.goals = self._goals()
-        self.partial = False
-        self.targets = self._targets()
+        found = rollout_reading.read(row, self.value, self.waves, self.wave_ids, now=now)
+        self.targets, self.partial = found.targets, found.partial
         self.links = rollout_rows.links([target.device_id for target in self.targets])
 
     def run(self) -> Driven:
@@ -145,57 +139,6 @@ class _Tick:
         wave = decision.review_wave
         review_wave = None if wave is None else self.wave_ids[wave]
         return Driven(self.row.pk, self.tenant_ids, len(decision.offers), review_wave)
-
-    def _targets(self) -> tuple[Target, ...]:
-        rows = RolloutTarget.objects.filter(rollout=self.row)
-        under_way = rows.filter(state__in=(*_LOADING, TargetState.INSTALLING))
-        if self.value.phase is Phase.ABORTED:
-            return self._read(rows.filter(state__in=OPEN))
-        if self.value.phase is not Phase.RUNNING:
-            return self._read(under_way)
-        begun = [wave.pk for wave in self.wave_rows if wave.state != WaveState.PENDING]
-        if self._joining_is_over():
-            return self._read(rows.filter(state__in=OPEN, wave__in=begun))
-        # Who is away need not be looked at, and of the others no more than a step can do.
-        there = rows.annotate(there=status.connected(F("device_id"))).filter(
-            Q(medium=Medium.DDI) | Q(there=True), state=TargetState.WAITING, wave__in=begun
-        )
-        pending = rows.filter(state=TargetState.PENDING, wave__in=begun)
-        return (
-            *self._read(under_way),
-            *self._some(there, MOST_WAITING),
-            *self._some(pending, engine.MOST_CLAIMS),
-        )
-
-    def _joining_is_over(self) -> bool:
-        """Whether devices that are away are to be called off."""
-        join = timedelta(days=self.value.strategy.join_days)
-        return any(wave.started_at and self.now - wave.started_at > join for wave in self.waves)
-
-    def _some(self, rows: QuerySet[RolloutTarget], most: int) -> tuple[Target, ...]:
-        """At most so many, beginning anywhere, so that each has its turn."""
-        start = uuid4()
-        ordered = rows.order_by("update_uid")
-        found = self._read(ordered.filter(update_uid__gte=start)[:most])
-        if len(found) < most:
-            found += self._read(ordered.filter(update_uid__lt=start)[: most - len(found)])
-        self.partial |= len(found) == most
-        return found
-
-    def _read(self, rows: QuerySet[RolloutTarget]) -> tuple[Target, ...]:
-        return rollout_rows.targets(rows, lambda release_id: self.goals[release_id], self.numbers)
-
-    def _goals(self) -> dict[int, Goal]:
-        """What its releases are to devices."""
-        if self.row.release_id is not None:
-            return rollout_rows.goals([self.row.release_id], lower=rollout_rows.lowers(self.row))
-        release_ids = (
-            RolloutTarget.objects.filter(rollout=self.row, release__isnull=False)
-            .order_by()
-            .values_list("release_id", flat=True)
-            .distinct()
-        )
-        return rollout_rows.goals(list(release_ids), lower=rollout_rows.lowers(self.row))
 
     def _view(self) -> View:
         return View(

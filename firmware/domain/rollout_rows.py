@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import connection
 from django.db.models import Count, Max, Q, QuerySet
 
-from devices.models import DeviceState
+from devices.models import Device, DeviceState
 from devices.telemetry import firmware_facts
 from firmware.models import (
     Release,
@@ -46,9 +46,6 @@ _COLUMNS: Final = (
     "state",
     "state_at",
     "medium",
-    "device__facility__time_zone",
-    "device__device_type__code",
-    "device__state",
     "attempts",
     "failure_code",
     "next_at",
@@ -106,8 +103,19 @@ def targets(
     goal_of: Callable[[int], Goal],
     wave_numbers: Mapping[int, int] | None = None,
 ) -> tuple[Target, ...]:
-    """Targets as values; one query. Without `wave_numbers` the wave is not known (0)."""
+    """Targets as values; two queries. Without `wave_numbers` the wave is not known (0).
+
+    Devices are asked for by number: joined, the planner walks through all of a tenant's to find
+    those of a few targets.
+    """
     numbers = wave_numbers or {}
+    found = list(rows.values_list(*_COLUMNS))
+    devices = {
+        device[0]: device[1:]
+        for device in Device.objects.filter(pk__in={row[1] for row in found}).values_list(
+            "pk", "facility__time_zone", "device_type__code", "state"
+        )
+    }
     return tuple(
         Target(
             target_id=row[0],
@@ -119,20 +127,21 @@ def targets(
             state=State(row[6]),
             state_at=row[7],
             medium=row[8],
-            zone=row[9],
-            device_type=row[10],
-            active=row[11] == DeviceState.ACTIVE,
-            attempts=row[12],
-            failure=row[13],
-            next_at=row[14],
-            sent_at=row[15],
-            heard_at=row[16],
-            confirmed_at=row[17],
-            connection=row[18],
-            rate=row[19],
-            offset=row[20],
+            zone=devices[row[1]][0],
+            device_type=devices[row[1]][1],
+            active=devices[row[1]][2] == DeviceState.ACTIVE,
+            attempts=row[9],
+            failure=row[10],
+            next_at=row[11],
+            sent_at=row[12],
+            heard_at=row[13],
+            confirmed_at=row[14],
+            connection=row[15],
+            rate=row[16],
+            offset=row[17],
         )
-        for row in rows.values_list(*_COLUMNS)
+        for row in found
+        if row[1] in devices
     )
 
 

@@ -32,6 +32,7 @@ from firmware.domain import (
     rollout_offers,
     rollout_operations,
     rollout_plan,
+    rollout_reading,
 )
 from firmware.domain.policy_operations import Change
 from firmware.domain.reports import Report
@@ -42,6 +43,7 @@ from firmware.models import (
     RolloutTarget,
     UpdateEvent,
 )
+from firmware.rollout import engine
 from firmware.tests.rollout_park import RolloutPark
 from tenants.models import AuditEntry
 from tenants.permissions import Role
@@ -493,6 +495,68 @@ def test_what_a_device_came_from_is_not_what_it_runs_on_trial(park: RolloutPark)
     assert (target.state, target.attempts) == ("offered", 1)
     assert target.from_version == "1.0.0"
     assert target.from_image == park.releases["1.0.0"].artifact.sha256
+
+
+def test_devices_that_another_rollout_keeps_hold_up_no_wave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many they are: more than are claimed in one step."""
+    monkeypatch.setattr(engine, "MOST_CLAIMS", 1)
+    park = RolloutPark.make(4)
+    waves = [{"count": 3}, {"percent": 100}]
+    row = park.draft(waves=waves, success_percent=30, join_days=1)
+    with open_scope(park.scope):
+        first = [one.device_id for one in rollout_plan.plan_of(row).devices if one.wave == 1]
+        other = rollout_operations.create(
+            tenant_id=park.tenant.pk,
+            draft=Draft("Another", park.releases["2.0.0"].pk, {"devices": first[:2]}, {}),
+            actor_id=None,
+        )
+        rollout_operations.start(rollout_id=other.pk, now=park.now, actor_id=None)
+    park.tick(4)
+    assert "offered" in park.states(other)
+    with open_scope(park.scope):
+        RolloutTarget.objects.filter(rollout=other).update(state="installing", state_at=park.now)
+        rollout_operations.pause(rollout_id=other.pk, actor_id=None)
+        rollout_operations.start(rollout_id=row.pk, now=park.now, actor_id=None)
+    park.offers()
+    park.tick(3)
+    park.obey()
+    park.tick(3)
+    with open_scope(park.scope):
+        assert list(row.waves.values_list("state", flat=True)) == ["done", "running"]
+        # Kept for as long as it takes.
+        RolloutTarget.objects.filter(rollout=other).update(state_at=park.now + timedelta(days=9))
+    park.obey()
+    park.tick(8, seconds=20_000)
+    assert sorted(park.states(row)) == ["cancelled", "cancelled", "succeeded", "succeeded"]
+    assert park.fresh(row).state == RolloutState.COMPLETED
+
+
+def test_devices_that_do_not_ask_hold_up_no_wave(
+    park: RolloutPark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are: more than are looked at in one step."""
+    monkeypatch.setattr(rollout_reading, "MOST_WAITING", 2)
+    monkeypatch.setattr(rollout_reading, "MOST_SILENT", 2)
+    with open_scope(park.scope):
+        park.kind.capabilities = ["ddi"]
+        park.kind.save(update_fields=["capabilities"])
+        for _ in range(6):
+            park.devices.append(factories.device(park.devices[0].facility, park.kind).device)
+    for device in park.devices:
+        park.disconnect(device)
+    waves = [{"count": 8}, {"percent": 100}]
+    row = park.start(waves=waves, success_percent=10, max_downloads=1)
+    park.tick(2)
+    with open_scope(park.scope):
+        done = RolloutTarget.objects.filter(rollout=row, state="offered").first()
+        assert done is not None
+        report = Report(done.device_id, done.update_uid, "confirmed", park.now, version="2.0.0")
+        assert reports.take([report], now=park.now) == 1
+    park.tick(6, seconds=301)
+    with open_scope(park.scope):
+        assert list(row.waves.values_list("state", flat=True)) == ["done", "running"]
 
 
 def test_pausing_stops_offers_and_lets_what_is_under_way_end(park: RolloutPark) -> None:
