@@ -32,6 +32,8 @@ def pace(
     `tell` is called now and then, and at the end, with how many bytes the server has taken of it;
     it may ask the database. `size` is that of the whole file, of which this may be a part.
     """
+    # A proxy that takes the whole for itself would have it told as sent (nginx heeds this).
+    response["X-Accel-Buffering"] = "no"
     parts = _Parts(pace, size, tell)
     content = response.streaming_content
     if response.is_async:

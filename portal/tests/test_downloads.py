@@ -94,6 +94,7 @@ def test_whole_payload_comes_with_its_digest(world: World) -> None:
     assert response["Accept-Ranges"] == "bytes"
     assert response["Content-Length"] == str(len(PAYLOAD))
     assert response["Cache-Control"] == "private, no-store"
+    assert response["X-Accel-Buffering"] == "no"
     assert "Set-Cookie" not in response
 
 
