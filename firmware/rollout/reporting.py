@@ -49,6 +49,8 @@ KINDS: Final = frozenset(
         WITHDRAWN,
     }
 )
+# What the server supposes of a device that does not answer.
+TIMEOUT: Final = "timeout"
 # What a failure is when the device gives no code that is known.
 _USUAL: Final[Mapping[str, str]] = {
     REVERTED: "self_test",
@@ -151,6 +153,11 @@ def _failed(target: Target, word: Word, strategy: Strategy, now: datetime, *, fi
         # It had confirmed and has gone back all the same.
         gone, event = changes.fail(target, code, strategy, now, final=True, detail=word.detail)
         return Heard(gone, event)
+    guessed = target.state is State.FAILED and target.failure == TIMEOUT
+    if guessed and word.kind != WITHDRAWN and code != TIMEOUT:
+        # Nobody had answered in time; the device knows why.
+        event = replace(_entry(target, word, FAILED), code=code)
+        return Heard(replace(target, failure=code), event)
     if target.state not in HELD:
         return Heard(event=_entry(target, word, "ignored"))
     if word.kind == WITHDRAWN and target.state not in LOADING:

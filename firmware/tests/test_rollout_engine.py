@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from firmware.models import RolloutState, TargetState, WaveState
 from firmware.rollout.admission import admit
 from firmware.rollout.eligibility import unfit
-from firmware.rollout.reporting import Word
+from firmware.rollout.reporting import Word, heard
 from firmware.rollout.strategy import (
     BadStrategyError,
     OnError,
@@ -96,6 +96,34 @@ def test_a_late_confirmation_wins_over_a_time_out() -> None:
     world.connect(1, version="2.0.0")
     world.say(1, 1, Word("confirmed", world.now))
     assert world.states(1) == {State.SUCCEEDED: 1}
+
+
+def test_a_device_that_returns_late_tells_why_instead_of_a_time_out() -> None:
+    world = _world(1)
+    world.begin(1, [1], quick(retries={}, error_percent=100, success_percent=0))
+    _first_offered(world)
+    world.say(1, 1, Word("installing", world.now))
+    world.disconnect(1)
+    world.wait(3000)
+    world.tick(1)
+    (target,) = world.runs[1].targets.values()
+    assert (target.state, target.failure) == (State.FAILED, "timeout")
+    world.connect(1)
+    link, strategy = world.links[1], world.runs[1].rollout.strategy
+    word = Word("reverted", world.now, code="power", detail="switched off on trial")
+    told = heard(target, word, link, strategy, world.now, final=False)
+    assert told.target == replace(target, failure="power")
+    assert told.event is not None
+    assert (told.event.kind, told.event.code, told.event.detail) == (
+        "failed", "power", "switched off on trial",
+    )  # fmt: skip
+    # Said again, it is no news; nor is that it took too long.
+    again = heard(told.target, word, link, strategy, world.now, final=False)
+    slow = heard(target, replace(word, code="timeout"), link, strategy, world.now, final=False)
+    for known in (again, slow):
+        assert known.target is None
+        assert known.event is not None
+        assert known.event.kind == "ignored"
 
 
 def test_a_release_from_which_devices_do_not_come_back_is_stopped() -> None:

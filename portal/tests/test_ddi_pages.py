@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from devices.domain import operations
 from devices.telemetry import status
 from devices.tests import factories as devices
 from firmware.domain import ddi_keys, ddi_presence
@@ -20,7 +21,7 @@ from tenants.scope import open_scope
 
 pytestmark = pytest.mark.django_db
 
-_TOKEN = re.compile(r'id="token">([A-Za-z0-9_-]{43})<')
+_TOKEN = re.compile(r'id="token">([A-Za-z0-9_-]{32})<')
 
 
 @pytest.fixture
@@ -54,6 +55,17 @@ def test_new_token_of_a_device_is_shown_once(ddi: Ddi, admin: Client) -> None:
     assert "rev &lt;2&gt;" in page
     assert admin.post(f"{path}token/withdraw/").status_code == 302
     assert ddi.ask().status_code == 401
+
+
+def test_device_that_measures_nothing_says_so(ddi: Ddi, admin: Client) -> None:
+    said = "This device has no channels: it measures nothing."
+    with open_scope(ddi.scope):
+        kind = operations.create_device_type(
+            tenant_id=ddi.tenant.pk, code="gateway", name="Gateway", channels=[], actor_id=None
+        )
+        mute = devices.device(devices.facility(ddi.tenant), kind).device
+    assert said in admin.get(f"/devices/{mute.pk}/").content.decode()
+    assert said not in admin.get(f"/devices/{ddi.device.pk}/").content.decode()
 
 
 def test_device_that_is_not_updated_over_ddi_is_told(ddi: Ddi, admin: Client) -> None:
