@@ -19,9 +19,10 @@ from pytest_django.fixtures import Settings
 
 from devices.commands.states import State
 from devices.domain import commands_decisions, groups_operations
+from devices.domain.commands_policy import SYSTEM
 from devices.models import Command, CommandBatch, Device, DeviceGroup
 from devices.simulator.park import LOST
-from firmware.domain import rollout_operations
+from firmware.domain import policy_operations, rollout_operations
 from firmware.models import Rollout, RolloutTarget, TargetState
 from portal.management.demo_groups import REFRIGERATION
 from portal.management.demo_story import (
@@ -166,9 +167,8 @@ def test_story_leaves_alone_what_people_have_changed(demo: None) -> None:
         groups_operations.delete_group(group_id=group.pk, actor_id=None)
         tenant_id = group.tenant_id
     with open_scope(Scope((tenant_id,))):
-        rollout_operations.set_policy(
-            tenant_id=tenant_id, second=True, max_downloads=None, bytes_per_s=None, actor_id=None
-        )
+        wanted = policy_operations.Change(second_person=True)
+        policy_operations.change(actor=SYSTEM, tenant_id=tenant_id, wanted=wanted)
     connect()
     out = io.StringIO()
     call_command("demo_events", "--patience", "0", stdout=out)
