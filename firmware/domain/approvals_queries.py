@@ -147,6 +147,14 @@ def _not_by(column: str, user_id: int) -> Q:
     return Q(**{f"{column}__isnull": True}) | ~Q(**{column: user_id})
 
 
+def _load_batches(rows: QuerySet[CommandBatch]) -> QuerySet[CommandBatch]:
+    waiting = Command.objects.filter(batch=OuterRef("pk"), state=State.AWAITING_APPROVAL.value)
+    first = waiting.order_by("expires_at").values("expires_at")[:1]
+    return (
+        rows.select_related("asked_by").annotate(until=Subquery(first)).order_by("asked_at", "pk")
+    )
+
+
 def _load_waves(rows: QuerySet[Rollout]) -> QuerySet[Rollout]:
     judged = (
         RolloutWave.objects.filter(rollout=OuterRef("pk"), state=WaveState.JUDGED)
@@ -162,7 +170,7 @@ def _load_waves(rows: QuerySet[Rollout]) -> QuerySet[Rollout]:
 
 _LOADED: Final[Mapping[Kind, Any]] = {
     Kind.COMMAND: lambda rows: rows.select_related("device", "asked_by").order_by("asked_at", "pk"),
-    Kind.BATCH: lambda rows: rows.select_related("asked_by").order_by("asked_at", "pk"),
+    Kind.BATCH: _load_batches,
     Kind.RELEASE: lambda rows: rows.select_related("created_by").order_by("created_at", "pk"),
     Kind.ROLLOUT: lambda rows: rows.select_related("release", "created_by").order_by(
         "created_at", "pk"
@@ -188,7 +196,7 @@ def _command(row: Command) -> Waiting:
     )
 
 
-def _batch(row: CommandBatch) -> Waiting:
+def _batch(row: Any) -> Waiting:
     return Waiting(
         Kind.BATCH,
         row.pk,
@@ -196,6 +204,7 @@ def _batch(row: CommandBatch) -> Waiting:
         _name(row.asked_by),
         row.asked_at,
         reason=row.reason,
+        until=row.until,
         command=row.kind,
         arguments=row.arguments,
         devices=row.devices,

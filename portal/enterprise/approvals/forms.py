@@ -36,8 +36,8 @@ class RulesForm(forms.Form):
         label=gettext_lazy("Roll-outs always take two persons"),
         required=False,
         help_text=gettext_lazy(
-            "Somebody else than who made a roll-out approves it before it starts, and each next"
-            " wave where its strategy asks for an approval. A release always takes two."
+            "Somebody else than who made or changed a roll-out approves it before it starts, and"
+            " each next wave where its strategy asks for an approval. A release always takes two."
         ),
     )
     max_downloads = forms.IntegerField(
