@@ -5,6 +5,7 @@ A start stores exactly this. Needs an open scope: it sees the devices that the c
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Final
 
 from django.db.models import QuerySet
 
+from devices.domain.catalogue import Page
 from devices.domain.selection import Selection, devices_of
 from devices.models import Device, DeviceState
 from devices.protocol.codes import Capability
@@ -80,6 +82,13 @@ class Plan:
     def getting(self) -> int:
         """How many devices get something."""
         return sum(self.waves)
+
+    def page(self, *, limit: int, after: int = 0) -> Page[Planned]:
+        """Some of the devices by id, behind one."""
+        start = bisect_right(self.devices, after, key=lambda one: one.device_id)
+        found = self.devices[start : start + limit]
+        more = start + limit < len(self.devices)
+        return Page(found, found[-1].device_id if more else None)
 
 
 @dataclass(frozen=True, slots=True)

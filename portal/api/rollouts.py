@@ -15,13 +15,14 @@ from rest_framework.response import Response
 from devices.domain.queries import DeviceNotFound
 from firmware.domain import rollout_operations, rollout_pages, rollout_queries
 from firmware.domain.rollout_operations import Draft, RolloutNotFound, RolloutRefused
+from firmware.domain.rollout_plan import Plan
 from firmware.models import Rollout
 from portal.api import rollouts_shapes as forms
 from portal.api import serializers as shapes
 from portal.api.access import Requires, access_of, tenant_of
 from portal.api.commands import body_of
 from portal.api.schema import list_of, problems
-from portal.api.views import ApiView
+from portal.api.views import ApiView, next_of
 from tenants.permissions import Permission
 
 SEEING: Final = Requires((Permission.FIRMWARE_VIEW,), ("firmware:read",))
@@ -31,6 +32,7 @@ CHANGING: Final = Requires(
 APPROVING: Final = Requires(
     (Permission.FIRMWARE_VIEW, Permission.ROLLOUTS_APPROVE), ("firmware:read", "rollouts:write")
 )
+_NUMBERS: Final = ("getting", "waves", "reasons", "bytes", "deltas", "held")
 _TARGETS: Final = list_of(forms.RolloutTargetSerializer)
 _DONE: Final[dict[Any, Any]] = {200: forms.RolloutSerializer, **problems(400, 401, 403, 404, 429)}
 
@@ -43,6 +45,13 @@ class RolloutView(ApiView):
         if isinstance(exc, RolloutNotFound | DeviceNotFound):
             exc = NotFound()
         return super().handle_exception(exc)
+
+    def plan(self, request: Request, found: Plan) -> Response:
+        """A dry run in numbers, with a page of its devices."""
+        page = found.page(**self.parameters(forms.PlanQuery, request))
+        numbers = {name: getattr(found, name) for name in _NUMBERS}
+        told = {**numbers, "devices": page.items, **next_of(request, page)}
+        return Response(forms.PlanSerializer(told).data)
 
 
 @contextmanager
@@ -115,6 +124,7 @@ class RolloutPreview(RolloutView):
     @extend_schema(
         operation_id="rollouts_preview",
         tags=["Roll-outs"],
+        parameters=[forms.PlanQuery],
         request=forms.PlanBody,
         responses={200: forms.PlanSerializer, **problems(400, 401, 403, 429)},
     )
@@ -128,7 +138,7 @@ class RolloutPreview(RolloutView):
                 selection=given["selection"],
                 strategy=given["strategy"],
             )
-        return Response(forms.PlanSerializer(found).data)
+        return self.plan(request, found)
 
 
 class RolloutOne(RolloutView):
@@ -181,15 +191,15 @@ class RolloutPlan(RolloutView):
     @extend_schema(
         operation_id="rollout_plan",
         tags=["Roll-outs"],
+        parameters=[forms.PlanQuery],
         responses={200: forms.PlanSerializer, **problems(400, 401, 403, 404, 429)},
     )
     def get(self, request: Request, pk: int) -> Response:
         """Exactly what a start would do now."""
-        del request
         found = rollout_pages.before(rollout_id=pk, code="start", now=datetime.now(UTC))
         if found.plan is None:
             raise ValidationError({"": ["It has begun: ask for its devices."]})
-        return Response(forms.PlanSerializer(found.plan).data)
+        return self.plan(request, found.plan)
 
 
 class RolloutStart(RolloutView):

@@ -38,6 +38,18 @@ class TargetQuery(shapes.PageQuery):
     )
 
 
+class PlanQuery(shapes.PageQuery):
+    """Which devices of a dry run; its numbers are those of all."""
+
+    limit = serializers.IntegerField(
+        required=False,
+        default=1_000,
+        min_value=1,
+        max_value=20_000,
+        help_text="Devices in a page.",
+    )
+
+
 class PlanBody(shapes.Body):
     """What a dry run is asked about."""
 
@@ -176,7 +188,11 @@ class PlanSerializer(serializers.Serializer[Any]):
     bytes = serializers.IntegerField(help_text="Of all downloads.")
     deltas = serializers.IntegerField(help_text="Devices that get a patch.")
     held = serializers.IntegerField(help_text="Devices that another roll-out has now.")
-    devices = PlannedSerializer(many=True, help_text="By id; at most 20 000.")
+    devices = PlannedSerializer(many=True, help_text="A page of them, by id.")
+    next = serializers.URLField(
+        allow_null=True, help_text="The next page of devices; null at the end."
+    )
+    next_cursor = serializers.CharField(allow_null=True)
 
 
 class RolloutTargetSerializer(serializers.Serializer[Any]):

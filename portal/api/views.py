@@ -63,6 +63,17 @@ _MISSING: Final = (
 )
 
 
+def next_of(request: Request, page: Page[Any]) -> dict[str, str | None]:
+    """Where the page behind a page is: `next` and `next_cursor`, None at the end."""
+    if page.next_after is None:
+        return {"next": None, "next_cursor": None}
+    cursor = shapes.cursor_after(page.next_after)
+    wanted = request.query_params.copy()
+    wanted["cursor"] = cursor
+    url = request.build_absolute_uri(f"{request.path}?{wanted.urlencode()}")
+    return {"next": url, "next_cursor": cursor}
+
+
 @method_decorator(conditional_page, name="dispatch")
 class ApiView(APIView):
     """The base of every view: declared access, headers of quota and caching, ETag.
@@ -126,15 +137,7 @@ class ApiView(APIView):
         self, request: Request, page: Page[Any], shape: type[serializers.Serializer[Any]]
     ) -> Response:
         """A page of a list, with the address of the next one."""
-        cursor = None if page.next_after is None else shapes.cursor_after(page.next_after)
-        url = None
-        if cursor is not None:
-            wanted = request.query_params.copy()
-            wanted["cursor"] = cursor
-            url = request.build_absolute_uri(f"{request.path}?{wanted.urlencode()}")
-        return Response(
-            {"next": url, "next_cursor": cursor, "results": shape(page.items, many=True).data}
-        )
+        return Response({**next_of(request, page), "results": shape(page.items, many=True).data})
 
 
 class FacilityList(ApiView):

@@ -55,6 +55,12 @@ def test_a_rollout_goes_from_draft_to_roll_back(park: RolloutPark, api: Client) 
     assert made.status_code == 201
     one = f"{BASE}{made.json()['id']}/"
     assert api.get(f"{one}plan/").json() == plan
+    pages = [api.get(f"{one}plan/", {"limit": 2}).json()]
+    while address := pages[-1]["next"]:
+        pages.append(api.get(address).json())
+    assert [len(page["devices"]) for page in pages] == [2, 1]
+    assert [device for page in pages for device in page["devices"]] == plan["devices"]
+    assert {page["getting"] for page in pages} == {3}
     changed = api.put(one, _body(park, name="Autumn"), content_type="application/json")
     assert (changed.json()["name"], changed.json()["state"]) == ("Autumn", "draft")
     assert _post(api, f"{one}start/").json()["devices"] == 3
