@@ -16,7 +16,7 @@ from devices.domain.selection import Selection
 from firmware.domain import policy_operations, rollout_plan
 from firmware.domain.policy_operations import Change
 from firmware.models import Rollout, RolloutState, RolloutTarget
-from firmware.rollout.strategy import Strategy
+from firmware.rollout.strategy import MOST_WINDOWS, Strategy
 from firmware.tests.rollout_park import RolloutPark
 from portal.enterprise.rollouts.durations import DurationField, written
 from portal.enterprise.rollouts.forms_strategy import StrategyForm
@@ -141,7 +141,7 @@ def test_a_draft_is_changed_by_the_form_that_made_it(park: RolloutPark) -> None:
         ({"window_0_days": 1, "window_0_start": "25:00", "window_0_end": "26:00"}, "HH:MM"),
         ({"retry_flash_limit": 2, "retry_flash_delay": ""}, "Say how long to wait"),
         ({"gate": "on", "looks": 99}, "less than or equal to 24"),
-        ({"windows_shown": "-3"}, "windows_shown"),
+        ({"window_13_start": "22:00"}, "A window has weekdays, a beginning and an end"),
     ],
 )
 def test_what_cannot_be_is_told_and_not_kept(
@@ -152,6 +152,18 @@ def test_what_cannot_be_is_told_and_not_kept(
     assert said in answer.content.decode()
     with open_scope(park.scope):
         assert not Rollout.objects.exists()
+
+
+def test_a_new_rollout_has_room_for_all_windows(park: RolloutPark) -> None:
+    windows: dict[str, Any] = {
+        f"window_{number}_{part}": value
+        for number in range(MOST_WINDOWS)
+        for part, value in (("days", str(number % 7)), ("start", "01:00"), ("end", "02:00"))
+    }
+    answer = _browser(park).post(reverse("rollout-create"), _form(park, **windows))
+    assert answer.status_code == 302
+    with open_scope(park.scope):
+        assert len(Rollout.objects.get().strategy["windows"]) == MOST_WINDOWS
 
 
 def test_chosen_devices_come_along(park: RolloutPark) -> None:

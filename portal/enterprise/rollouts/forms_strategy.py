@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ _PLAIN: Final = (
     *("approval_between", "success_percent", "error_percent", "error_count", "on_error"),
     *("max_downloads", "bytes_per_s", "join_days"),
 )
-# Rows of windows that a new form has.
+# Windows that are seen at once; there is room for all that a strategy may have, folded.
 _WINDOWS: Final = 2
 
 
@@ -59,6 +59,11 @@ class WindowRow:
     days: BoundField
     start: BoundField
     end: BoundField
+
+    @property
+    def parts(self) -> tuple[BoundField, ...]:
+        """What is entered."""
+        return self.days, self.start, self.end
 
 
 def _share(label: Any, text: Any) -> forms.FloatField:
@@ -172,15 +177,11 @@ class StrategyForm(GroupedForm, forms.Form):
             ("pass", gettext_lazy("The next wave begins")),
         ],
     )
-    windows_shown = forms.IntegerField(
-        widget=forms.HiddenInput, min_value=1, max_value=MOST_WINDOWS
-    )
 
     def __init__(self, data: QueryDict | None = None, *, of: Strategy | None = None) -> None:
         start = of or Strategy()
         super().__init__(data, initial=dict(_initial(start)))
-        self._count = self._rows(data, start)
-        for number in range(self._count):
+        for number in range(MOST_WINDOWS):
             self._add_window(number, start)
         for code in FAILURE_CODES:
             self._add_retry(code, start)
@@ -218,11 +219,15 @@ class StrategyForm(GroupedForm, forms.Form):
                 wrong = any(bound.errors for bound in group.fields)
                 yield group, group.fields[0].name not in ("waves", "error_percent") and not wrong
 
-    def window_rows(self) -> Iterator[WindowRow]:
-        """The windows, empty ones for new ones too."""
-        for number in range(self._count):
-            days, start, end = (self[f"window_{number}_{part}"] for part in _WINDOW_PARTS)
-            yield WindowRow(number + 1, days, start, end)
+    def window_rows(self) -> tuple[Sequence[WindowRow], Sequence[WindowRow]]:
+        """The windows with one for a new one, and the empty ones behind these."""
+        rows = [
+            WindowRow(number + 1, *(self[f"window_{number}_{part}"] for part in _WINDOW_PARTS))
+            for number in range(MOST_WINDOWS)
+        ]
+        used = [row.number for row in rows if any(part.value() for part in row.parts)]
+        seen = max(_WINDOWS, max(used, default=0) + 1)
+        return rows[:seen], rows[seen:]
 
     def retry_rows(self) -> Iterator[RetryRow]:
         """What is tried again, by kind of failure."""
@@ -246,7 +251,7 @@ class StrategyForm(GroupedForm, forms.Form):
     def clean(self) -> dict[str, Any]:
         """Windows and retries are whole or empty."""
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        for number in range(self._count):
+        for number in range(MOST_WINDOWS):
             given = [bool(data.get(f"window_{number}_{part}")) for part in _WINDOW_PARTS]
             if any(given) and not all(given):
                 self.add_error(
@@ -274,14 +279,6 @@ class StrategyForm(GroupedForm, forms.Form):
         names = {"windows": "window_0_start", "retries": "retry_download_limit"}
         name = names.get(field, field)
         self.add_error(name if name in self.fields else None, text)
-
-    def _rows(self, data: QueryDict | None, of: Strategy) -> int:
-        given = data.get("windows_shown", "") if data is not None else ""
-        if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) < 3:
-            return min(max(1, int(given)), MOST_WINDOWS)
-        count = min(max(_WINDOWS, len(of.windows) + 1), MOST_WINDOWS)
-        self.initial["windows_shown"] = count
-        return count
 
     def _add_window(self, number: int, of: Strategy) -> None:
         window = of.windows[number] if number < len(of.windows) else None
@@ -338,7 +335,7 @@ class StrategyForm(GroupedForm, forms.Form):
         )
 
     def _windows(self) -> Iterator[dict[str, Any]]:
-        for number in range(self._count):
+        for number in range(MOST_WINDOWS):
             days, start, end = (
                 self.cleaned_data[f"window_{number}_{part}"] for part in _WINDOW_PARTS
             )
