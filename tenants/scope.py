@@ -154,6 +154,15 @@ def require_scope(*, using: str = DEFAULT_DB_ALIAS) -> Scope:
     return scope
 
 
+def is_open(*, using: str = DEFAULT_DB_ALIAS) -> bool:
+    """Whether this thread's queries run in a scope.
+
+    Those of an error page do not: Django makes it in a thread of its own, which has heard of the
+    scope but has no part in its transaction.
+    """
+    return using in (_current.get() or {}) and connections[using].in_atomic_block
+
+
 def explain_missing_scope(
     execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:

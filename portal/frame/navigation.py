@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from firmware.domain import approvals_queries
 from portal.frame.permissions import access_of, actor_of, may, may_one
 from tenants.permissions import Permission
+from tenants.scope import is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class LinkGroup:
 
 def _approvals(request: HttpRequest) -> int:
     access = access_of(request)
-    if access is None:
+    if access is None or not is_open():
         return 0
     return approvals_queries.count(actor_of(request), tenant_id=access.tenant.tenant_id)
 
