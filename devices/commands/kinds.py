@@ -75,6 +75,11 @@ class ArgumentError(ValueError):
         self.facts = facts
 
 
+def shown(text: str, most: int = MAX_TEXT) -> str:
+    """What was given, so that an answer can name it: no halves of surrogate pairs, not too long."""
+    return text[:most].encode("utf-8", "replace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A checked command: `arguments` as they travel, `subjects` what it sets (see `Command`).
@@ -239,7 +244,7 @@ def checked(kind: str, arguments: Mapping[str, Any], lifetime_s: int | None = No
     for name in arguments:
         if name not in form.arguments:
             allowed = ", ".join(form.arguments)
-            raise ArgumentError(str(name)[:MAX_TEXT], Fault.UNKNOWN, allowed=allowed)
+            raise ArgumentError(shown(str(name)), Fault.UNKNOWN, allowed=allowed)
     for name in sorted(form.required):
         if name not in arguments:
             raise ArgumentError(name, Fault.MISSING)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from devices.commands.kinds import FORMS, ArgumentError, Fault, Kind
+from devices.commands.kinds import FORMS, ArgumentError, Fault, Kind, shown
 
 Value = int | str
 Values = Mapping[str, Value]
@@ -47,7 +47,9 @@ def checked_changes(changes: Mapping[str, Any]) -> dict[str, Value | None]:
         raise ArgumentError("changes", Fault.ONE_OF, allowed=", ".join(KINDS))
     for key in changes:
         if key not in KINDS:
-            raise ArgumentError(str(key)[:MOST_OF_A_KEY], Fault.UNKNOWN, allowed=", ".join(KINDS))
+            raise ArgumentError(
+                shown(str(key), MOST_OF_A_KEY), Fault.UNKNOWN, allowed=", ".join(KINDS)
+            )
     return {key: None if value is None else canonical(key, value) for key, value in changes.items()}
 
 

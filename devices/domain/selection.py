@@ -16,6 +16,7 @@ from django.db.models import Count, F, Q, QuerySet, TextField, Value
 from django.db.models.functions import Coalesce, NullIf
 from django.utils.translation import gettext as _
 
+from devices.commands.kinds import shown
 from devices.models import (
     Device,
     DeviceGroup,
@@ -67,9 +68,9 @@ class Condition:
         name = data["field"]
         if name not in FIELDS:
             raise SelectionRefused(
-                name[:MAX_TEXT],
+                shown(name, MAX_TEXT),
                 _("“%(name)s” is no field of devices. There are: %(fields)s.")
-                % {"name": name[:MAX_TEXT], "fields": ", ".join(FIELDS)},
+                % {"name": shown(name, MAX_TEXT), "fields": ", ".join(FIELDS)},
             )
         values = data.get("values")
         if not isinstance(values, list | tuple) or not 1 <= len(values) <= MAX_VALUES:
@@ -322,7 +323,8 @@ def _id(field: str, value: Json) -> int:
 
 def _text(field: str, value: Json) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    if not text or len(text) > MAX_TEXT:
+    # What the database cannot store is nothing that a device could have either.
+    if not text or len(text) > MAX_TEXT or "\0" in text or text != shown(text, MAX_TEXT):
         raise SelectionRefused(
             field,
             _("“%(name)s” is compared with text of 1 to %(most)d characters.")

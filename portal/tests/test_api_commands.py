@@ -162,3 +162,52 @@ def test_devices_commands_and_batches_of_others_do_not_exist(client: Client) -> 
     for name in ("command", "batch"):
         assert client.get(reverse(f"api:{name}", args=[2**40])).status_code == 404
         assert post(client, f"{name}-cancel", {}, 2**40).status_code == 404
+
+
+_RULES = [
+    {"conditions": [condition]}
+    for condition in (
+        {"field": "TEXT", "values": ["x"]},
+        {"field": "region", "values": ["xTEXT"]},
+        {"field": "hardware", "values": ["xTEXT"]},
+        {"field": "firmware", "values": ["xTEXT"]},
+        {"field": "country", "values": ["xTEXT"]},
+        {"field": "state", "values": ["xTEXT"]},
+    )
+]
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800"])
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("command-list", {"devices": [1], "kind": "reboot", "arguments": {"TEXT": 1}}),
+        ("command-list", {"devices": [1], "kind": "reboot", "reason": "TEXT"}),
+        ("command-list", {"devices": [1], "kind": "reboot", "request_key": "TEXT"}),
+        ("command-list", {"devices": [1], "kind": "set_output", "arguments": {"output": "TEXT"}}),
+        *(
+            ("command-list", {"devices": [1], "kind": "set_display", "arguments": {key: "TEXT"}})
+            for key in ("display.message", "display.price")
+        ),
+        *(("command-list", {"kind": "reboot", "selection": {"rule": rule}}) for rule in _RULES),
+        *(("group-list", {"name": "Some", "rule": rule}) for rule in _RULES),
+        *(("group-preview", {"rule": rule}) for rule in _RULES),
+    ],
+)
+def test_text_that_cannot_be_stored_is_refused_in_a_sentence(
+    client: Client, name: str, body: dict[str, Any], text: str
+) -> None:
+    told = json.dumps(body).replace("TEXT", json.dumps(text)[1:-1])
+    answer = client.post(reverse(f"api:{name}"), told, content_type="application/json")
+    assert answer.status_code == 400
+    assert [error["parameter"] for error in answer.json()["errors"]] != ["devices"]
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800"])
+def test_settings_that_cannot_be_stored_are_refused_in_a_sentence(
+    park: Park, client: Client, text: str
+) -> None:
+    at = reverse("api:device-configuration", args=[park.branches[0].device.pk])
+    for settings in ({text: 1}, {"display.message": text}, {"channels": text}, {"limits": text}):
+        told = json.dumps({"settings": settings})
+        assert client.patch(at, told, content_type="application/json").status_code == 400
