@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
-from typing import IO, Final
+from typing import Final
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -57,11 +57,9 @@ def serve(request: HttpRequest, *, sha256: str, size: int, name: str) -> HttpRes
     if request.method == "HEAD":
         answer = HttpResponse(status=status, content_type=_TYPE)
     else:
-        pieces = _Pieces(store.open(sha256), part)
+        pieces = _Pieces(sha256, part)
         content = aiter(pieces) if isinstance(request, ASGIRequest) else iter(pieces)
         answer = StreamingHttpResponse(content, status=status, content_type=_TYPE)
-        # Whoever hangs up ends the reading.
-        answer._resource_closers.append(pieces.close)  # type: ignore[attr-defined]  # noqa: SLF001
     if not whole:
         answer["Content-Range"] = part.content_range
     answer["Content-Length"] = str(part.length)
@@ -72,27 +70,24 @@ def serve(request: HttpRequest, *, sha256: str, size: int, name: str) -> HttpRes
 class _Pieces:
     """A part of a file, piece by piece; an asynchronous server reads them in threads."""
 
-    def __init__(self, file: IO[bytes], part: Span) -> None:
-        self._file = file
-        self._left = part.length
-        file.seek(part.start)
+    def __init__(self, sha256: str, part: Span) -> None:
+        self._sha256 = sha256
+        self._at, self._end = part.start, part.end
+        if not store.exists(sha256):
+            raise store.ArtifactMissingError(f"the store has no file {sha256}")
 
     def _read(self) -> bytes:
-        piece = self._file.read(min(_PIECE, self._left))
-        self._left -= len(piece)
+        piece = store.part(self._sha256, self._at, min(_PIECE, self._end - self._at))
+        self._at += len(piece)
         return piece
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
     def __iter__(self) -> Iterator[bytes]:
-        while self._left and (piece := self._read()):
+        while self._at < self._end and (piece := self._read()):
             yield piece
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         read = sync_to_async(self._read, thread_sensitive=False)
-        while self._left and (piece := await read()):
+        while self._at < self._end and (piece := await read()):
             yield piece
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_IN_MEMORY: Final = 4 * 1024 * 1024
 
 
 def in_folder(folder: Path) -> dict[str, Any]:
@@ -33,5 +35,7 @@ def in_bucket(
             # The name of a file is its digest: whoever writes it again writes the same bytes.
             "file_overwrite": True,
             "default_acl": None,
+            # Of a file that is read as a whole the rest is on disk; without it, all is in memory.
+            "max_memory_size": _IN_MEMORY,
         },
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ class FolderStorage(FileSystemStorage):
     def _save(self, name: str, content: File[Any]) -> str:
         """Write beside the file, have the disk keep it, then give it its name."""
         path = Path(self.path(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         beside = path.with_name(f".{path.name}.{get_random_string(8)}")
         try:
             with beside.open("xb") as file:
@@ -41,6 +42,25 @@ class FolderStorage(FileSystemStorage):
             beside.unlink(missing_ok=True)
         _sync_folder(path.parent)
         return name
+
+    def sweep_unfinished(self, before: datetime) -> int:
+        """Remove what writers that were killed have left, last written before an instant."""
+        left = [
+            path
+            for path in Path(self.location).glob("*/.*.*")
+            if path.is_file() and path.stat().st_mtime < before.timestamp()
+        ]
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those that it lies in, each kept by the disk."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        _sync_folder(one.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import Storage, storages
 
 from firmware.artifacts.errors import ArtifactError, gettext_noop
+from firmware.artifacts.storage import FolderStorage
 
 ALIAS: Final = "firmware"
 _PIECE: Final = 1 << 16
@@ -75,6 +76,21 @@ def open(sha256: str) -> IO[bytes]:  # noqa: A001 - read as store.open
     return found
 
 
+def part(sha256: str, start: int, most: int) -> bytes:
+    """At most so many bytes of a file from `start` on, which lies in it; ArtifactMissingError.
+
+    Of a bucket just these are fetched: a file that S3Storage has opened is fetched as a whole
+    before the first of its bytes is read.
+    """
+    with open(sha256) as file:
+        held = getattr(file, "obj", None)
+        if held is not None:
+            answer = held.get(Range=f"bytes={start}-{start + most - 1}")
+            return bytes(answer["Body"].read())
+        file.seek(start)
+        return file.read(most)
+
+
 def read(sha256: str) -> bytes:
     """All bytes of a file, verified. Raises ArtifactMissingError and ArtifactDamagedError."""
     with open(sha256) as file:
@@ -100,6 +116,14 @@ def stored_before(instant: datetime) -> Iterator[str]:
                 path = f"{folder}/{name}"
                 if storage.get_modified_time(path) < instant:
                     yield name
+
+
+def sweep_unfinished(before: datetime) -> int:
+    """Remove what writers that were killed left before an instant, where the storage writes beside
+    the file (`storage.FolderStorage`); returns how many.
+    """
+    storage = _storage()
+    return storage.sweep_unfinished(before) if isinstance(storage, FolderStorage) else 0
 
 
 def remove(sha256: str) -> None:

@@ -40,6 +40,7 @@ def hold_kept(content: File[Any] | bytes, *, sha256: str) -> str:
 
 def sweep(*, now: datetime) -> int:
     """Remove files that no row of any tenant names; returns how many. Needs no scope."""
+    store.sweep_unfinished(now - AGE)
     waiting = set(store.stored_before(now - AGE))
     if not waiting:
         return 0

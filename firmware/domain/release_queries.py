@@ -226,9 +226,7 @@ class ImageFile:
         end.
         """
         start = offset or 0
-        with store.open(self.sha256) as file:
-            file.seek(start)
-            data = file.read(PIECE)
+        data = store.part(self.sha256, start, PIECE)
         after = start + len(data)
         return data, after if data and after < self.size else None
 

@@ -90,6 +90,14 @@ def test_a_file_is_found_by_its_digest(place: Place) -> None:
         assert file.read() == b"firmware"
 
 
+def test_a_part_of_a_file_is_read_by_itself(place: Place) -> None:
+    store.write(DATA, sha256=DIGEST)
+    assert store.part(DIGEST, 4, 8) == b"warefirm"
+    assert store.part(DIGEST, len(DATA) - 4, 100) == b"ware"
+    with pytest.raises(store.ArtifactMissingError):
+        store.part(OTHER, 0, 1)
+
+
 def test_what_is_not_what_it_should_be_is_not_kept(place: Place) -> None:
     with pytest.raises(ArtifactError, match="changed while"):
         store.write(DATA, sha256=OTHER)
@@ -156,6 +164,34 @@ def test_a_file_appears_whole_or_not_at_all(firmware_folder: Path) -> None:
     assert [name.startswith(f".{DIGEST}.") for name in during] == [True]
     assert [path for path in firmware_folder.rglob("*") if path.is_file()] == []
     assert not store.exists(DIGEST)
+
+
+def test_the_folder_of_a_first_file_is_kept_by_the_disk_too(
+    firmware_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss of power, names are there whose folder was told to the disk."""
+    told: list[Path] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        told.append(Path(f"/proc/self/fd/{handle}").resolve())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    store.write(DATA, sha256=DIGEST)
+    root = firmware_folder.resolve()
+    # The third is the file, under the name that it is written by.
+    assert [*told[:2], *told[3:]] == [root.parent, root, root / DIGEST[:2]]
+
+
+def test_what_a_killed_writer_left_is_swept(firmware_folder: Path) -> None:
+    store.write(DATA, sha256=DIGEST)
+    left = firmware_folder / DIGEST[:2] / f".{DIGEST}.abcdefgh"
+    left.write_bytes(DATA[:9])
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    assert store.sweep_unfinished(soon - timedelta(hours=1)) == 0
+    assert store.sweep_unfinished(soon) == 1
+    assert [path.name for path in firmware_folder.rglob("*") if path.is_file()] == [DIGEST]
 
 
 def test_writers_of_the_same_file_do_no_harm_to_each_other(firmware_folder: Path) -> None:
