@@ -19,9 +19,12 @@ from devices.domain.commands_targets import DevicesNotFound, foresee
 from devices.domain.queries import DeviceNotFound
 from devices.models import Command, CommandBatch, Device, DeviceConfiguration
 from devices.protocol.codes import Capability
-from devices.telemetry import status
+from devices.telemetry import command_store, status
+from tenants.scope import require_scope
 
 RECENT: Final = 10
+# Commands in a list that is not searched.
+MOST_LISTED: Final = 1_000
 _OUTPUT: Final = "output"
 _NEEDED: Final = frozenset(form.capabilities for form in FORMS.values())
 
@@ -119,6 +122,22 @@ def command_rows(*, batch_id: int | None = None) -> QuerySet[Command]:
     """The commands for a list, with what its rows show; with `batch_id` those of a batch alone."""
     rows = Command.objects.select_related("device__facility", "asked_by")
     return rows if batch_id is None else rows.filter(batch_id=batch_id)
+
+
+def newest_rows(*, state: str = "") -> tuple[QuerySet[Command], bool]:
+    """The newest commands for a list (in a state, if one is given: the list leaves out the others),
+    and whether there are older ones. A list of a long history would count and sort all of it.
+    """
+    newest = command_store.newest(
+        connection,
+        require_scope().tenant_ids,
+        [one for one in State if one == state] or list(State),
+        before=None,
+        most=MOST_LISTED + 1,
+    )
+    if len(newest) <= MOST_LISTED:
+        return command_rows(), False
+    return command_rows().filter(pk__gte=newest[MOST_LISTED - 1]), True
 
 
 def batch_rows() -> QuerySet[CommandBatch]:

@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from devices.domain import control_queries
 from devices.models import Command, CommandBatch, Device, DeviceState
 from devices.telemetry import control_store
 from devices.tests import factories
@@ -248,6 +249,30 @@ def test_lists_take_as_many_queries_whatever_they_hold(park: _Park, route: str) 
             assert client.get(reverse(route)).status_code == 200
         counts.append(len(queries))
     assert counts[0] == counts[1]
+
+
+def test_a_long_list_begins_with_the_newest_and_searches_all(
+    park: _Park, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_queries, "MOST_LISTED", 2)
+    client, at = _client(park.manager), reverse("command-list")
+    hint = "These are the newest 2."
+    with open_scope(park.scope):
+        made = [factories.command(park.devices[0]) for _ in range(2)]
+    assert hint not in _text(client.get(at).content)
+    with open_scope(park.scope):
+        made += [factories.command(park.devices[0], state="failed") for _ in range(2)]
+
+    def shown(query: str) -> list[bool]:
+        page = client.get(at + query).content.decode()
+        return [f'href="{reverse("command", args=[one.pk])}"' in page for one in made]
+
+    assert hint in _text(client.get(at).content)
+    assert shown("") == [False, False, True, True]
+    assert shown("?state=queued") == [True, True, False, False]
+    assert shown(f"?q={park.devices[0].serial}") == [True] * 4
+    file = client.get(at + "?export=csv").getvalue().decode()
+    assert file.count(park.devices[0].serial) == 4
 
 
 def test_lists_are_files_too(park: _Park) -> None:

@@ -46,14 +46,21 @@ _APPROVES = (Permission.DEVICES_VIEW, Permission.DEVICES_APPROVE)
 @never_cache
 @requires(*_SEES)
 def command_list(request: HttpRequest) -> HttpResponseBase:
-    """The commands of the scope."""
+    """The commands of the scope: the newest, unless something is looked for or a file is wanted."""
+    if any(request.GET.get(name) for name in ("q", "kind", "export")):
+        rows, older = control_queries.command_rows(), False
+    else:
+        rows, older = control_queries.newest_rows(state=request.GET.get("state", ""))
     return render_list(
         request,
         table_class=CommandTable,
-        rows=control_queries.command_rows(),
+        rows=rows,
         filterset_class=CommandFilter,
         template="enterprise/control/commands.html",
-        context={"awaiting": control_queries.awaiting()},
+        context={
+            "awaiting": control_queries.awaiting(),
+            "newest": control_queries.MOST_LISTED if older else None,
+        },
     )
 
 
