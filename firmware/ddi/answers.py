@@ -27,15 +27,14 @@ class Part(StrEnum):
 
 
 class Handling(StrEnum):
-    """What a device does with a download or an update; SKIP is not at all, for now.
+    """What a device does with a download or an update.
 
-    SWUpdate answers a skipped update as a successful one, so nothing here is ever told to skip:
-    what is not due yet is not shown.
+    hawkBit has “skip” as well. SWUpdate answers a skipped update as a successful one, so nothing is
+    ever told to skip: what is not due yet is not shown.
     """
 
     FORCED = "forced"
     ATTEMPT = "attempt"
-    SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One action: a release for a device.
-
-    `module` stands in the addresses of its files. `window`: the update is bound to windows of time
-    (and one is open).
-    """
+    """One action: a release for a device. `module` stands in the addresses of its files."""
 
     action: int
     module: int
@@ -63,16 +58,7 @@ class Deployment:
     version: str
     files: tuple[File, ...]
     handling: Handling = Handling.FORCED
-    window: bool = False
     part: Part = Part.SYSTEM
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What was told about an action before, newest first."""
-
-    status: str
-    messages: tuple[str, ...]
 
 
 def polling_interval(seconds: int) -> str:
@@ -114,14 +100,14 @@ def controller_base(root: str, *, polling_s: int, due: Due) -> Json:
     return found
 
 
-def deployment_base(root: str, deployment: Deployment, history: History | None = None) -> Json:
+def deployment_base(root: str, deployment: Deployment) -> Json:
     """The answer to `deploymentBase/{id}` and `installedBase/{id}`."""
-    return _action(root, "deployment", deployment, history)
+    return _action(root, "deployment", deployment)
 
 
-def confirmation_action(root: str, deployment: Deployment, history: History | None = None) -> Json:
+def confirmation_action(root: str, deployment: Deployment) -> Json:
     """The answer to `confirmationBase/{id}`: what somebody is asked to agree to."""
-    return _action(root, "confirmation", deployment, history)
+    return _action(root, "confirmation", deployment)
 
 
 def confirmation_base(
@@ -155,22 +141,20 @@ def md5_line(file: File) -> str:
     return f"{file.md5}  {file.name}"
 
 
-def _action(root: str, member: str, deployment: Deployment, history: History | None) -> Json:
-    told: Json = {"download": deployment.handling, "update": deployment.handling}
-    if deployment.window:
-        told["maintenanceWindow"] = "available"
-    told["chunks"] = [
-        {
-            "part": deployment.part,
-            "version": deployment.version,
-            "name": deployment.name,
-            "artifacts": artifacts(root, deployment.module, deployment.files),
-        }
-    ]
-    found: Json = {"id": str(deployment.action), member: told}
-    if history is not None and history.messages:
-        found["actionHistory"] = {"status": history.status, "messages": list(history.messages)}
-    return found
+def _action(root: str, member: str, deployment: Deployment) -> Json:
+    told: Json = {
+        "download": deployment.handling,
+        "update": deployment.handling,
+        "chunks": [
+            {
+                "part": deployment.part,
+                "version": deployment.version,
+                "name": deployment.name,
+                "artifacts": artifacts(root, deployment.module, deployment.files),
+            }
+        ],
+    }
+    return {"id": str(deployment.action), member: told}
 
 
 def _file(folder: str, file: File) -> Json:

@@ -230,7 +230,9 @@ def _key(key: object) -> str:
 
 def _value(key: object, value: object) -> str:
     text = "" if value is None else value
-    if isinstance(text, bool | int | float):
+    if isinstance(text, bool):
+        text = "true" if text else "false"
+    if isinstance(text, int | float):
         text = str(text)
     if not isinstance(text, str) or len(text) > MOST_VALUE_CHARS:
         raise DdiError(

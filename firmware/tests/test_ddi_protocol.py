@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware.ddi import answers, mapping, requests, tokens
-from firmware.ddi.answers import Deployment, Due, File, Handling, History
+from firmware.ddi.answers import Deployment, Due, File, Handling
 from firmware.ddi.errors import DdiError, ErrorCode, Refusal
 from firmware.ddi.requests import Attributes, Execution, Feedback, Finished, Mode
 
@@ -92,12 +92,10 @@ def test_host_without_tls_has_links_of_http() -> None:
     assert sorted(told[0]["_links"]) == ["download-http", "md5sum-http"]
 
 
-def test_deployment_tells_handling_window_and_history() -> None:
-    deployment = Deployment(8, 3, "M", "1", (FILE,), handling=Handling.ATTEMPT, window=True)
-    told = answers.deployment_base(ROOT, deployment, History("RUNNING", ("Reboot", "Write")))
+def test_deployment_tells_how_it_is_to_be_handled() -> None:
+    deployment = Deployment(8, 3, "M", "1", (FILE,), handling=Handling.ATTEMPT)
+    told = answers.deployment_base(ROOT, deployment)
     assert told["deployment"]["download"] == told["deployment"]["update"] == "attempt"
-    assert told["deployment"]["maintenanceWindow"] == "available"
-    assert told["actionHistory"] == {"status": "RUNNING", "messages": ["Reboot", "Write"]}
 
 
 def test_confirmation_asks_with_the_deployment() -> None:
@@ -315,9 +313,9 @@ def test_bad_attributes_are_refused(data: dict[str, Any]) -> None:
 
 
 def test_attributes_are_texts() -> None:
-    sent = {"mode": "replace", "data": {"a": 1, "b": None, "c": "x\0"}, "status": {}}
-    assert requests.read_attributes(sent) == Attributes(
-        Mode.REPLACE, {"a": "1", "b": "", "c": "x "}
+    sent = {"mode": "replace", "data": {"a": 1, "b": None, "c": "x\0", "d": True}}
+    assert requests.read_attributes({**sent, "status": {}}) == Attributes(
+        Mode.REPLACE, {"a": "1", "b": "", "c": "x ", "d": "true"}
     )
 
 
