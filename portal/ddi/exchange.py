@@ -144,12 +144,14 @@ def _admit(request: HttpRequest, tenant: str, controller: str) -> Controller | H
     if presented is None:
         return _unknown()
     address = client_address(request) or ""
-    if limits.is_refused(address=address, controller=controller):
+    token = presented.value
+    standing = limits.standing(address=address, controller=controller, token=token)
+    if standing.refused and not standing.known:
         return too_many(_RETRY_S)
     try:
-        return ddi_doors.admit(tenant=tenant, controller=controller, presented=presented)
+        admitted = ddi_doors.admit(tenant=tenant, controller=controller, presented=presented)
     except ddi_doors.NotAdmitted:
-        limits.failed(address=address, controller=controller)
+        limits.failed(address=address, controller=controller, token=token)
         logger.info("ddi_not_admitted address=%s", address)
         return _unknown()
     except ddi_doors.UnknownController:
@@ -157,6 +159,9 @@ def _admit(request: HttpRequest, tenant: str, controller: str) -> Controller | H
         return refused(Refusal(ErrorCode.NOT_FOUND, text))
     except ddi_doors.InactiveController:
         return refused(Refusal(ErrorCode.INACTIVE, "The device is not active."))
+    if not standing.known:
+        limits.let_in(controller=controller, token=token)
+    return admitted
 
 
 def _unknown() -> HttpResponse:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,8 @@ from redis.exceptions import RedisError
 logger = logging.getLogger(__name__)
 
 WINDOW_S: Final = 60
+# That a token has opened something is remembered for so long.
+KNOWN_S: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +42,51 @@ REQUESTS: Final = Limit("requests", 240)
 FILES: Final = Limit("files", 6000)
 
 
-def is_refused(*, address: str, controller: str) -> bool:
-    """Whether this address has shown too many wrong tokens."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`refused`: the address has shown too many wrong tokens. `known`: this token has opened this
+    device lately. Many devices share an address (a site's router, a mobile network), so that one of
+    them with a wrong token must not shut out those that have the right one.
+    """
+
+    refused: bool = False
+    known: bool = False
+
+
+def standing(*, address: str, controller: str, token: str) -> Standing:
+    """What is remembered of who asks."""
     pair, place = _failure_keys(address, controller)
+    known = _known_key(controller, token)
     try:
-        counts: dict[str, int] = cache.get_many([pair, place])
+        found: dict[str, int] = cache.get_many([pair, place, known])
     except RedisError:
-        return False
-    return counts.get(pair, 0) >= PAIR.most or counts.get(place, 0) >= ADDRESS.most
+        return Standing()
+    refused = found.get(pair, 0) >= PAIR.most or found.get(place, 0) >= ADDRESS.most
+    return Standing(refused, known in found)
 
 
-def failed(*, address: str, controller: str) -> None:
+def failed(*, address: str, controller: str, token: str) -> None:
     """A wrong token was shown."""
     for key in _failure_keys(address, controller):
         _count(key)
+    with suppress(RedisError):
+        cache.delete(_known_key(controller, token))
+
+
+def let_in(*, controller: str, token: str) -> None:
+    """A token has opened a device."""
+    with suppress(RedisError):
+        cache.set(_known_key(controller, token), 1, KNOWN_S)
 
 
 def admits(limit: Limit, device_id: int) -> bool:
     """Count a request of a device; whether it is within its limit."""
     return _count(f"ddi:{limit.name}:{device_id}") <= limit.most
+
+
+def _known_key(controller: str, token: str) -> str:
+    digest = hashlib.sha256(f"{controller}\n{token}".encode()).hexdigest()
+    return f"ddi:known:{digest}"
 
 
 def _failure_keys(address: str, controller: str) -> tuple[str, str]:

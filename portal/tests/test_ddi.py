@@ -400,6 +400,19 @@ def test_wrong_tokens_are_stopped_for_one_device_and_not_for_its_neighbour(ddi: 
     assert neighbour.ask().status_code == 200
 
 
+def test_wrong_tokens_do_not_shut_out_who_was_let_in_before(ddi: Ddi) -> None:
+    """Many devices share the address of a router or of a mobile network."""
+    assert ddi.ask().status_code == 200
+    wrong = {"authorization": "TargetToken wrong"}
+    for _ in range(limits.PAIR.most):
+        Client().get(ddi.root, headers=wrong)
+    assert Client().get(ddi.root, headers=wrong).status_code == 429
+    assert ddi.ask().status_code == 200
+    with open_scope(ddi.scope):
+        assert ddi_keys.withdraw_target_token(device_id=ddi.device.pk, actor_id=None)
+    assert [ddi.ask().status_code for _ in range(2)] == [401, 429]
+
+
 def test_flood_of_requests_is_stopped(ddi: Ddi, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.set(f"ddi:requests:{ddi.device.pk}", limits.REQUESTS.most - 1, 60)
     assert ddi.ask().status_code == 200
