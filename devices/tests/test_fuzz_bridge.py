@@ -1,5 +1,5 @@
-"""A minute of fuzzing (`WATTLINE_FUZZ_SECONDS`): the bridge lives on, small, and healthy devices
-notice nothing. `manage.py bench fuzz` does the same for longer."""
+"""Fuzzing for half a minute (`WATTLINE_FUZZ_SECONDS`): the bridge lives on, small, and healthy
+devices notice nothing. `manage.py bench fuzz` does the same for longer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.serial,
 ]
 
-SECONDS = float(os.environ.get("WATTLINE_FUZZ_SECONDS", "60"))
+SECONDS = float(os.environ.get("WATTLINE_FUZZ_SECONDS", "30"))
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any, Final, Literal
 
 from django.conf import settings
@@ -19,18 +20,20 @@ THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 _MENTIONED: Final = ("status of 422", "Autofocus processing was blocked")
 RUN_AXE: Final = """async (theme) => {
   const root = document.documentElement;
-  const until = async (done, what) => {
-    const end = performance.now() + 10_000;
-    for (let quiet = 0; quiet < 5; quiet = done() ? quiet + 1 : 0) {
-      if (performance.now() > end) throw new Error(`not within 10 s: ${what()}`);
-      await new Promise((next) => setTimeout(next, 20));
-    }
-  };
-  await until(() => root.dataset.bsTheme === theme, () => `the page is ${theme}`);
-  // Colours move over in transitions, and each one that is inherited starts those of the children.
+  // Colours move over in transitions, and each one that is inherited starts those of the children
+  // in the next frame: still is what has not moved for some frames, however long these take.
   const moving = () => document.getAnimations().filter((one) =>
     one instanceof CSSTransition && one.playState === "running");
-  await until(() => !moving().length, () => `no ${moving()[0]?.transitionProperty} moves`);
+  const end = performance.now() + 10_000;
+  for (let still = 0; still < 4;) {
+    await new Promise((next) => requestAnimationFrame(next));
+    const transitions = moving();
+    still = root.dataset.bsTheme === theme && !transitions.length ? still + 1 : 0;
+    if (performance.now() > end) {
+      const property = transitions[0]?.transitionProperty ?? "nothing";
+      throw new Error(`not within 10 s: ${theme} is ${root.dataset.bsTheme}, ${property} moves`);
+    }
+  }
   const { violations } = await axe.run(document, { resultTypes: ["violations"] });
   return violations.flatMap(({ id, help, nodes }) =>
     nodes.map(({ target, any, all, none }) => {
@@ -38,6 +41,12 @@ RUN_AXE: Final = """async (theme) => {
       return `${id} (${help}) at ${target.join(" ")}: ${said}`;
     }));
 }"""
+
+
+@cache
+def axe_source() -> str:
+    """The source of axe-core, for a page to run once."""
+    return (settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8")
 
 
 @contextmanager
@@ -67,7 +76,7 @@ def visits(browser: Browser, copy: Copy, *cookies: str) -> Iterator[tuple[Page, 
 
 def violations(page: Page) -> list[str]:
     """What axe-core finds on the page as it is now, light and dark, on a desk and on a phone."""
-    page.evaluate((settings.BASE_DIR / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
+    page.evaluate(axe_source())
     found: list[Any] = []
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
