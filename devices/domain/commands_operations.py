@@ -21,6 +21,7 @@ from devices.commands.states import Origin
 from devices.domain import commands_texts as texts
 from devices.domain import configuration_desired
 from devices.domain.commands_policy import Actor, needs_approval, require_asking
+from devices.domain.commands_steps import held
 from devices.domain.commands_targets import facts_of, parted
 from devices.domain.downlink import wake_dispatchers
 from devices.domain.registry_refusals import constraint_of
@@ -32,6 +33,8 @@ from devices.telemetry.command_store import Facts, NewCommands
 from devices.telemetry.control_store import Wish
 from tenants.domain import audit
 
+# How a command ends that its device may be asked for again.
+_IN_VAIN: Final = ("failed", "expired", "cancelled")
 _REQUEST_ONCE: Final = ("devices_command_request_once", "devices_commandbatch_request_once")
 
 
@@ -285,7 +288,8 @@ def _tell(request: _Request, subject: Command | CommandBatch, *, after: dict[str
 def retry_failed(
     actor: Actor, *, batch_id: int, reason: str = "", now: datetime | None = None
 ) -> Asked:
-    """Ask the devices of a batch again whose commands have failed or expired, as a new batch.
+    """Ask the devices of a batch again whose commands have failed or expired, as a new batch;
+    without those that are being asked again already, or have done it since.
 
     Raises BatchNotFound, NotAllowedError, and ValidationError when there is none.
     """
@@ -293,11 +297,19 @@ def retry_failed(
     if batch is None:
         raise BatchNotFound(f"batch {batch_id}")
     failed = Command.objects.filter(batch=batch, state__in=("failed", "expired"))
-    device_ids = sorted(set(failed.values_list("device_id", flat=True)))
-    if not device_ids:
+    # Held, so that of two requests at once the second one sees what the first one has made.
+    rows = held(failed.values_list("pk", flat=True))
+    if not rows:
         raise ValidationError({"batch": [_("None of its commands has failed or expired.")]})
-    lifetime_s = failed.values_list("lifetime_s", flat=True)[0]
-    wanted = checked(batch.kind, batch.arguments, lifetime_s)
+    again = Command.objects.filter(batch__retry_of=batch).exclude(state__in=_IN_VAIN)
+    device_ids = sorted(
+        {row.device_id for row in rows}.difference(again.values_list("device_id", flat=True))
+    )
+    if not device_ids:
+        raise ValidationError(
+            {"batch": [_("All that failed are being tried again, or have succeeded since.")]}
+        )
+    wanted = checked(batch.kind, batch.arguments, rows[0].lifetime_s)
     require_asking(actor, wanted)
     request = _Request(
         actor,

@@ -621,6 +621,15 @@ def test_a_batch_is_cancelled_as_far_as_it_was_not_sent_and_its_failures_tried_a
         assert again.batch is not None
         assert (again.batch.retry_of_id, again.batch.devices) == (batch.pk, 1)
         assert [c.device_id for c in Command.objects.filter(batch=again.batch)] == [second.pk]
+    with pytest.raises(ValidationError) as caught, open_scope(world.scope):
+        operations.retry_failed(world.manager, batch_id=batch.pk, now=NOW + SECOND)
+    assert caught.value.message_dict == {
+        "batch": ["All that failed are being tried again, or have succeeded since."]
+    }
+    with open_scope(world.scope):
+        decisions.cancel(world.manager, batch_id=again.batch.pk, now=NOW + SECOND)
+        third_time = operations.retry_failed(world.manager, batch_id=batch.pk, now=NOW + SECOND)
+        assert len(third_time.command_ids) == 1
     connect(third, 0)
 
 

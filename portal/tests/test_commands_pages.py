@@ -251,6 +251,19 @@ def test_lists_take_as_many_queries_whatever_they_hold(park: _Park, route: str) 
     assert counts[0] == counts[1]
 
 
+@pytest.mark.parametrize(
+    ("state", "offered"),
+    [("queued", True), ("sent", True), ("acknowledged", False), ("failed", False)],
+)
+def test_what_cannot_be_cancelled_any_more_is_not_offered_so(
+    park: _Park, state: str, offered: bool
+) -> None:
+    with open_scope(park.scope):
+        made = factories.command(park.devices[0], state=state)
+    page = _client(park.manager).get(reverse("command", args=[made.pk])).content.decode()
+    assert (reverse("command-cancel", args=[made.pk]) in page) == offered
+
+
 def test_a_long_list_begins_with_the_newest_and_searches_all(
     park: _Park, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,8 @@ def command(found: CommandEntry, zone: str) -> dict[str, Any]:
         "device": {"pk": found.device_id, "name": found.device_name, "serial": found.serial},
         "state": state(found.state),
         "open": State(found.state) in OPEN,
+        # What the device has taken cannot be taken back.
+        "cancellable": State(found.state) in OPEN - {State.ACKNOWLEDGED},
         "awaiting": found.state == State.AWAITING_APPROVAL,
         "why": cause_in_words(found.cause),
         "detail": found.detail,
