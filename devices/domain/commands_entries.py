@@ -56,17 +56,17 @@ def retry_entry(actor: Actor, *, batch_id: int, reason: str) -> AskedEntry:
 
 
 def decide_command(
-    actor: Actor, *, decision: str, command_id: int, reason: str = ""
+    actor: Actor, *, decision: str, subject_id: int, reason: str = ""
 ) -> CommandDetail:
     """`approve`, `refuse` or `cancel` a command."""
-    _decide(actor, decision, reason, command_id=command_id)
-    return queries.command_detail(command_id=command_id)
+    _decide(actor, decision, reason, command_id=subject_id)
+    return queries.command_detail(command_id=subject_id)
 
 
-def decide_batch(actor: Actor, *, decision: str, batch_id: int, reason: str = "") -> BatchEntry:
+def decide_batch(actor: Actor, *, decision: str, subject_id: int, reason: str = "") -> BatchEntry:
     """`approve`, `refuse` or `cancel` what is open of a batch."""
-    _decide(actor, decision, reason, batch_id=batch_id)
-    return queries.batch_entry(batch_id=batch_id)
+    _decide(actor, decision, reason, batch_id=subject_id)
+    return queries.batch_entry(batch_id=subject_id)
 
 
 def _decide(

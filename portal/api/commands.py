@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as Refused
@@ -36,6 +36,13 @@ ASKING: Final = Requires((Permission.DEVICES_CONTROL,), ("commands:write",))
 APPROVING: Final = Requires((Permission.DEVICES_APPROVE,), ("commands:write",))
 _KEY_LENGTH: Final = 64
 _View = TypeVar("_View", bound=type[ApiView])
+
+
+class Decide(Protocol):
+    """Decides over a command or a batch, and answers how it stands then."""
+
+    def __call__(self, actor: Actor, *, decision: str, subject_id: int, reason: str) -> object:
+        """See `commands_entries`."""
 
 
 class CommandQuery(shapes.PageQuery):
@@ -295,19 +302,31 @@ def _decision(operation_id: str, responses: dict[Any, Any]) -> Callable[[_View],
     return extend_schema_view(post=told)
 
 
-class CommandDecision(CommandView):
-    """The base of what is decided over a command."""
+class Decision(CommandView):
+    """The base of what is decided over a command, or over all of a batch that is open.
+
+    `decide` is a function of `commands_entries`, `shape` what it answers.
+    """
 
     decision: ClassVar[str]
+    decide: ClassVar[Decide]
+    shape: ClassVar[type[serializers.Serializer[Any]]]
 
     def post(self, request: Request, pk: int) -> Response:
-        """Decide, and tell where the command is then."""
-        values = body_of(ReasonBody, request)
+        """Decide, and tell how it stands then."""
+        reason = body_of(ReasonBody, request)["reason"]
         with told():
-            found = entries.decide_command(
-                actor_of(request), decision=self.decision, command_id=pk, reason=values["reason"]
+            found = type(self).decide(
+                actor_of(request), decision=self.decision, subject_id=pk, reason=reason
             )
-        return Response(CommandDetailSerializer(found).data)
+        return Response(self.shape(found).data)
+
+
+class CommandDecision(Decision):
+    """What is decided over a command."""
+
+    decide = staticmethod(entries.decide_command)
+    shape = CommandDetailSerializer
 
 
 _DECIDED: Final[dict[Any, Any]] = {
@@ -373,19 +392,11 @@ class BatchOne(CommandView):
         return Response(BatchSerializer(queries.batch_entry(batch_id=pk)).data)
 
 
-class BatchDecision(CommandView):
-    """The base of what is decided over a batch."""
+class BatchDecision(Decision):
+    """What is decided over a batch."""
 
-    decision: ClassVar[str]
-
-    def post(self, request: Request, pk: int) -> Response:
-        """Decide over all of it that is open, and tell how far it has come then."""
-        values = body_of(ReasonBody, request)
-        with told():
-            found = entries.decide_batch(
-                actor_of(request), decision=self.decision, batch_id=pk, reason=values["reason"]
-            )
-        return Response(BatchSerializer(found).data)
+    decide = staticmethod(entries.decide_batch)
+    shape = BatchSerializer
 
 
 _BATCH_DECIDED: Final[dict[Any, Any]] = {
