@@ -8,7 +8,7 @@ and to its link, it does by itself. Only the days before the roll-out are rows t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -53,7 +53,7 @@ STEP_MS, MINUTE_MS = 20_000, 60_000
 # So much of its minutes a unit loses anyway: of a day's quarters of an hour one in ten.
 LOST = 0.007
 SOUND = Habit(values=0.1, gaps=0.1, connects=0.15, resets=0.5, drain=30.0)
-LIMITS = {
+LIMITS: Mapping[Metric, float] = {
     Metric.GAPS: 1.5,
     Metric.RESETS: 2.0,
     Metric.RECONNECTS: 2.0,
@@ -101,7 +101,14 @@ class GateFleet:
     signer: Signer
 
     @classmethod
-    def make(cls, behaviour: Behaviour, *, on_error: str = "pause") -> GateFleet:
+    def make(
+        cls,
+        behaviour: Behaviour,
+        *,
+        on_error: str = "pause",
+        soak: timedelta = DAY,
+        ratios: Mapping[Metric, float] = LIMITS,
+    ) -> GateFleet:
         """A draft of a roll-out with a gate between its two waves."""
         began = quarter_before(datetime.now(UTC)) - DAY
         of = factories.tenant()
@@ -134,7 +141,7 @@ class GateFleet:
                     )
                 )
             signer = Signer.of(of)
-            old = factory_image(_identity(registered[0]), LAYOUT)
+            old = factory_image(identity(registered[0]), LAYOUT)
             new = build_image(NEW, device_type=BATTERY.code, behaviour=behaviour, size=len(old))
             approved(signer, kind, OLD, old, people=people)
             release = approved(signer, kind, NEW, new, people=people)
@@ -144,7 +151,7 @@ class GateFleet:
                 {"everything": True},
                 {
                     "waves": [{"count": CANARIES}, {"percent": 100}],
-                    "soak_s": int(DAY.total_seconds()),
+                    "soak_s": int(soak.total_seconds()),
                     "success_percent": 100,
                     "error_percent": 0,
                     "max_downloads": None,
@@ -154,7 +161,7 @@ class GateFleet:
                         code: {"limit": 10, "delay_s": 1} for code in ("power", "self_test")
                     },
                     "gate": {
-                        "ratios": {metric.value: limit for metric, limit in LIMITS.items()},
+                        "ratios": {metric.value: limit for metric, limit in ratios.items()},
                         "past_days": PAST // DAY,
                         "looks": 1,
                     },
@@ -190,7 +197,7 @@ class GateFleet:
         return Devices(
             {
                 one.device.serial: SimulatedDevice(
-                    identity=_identity(one),
+                    identity=identity(one),
                     source=Unit(one.device.serial),
                     options=DeviceOptions(
                         address=Address("localhost", bridge.port),
@@ -290,7 +297,8 @@ class GateFleet:
             return dict(cursor.fetchall())
 
 
-def _identity(of: Registered) -> Identity:
+def identity(of: Registered) -> Identity:
+    """Who a device is, as it left the factory."""
     return Identity(of.device.serial, of.secret.value, BATTERY.code, hardware="rev A", firmware=OLD)
 
 

@@ -96,6 +96,11 @@ def test_few_false_alarms_and_faults_caught_as_the_benchmark_counts_them() -> No
     assert isinstance(power, dict)
     assert power["reconnects x 3"]["300"] == power["drain +15 %"]["300"] == 100
     assert set(power["gaps +20 %"]) == {"10", "30", "100", "300"}
+    # What is not caught is held for a person: a fault is not let through.
+    passed = found["passed_percent"]
+    assert isinstance(passed, dict)
+    assert set(passed) == {*power, "nothing"}
+    assert {share for name in power for share in passed[name].values()} == {0}
 
 
 def test_an_outage_of_one_place_is_not_the_firmwares_doing() -> None:

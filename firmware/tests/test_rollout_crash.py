@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +28,7 @@ from firmware.tests.crash_rollout import DEVICES, SOAK_S
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(databases=[])]
 
 MOST_S = 300.0
+_CONNECTED = "SELECT count(*) = {} FROM device_link WHERE connected"
 _CELERY = [sys.executable, "-m", "celery", "--app", "portal", "--quiet"]
 _COMMANDS = {
     "worker": [*_CELERY, "worker", "--pool", "solo", "--without-gossip", "--without-mingle"],
@@ -39,7 +41,8 @@ class Product:
     """All of the product on servers of its own, with devices that update."""
 
     spine: Spine
-    made: dict[str, Any]
+    script: str
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -103,9 +106,9 @@ class Product:
             time.sleep(0.2)
 
     def run(self, *arguments: str) -> str:
-        """`crash_rollout` in a process of its own."""
+        """The script in a process of its own."""
         done = subprocess.run(
-            [sys.executable, "-m", "firmware.tests.crash_rollout", *arguments],
+            [sys.executable, "-m", f"firmware.tests.{self.script}", *arguments],
             cwd=settings.BASE_DIR,
             env=self.environment,
             capture_output=True,
@@ -117,19 +120,29 @@ class Product:
 
 
 @pytest.fixture
-def product(private_servers: Callable[[], PrivateServers], tmp_path: Path) -> Iterator[Product]:
-    product = Product(Spine(private_servers(), tmp_path), {})
-    try:
+def products(
+    private_servers: Callable[[], PrivateServers], tmp_path: Path
+) -> Iterator[Callable[[str], Product]]:
+    """Starts a product with what a script makes."""
+    product = Product(Spine(private_servers(), tmp_path), "")
+
+    def start(script: str) -> Product:
+        product.script = script
         product.made = json.loads(product.run("make"))
         product.launch("writer")
         product.launch("bridge")
         product.spine.wait_ready()
-        yield product
+        return product
+
+    try:
+        yield start
     finally:
         product.spine.kill_all()
 
 
-def test_rollout_survives_the_end_of_every_process(product: Product) -> None:
+@contextmanager
+def _devices(product: Product) -> Iterator[Callable[[], dict[str, Any]]]:
+    """The devices run, all connected; the answer tells what they have done, and ends them."""
     fleet = {
         "port": product.spine.port,
         "ca": str(product.spine.certificate[0]),
@@ -137,6 +150,12 @@ def test_rollout_survives_the_end_of_every_process(product: Product) -> None:
         "restart_s": 1.0,
         **{name: value for name, value in product.made.items() if name != "rollout"},
     }
+
+    def told() -> dict[str, Any]:
+        output, _nothing = devices.communicate(timeout=60)
+        found: dict[str, Any] = json.loads(output)
+        return found
+
     with subprocess.Popen(
         [sys.executable, "-m", "devices.benchmarks.updates"],
         cwd=settings.BASE_DIR,
@@ -151,15 +170,22 @@ def test_rollout_survives_the_end_of_every_process(product: Product) -> None:
             devices.stdin.write(json.dumps(fleet) + "\n")
             devices.stdin.flush()
             assert devices.stdout.readline() == "ready\n", product.spine.logs()
-            product.wait_for(f"SELECT count(*) = {DEVICES} FROM device_link WHERE connected")
-            product.launch("worker")
-            product.launch("beat")
-            product.run("start", str(product.made["rollout"]))
-            _kill_everything_in_turn(product)
-            told, _nothing = devices.communicate(timeout=60)
+            product.wait_for(_CONNECTED.format(len(fleet["devices"])))
+            yield told
         finally:
             devices.kill()
-    got = json.loads(told)
+
+
+def test_rollout_survives_the_end_of_every_process(
+    products: Callable[[str], Product],
+) -> None:
+    product = products("crash_rollout")
+    with _devices(product) as told:
+        product.launch("worker")
+        product.launch("beat")
+        product.run("start", str(product.made["rollout"]))
+        _kill_everything_in_turn(product)
+        got = told()
     assert (got["confirmed"], got["twice"], got["wrong"], got["unsigned"]) == (DEVICES, 0, 0, 0)
     _check_what_is_stored(product)
 
@@ -195,3 +221,71 @@ def _check_what_is_stored(product: Product) -> None:
     assert len(waves) == 3
     for (_start, updated, ended), (begun, _updated, _ended) in pairwise(waves):
         assert updated + timedelta(seconds=SOAK_S) <= ended <= begun
+
+
+def test_no_wave_begins_on_stale_numbers_whatever_is_killed(
+    products: Callable[[str], Product],
+) -> None:
+    product = products("crash_gate")
+    others = len(product.made["devices"])
+    with _devices(product) as told:
+        product.launch("worker")
+        product.launch("beat")
+        # The gate said yes before the soak was over, and roll-ups lag since: that is no evidence.
+        _wait_until_asked(product)
+        product.restart("worker", "bridge")
+        product.restart_postgres()
+        _wait_until_asked(product)
+        product.restart("beat")
+        _wait_until_asked(product)
+        _check_nothing_follows(product)
+
+        # There is evidence, and the worker ends between what it has judged and what it keeps.
+        with _held(product, "SHARE") as waiting:
+            product.run("catch_up")
+            waiting()
+            product.restart("worker", "bridge")
+        product.wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        product.wait_for("SELECT ended_at IS NOT NULL FROM firmware_rollout")
+        got = told()
+    assert (got["confirmed"], got["twice"], got["wrong"], got["unsigned"]) == (others, 0, 0, 0)
+    assert product.ask("SELECT state FROM firmware_rollout") == [("completed",)]
+    # Each look is kept once, and the wave went by the one that knew all of the soak.
+    assert product.ask(
+        "SELECT r.look, r.outcome,"
+        " r.evidence_until >= w.updated_at + interval '1 second' * (o.strategy ->> 'soak_s')::int,"
+        " r.at <= w.ended_at FROM firmware_gatereview r JOIN firmware_rolloutwave w"
+        " ON w.id = r.wave_id JOIN firmware_rollout o ON o.id = r.rollout_id ORDER BY r.look"
+    ) == [(1, "pass", False, True), (2, "pass", True, True)]
+    assert product.ask(
+        "SELECT second.started_at >= r.at FROM firmware_rolloutwave second, firmware_gatereview r"
+        " WHERE second.number = 2 AND r.look = 2"
+    ) == [(True,)]
+
+
+def _check_nothing_follows(product: Product) -> None:
+    assert product.ask("SELECT look FROM firmware_gatereview") == [(1,)]
+    assert product.ask("SELECT state FROM firmware_rolloutwave ORDER BY number") == [
+        ("judged",),
+        ("pending",),
+    ]
+
+
+@contextmanager
+def _held(product: Product, mode: str) -> Iterator[Callable[[], None]]:
+    """Nobody gets at what the gate has said; the answer waits for somebody who wants to."""
+    asked = (
+        "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
+        " AND relation = 'firmware_gatereview'::regclass"
+    )
+    assert product.ask("SELECT 1") == [(1,)]  # the database may just be coming back
+    with psycopg.connect(product.spine.endpoints.database_url) as holding:
+        holding.execute(f"LOCK TABLE firmware_gatereview IN {mode} MODE")
+        yield lambda: product.wait_for(asked)
+
+
+def _wait_until_asked(product: Product) -> None:
+    """Until the driver has looked twice for what the gate says: once, it is done with it."""
+    for _ in range(2):
+        with _held(product, "ACCESS EXCLUSIVE") as waiting:
+            waiting()

@@ -15,9 +15,11 @@ from devices.domain.commands_policy import SYSTEM
 from devices.domain.selection import Selection
 from firmware.domain import policy_operations, rollout_plan
 from firmware.domain.policy_operations import Change
+from firmware.gate.limits import GateLimits
 from firmware.models import Rollout, RolloutState, RolloutTarget
 from firmware.rollout.strategy import MOST_WINDOWS, Strategy
 from firmware.tests.rollout_park import RolloutPark
+from portal.enterprise.rollouts import words
 from portal.enterprise.rollouts.durations import DurationField, written
 from portal.enterprise.rollouts.forms_strategy import StrategyForm
 from portal.enterprise.rollouts.presets import PRESETS
@@ -289,3 +291,21 @@ def test_pages_take_the_same_queries_however_many_devices(
     ):
         with django_assert_max_num_queries(most):
             assert client.get(address).status_code == 200
+
+
+def test_the_page_says_after_which_wave_the_gate_is_not_asked(park: RolloutPark) -> None:
+    client = _browser(park)
+    said = "The gate is not asked after this wave"
+    gate = GateLimits().to_json()
+    row = park.start(gate=gate)
+    text = client.get(reverse("rollout", args=[row.pk])).content.decode()
+    assert text.count(said) == 1
+    assert text.index("Wave 2</a>") < text.index(said)
+    assert "never asked" not in text
+    plain = RolloutPark.make()
+    row = plain.start()
+    assert said not in _browser(plain).get(reverse("rollout", args=[row.pk])).content.decode()
+    row = RolloutPark.make().draft(gate=gate, waves=[{"percent": 100}])
+    with open_scope(Scope((row.tenant_id,))):
+        facts = dict(words.strategy(Strategy.from_json(row.strategy)))
+    assert facts["Telemetry gate"] == "never asked: no wave follows the only one"

@@ -154,7 +154,8 @@ class StrategyForm(GroupedForm, forms.Form):
         required=False,
         help_text=gettext_lazy(
             "Updated devices are compared with devices of the same type that were not updated. A"
-            " metric beyond its limit stops the roll-out."
+            " metric beyond its limit stops the roll-out. Nothing is compared after the last wave:"
+            " let the one before it reach most of the devices."
         ),
     )
     false_alarms = _share(

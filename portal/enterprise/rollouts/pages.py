@@ -119,13 +119,15 @@ def live(found: Shown, request: HttpRequest) -> dict[str, Any]:
     """A roll-out that has begun."""
     summary = found.summary
     looks = {wave: review_chart(look) for wave, look in found.looks.items()}
+    gated = Strategy.from_json(found.rollout.strategy).gate is not None
+    last = summary.waves[-1].wave.number if gated and summary.waves else None
     return {
         **page(found, request),
         "summary": summary,
         "bar": bar(summary.counts),
         "states": _states(summary),
         "speed": _speed(summary),
-        "waves": [_wave(one, looks, summary) for one in summary.waves],
+        "waves": [_wave(one, looks, summary, last) for one in summary.waves],
         "failures": _codes(summary, TargetState.FAILED, summary.failures),
         "retrying": _codes(summary, TargetState.WAITING, summary.retrying),
         "skipped": _codes(summary, TargetState.SKIPPED, summary.skipped),
@@ -187,7 +189,10 @@ def _speed(summary: Summary) -> list[tuple[str, str]]:
     return lines
 
 
-def _wave(one: WaveSummary, looks: Mapping[int, ReviewChart], summary: Summary) -> WaveLine:
+def _wave(
+    one: WaveSummary, looks: Mapping[int, ReviewChart], summary: Summary, ungated: int | None
+) -> WaveLine:
+    """`ungated`: the wave after which the gate of the roll-out is not asked."""
     row = one.wave
     state = WaveState(row.state)
     notes = {
@@ -201,6 +206,8 @@ def _wave(one: WaveSummary, looks: Mapping[int, ReviewChart], summary: Summary) 
         WaveState.DONE: row.ended_at,
     }
     note = notes.get(state, "") if summary.is_driven else ""
+    if row.number == ungated:
+        note = _("The gate is not asked after this wave: there is nothing left to hold back.")
     if row.overruled:
         note = _("A person let the next wave begin in spite of what became of this one.")
     return WaveLine(

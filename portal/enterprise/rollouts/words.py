@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -101,7 +101,7 @@ def strategy(of: Strategy) -> list[tuple[str, str]]:
         (_("When"), "; ".join(window(one) for one in of.windows) or _("at any time")),
         (_("At once"), _limits(of)),
         (_("Devices that are away may join for"), _days(of.join_days)),
-        (_("Telemetry gate"), _gate(of.gate)),
+        (_("Telemetry gate"), _gate(of)),
     ]
 
 
@@ -128,10 +128,12 @@ def _days(count: int) -> str:
     return ngettext("%(n)d day", "%(n)d days", count) % {"n": count}
 
 
-def _gate(limits: Mapping[str, Any] | None) -> str:
-    if limits is None:
+def _gate(of: Strategy) -> str:
+    if of.gate is None:
         return _("not asked")
-    ratios = GateLimits.from_json(limits).ratios
+    if len(of.waves) == 1:
+        return _("never asked: no wave follows the only one")
+    ratios = GateLimits.from_json(of.gate).ratios
     return ", ".join(
         f"{gate_words.NAMES[metric]} ≤ {gate_words.number(ratio)} ×"
         for metric, ratio in ratios.items()
