@@ -33,6 +33,9 @@ _LEAST_CHUNK: Final = 512
 _SECONDS_A_CHUNK: Final = 2
 # Staged artifacts last for so long after the last tick that needed them.
 _STAGED_S: Final = 3600
+# What could not be staged is read again after so long, and not at each tick: it may be large.
+_AGAIN_S: Final = 30
+_UNSTAGED_KEY: Final = "firmware:unstaged:{digest}"
 # After these a patch is not tried again: the whole image is.
 _PATCH_FAILED: Final = frozenset({"base", "digest"})
 
@@ -153,7 +156,7 @@ def _chunk(rate: int) -> int:
 
 def stage(digests: Collection[str]) -> None:
     """Put payloads where bridges read them, and keep them there. What cannot be put there now, for
-    want of room or of Redis, is tried again by the next tick; devices ask again meanwhile.
+    want of room or of Redis, is tried again by a later tick; devices ask again meanwhile.
     """
     try:
         with Redis.from_url(settings.REDIS_URL) as redis:
@@ -166,7 +169,8 @@ def stage(digests: Collection[str]) -> None:
 def _stage(redis: Redis, digest: str) -> None:
     """One payload; one that has no room, or is lost, holds up no other."""
     sha256 = bytes.fromhex(digest)
-    if artifacts.keep(redis, sha256, _STAGED_S):
+    unstaged = _UNSTAGED_KEY.format(digest=digest)
+    if artifacts.keep(redis, sha256, _STAGED_S) or redis.exists(unstaged):
         return
     try:
         artifacts.stage(redis, sha256, store.read(digest), _STAGED_S)
@@ -174,3 +178,6 @@ def _stage(redis: Redis, digest: str) -> None:
         logger.warning("firmware.not_staged artifact=%s reason=%r", digest, str(error))
     except (store.ArtifactMissingError, store.ArtifactDamagedError):
         logger.exception("firmware.artifact_lost artifact=%s", digest)
+    else:
+        return
+    redis.set(unstaged, 1, ex=_AGAIN_S)

@@ -129,6 +129,21 @@ def test_payload_that_cannot_be_staged_holds_up_no_other(
     assert staged == [False, True]
 
 
+def test_payload_that_could_not_be_staged_is_not_read_again_at_once() -> None:
+    digest = hashlib.sha256(b"late").hexdigest()
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        rollout_offers.stage({digest})
+        store.write(b"late", sha256=digest)
+        rollout_offers.stage({digest})
+        assert not artifacts.is_staged(redis, bytes.fromhex(digest))
+        # As if the time were over.
+        (waits,) = redis.keys("firmware:unstaged:*")
+        assert 0 < redis.ttl(waits) <= 30
+        redis.delete(waits)
+        rollout_offers.stage({digest})
+        assert artifacts.is_staged(redis, bytes.fromhex(digest))
+
+
 def test_devices_that_can_are_told_where_the_payload_is_over_http(park: RolloutPark) -> None:
     able, unable, _third = park.devices
     park.connect(able, capabilities=Capability.FIRMWARE | Capability.FIRMWARE_HTTP)
