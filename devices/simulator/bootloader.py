@@ -241,11 +241,6 @@ class Bootloader:
         largest = max(size, running[0] if running else 0)
         self._remember(BootState(Phase.REQUESTED, 0, -(-largest // SECTOR)))
 
-    def withdraw(self) -> None:
-        """Forget a request that no start has seen."""
-        if self.state.phase is Phase.REQUESTED:
-            self._remember(BootState())
-
     def confirm(self) -> None:
         """The image on trial is good: keep it."""
         if self.state.phase is Phase.TESTING:

@@ -188,13 +188,12 @@ class Updater:
         return 0
 
     def take_withdrawal(self, withdraw: Withdraw) -> None:
-        """Give an update up, unless its image runs already."""
+        """Give an update up, unless its image runs already, or with the next start."""
         job = self._store.job
         if job is None or job.offer.update_id != withdraw.update_id:
             ended = self._store.ended(withdraw.update_id) or (Outcome.WITHDRAWN, Code.WITHDRAWN)
             self._say(withdraw.update_id, *ended)
-        elif not self.testing:
-            self._boot.withdraw()
+        elif not self.testing and not self.installing:
             self._end(job, Outcome.WITHDRAWN, Code.WITHDRAWN, withdraw.text)
 
     # From the device

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.protocol import Chunk, ChunkStatus, OfferFlag
+from devices.protocol import Chunk, ChunkStatus, OfferFlag, Withdraw
 from devices.simulator.bootloader import Bootloader
 from devices.simulator.flash import SECTOR, Flash, PowerLostError, Region
 from devices.simulator.image import Behaviour, ImageError, build_image, core_of, read_image
@@ -325,6 +325,21 @@ def test_device_refuses_an_image_of_another_version_than_signed() -> None:
     update(device, server)
     assert server.end == ("failed", "version")
     assert device.ran == [sha(OLD)]
+
+
+def test_device_that_has_said_that_it_installs_takes_its_course() -> None:
+    device, server = Device(), Server(*offer_of(NEW))
+    device.power_up()
+    device.updater.take_offer(server.offer)
+    while not device.updater.ready:
+        exchange(device, server)
+    device.updater.install()
+    device.told.clear()
+    device.updater.take_withdrawal(Withdraw(server.offer.update_id, "too late"))
+    assert device.told == []
+    device.restart()
+    update(device, server)
+    assert server.end == ("confirmed", "")
 
 
 def test_device_is_busy_while_it_installs_and_takes_the_newer_one_before() -> None:
