@@ -31,6 +31,7 @@ from firmware.domain import (
 from firmware.gate.limits import GateLimits, GateLimitsError
 from firmware.models import (
     Release,
+    ReleaseState,
     Rollout,
     RolloutKind,
     RolloutState,
@@ -223,6 +224,8 @@ def retry_failed(
     """
     row = _locked(rollout_id)
     _need(row, *_ALIVE, RolloutState.COMPLETED)
+    if Rollout.objects.filter(parent=row).exists():
+        raise RolloutRefused("", _("It was taken back: roll the release out again."))
     firmware_facts.hold_turn(connection, reports.turn_of(row.pk))
     failed = RolloutTarget.objects.filter(rollout=row, state=TargetState.FAILED)
     if codes:
@@ -381,6 +384,9 @@ def _checked(draft: Draft) -> dict[str, Any]:
     release = Release.objects.filter(pk=draft.release_id).first()
     if release is None:
         raise RolloutRefused("release", _("There is no such release."))
+    if release.state != ReleaseState.APPROVED:
+        # A draft may be deleted by who does not see this roll-out.
+        raise RolloutRefused("release", unapproved())
     _check_priority(draft.priority)
     try:
         selection = Selection.from_json(draft.selection)

@@ -34,12 +34,14 @@ def next_opening(windows: Sequence[Window], zone: str, now: datetime) -> datetim
     if is_open(windows, zone, now):
         return now
     today = now.astimezone(ZoneInfo(zone)).date()
-    days = (today + timedelta(days=n) for n in range(9))
+    days = (today + timedelta(days=n) for n in range(16))
     openings = [
         opening
         for day in days
         for window in windows
-        if day.weekday() in window.weekdays and (opening := _opens(window, zone, day)) > now
+        if day.weekday() in window.weekdays
+        # Of one that begins in the hour that is left out and ends right behind it, nothing is left.
+        and now < (opening := _opens(window, zone, day)) < _ends(window, zone, day)
     ]
     return min(openings)
 

@@ -38,12 +38,14 @@ from firmware.domain.policy_operations import Change
 from firmware.domain.reports import Report
 from firmware.domain.rollout_operations import Draft, RolloutRefused
 from firmware.models import (
+    ReleaseState,
     Rollout,
     RolloutState,
     RolloutTarget,
     UpdateEvent,
 )
 from firmware.rollout import engine
+from firmware.tests.factories import release
 from firmware.tests.rollout_park import RolloutPark
 from tenants.models import AuditEntry
 from tenants.permissions import Role
@@ -421,6 +423,34 @@ def test_an_error_threshold_rolls_back_by_itself(park: RolloutPark) -> None:
     with open_scope(park.scope):
         back = Rollout.objects.get(parent=row)
         assert list(back.targets.values_list("device_id", "state")) == [(good.pk, "offered")]
+
+
+def test_a_rollout_that_was_taken_back_is_not_tried_again(park: RolloutPark) -> None:
+    row = park.start(waves=[{"percent": 100}], retries={}, error_percent=50, success_percent=50)
+    park.tick(2)
+    offers = park.offers()
+    bad, *good = park.devices
+    park.say(bad, "failed", UUID(bytes=offers[bad.pk].update_id), code="flash")
+    for device in good:
+        park.update(device, offers[device.pk])
+    park.tick(3)
+    assert park.fresh(row).state == RolloutState.COMPLETED
+    with open_scope(park.scope):
+        rollout_operations.roll_back(rollout_id=row.pk, now=park.now, actor_id=None)
+        with pytest.raises(RolloutRefused, match="taken back"):
+            rollout_operations.retry_failed(rollout_id=row.pk, now=park.now, actor_id=None)
+
+
+def test_a_draft_names_an_approved_release(park: RolloutPark) -> None:
+    """Whoever deletes a draft of a release need not see the roll-outs of tenants above."""
+    with open_scope(park.scope):
+        draft = release(park.tenant, park.kind, "3.0.0", state=ReleaseState.DRAFT)
+        with pytest.raises(RolloutRefused, match="Only an approved release"):
+            rollout_operations.create(
+                tenant_id=park.tenant.pk,
+                draft=Draft("Too early", draft.pk, {"everything": True}, {}),
+                actor_id=None,
+            )
 
 
 def test_failed_devices_are_tried_again_when_a_person_asks(park: RolloutPark) -> None:

@@ -552,6 +552,15 @@ def test_the_next_opening_is_open_and_nothing_before_it(at: datetime) -> None:
     assert opening == now or not is_open(windows, BERLIN, opening - timedelta(microseconds=1))
 
 
+def test_a_window_that_the_clocks_leave_nothing_of_is_no_opening() -> None:
+    """On 29 March 2026, 02:30 is 03:30: behind the end. Sundays alone, so the next is a week on."""
+    window = Window((6,), "02:30", "03:15")
+    now = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    opening = next_opening((window,), BERLIN, now)
+    assert opening == datetime(2026, 4, 5, 0, 30, tzinfo=UTC)
+    assert is_open((window,), BERLIN, opening)
+
+
 def test_jitter_spreads_and_stays_the_same() -> None:
     began = datetime(2026, 3, 2, tzinfo=UTC)
     at = [jittered(1, device, 1, began, 1000) for device in range(200)]

@@ -82,11 +82,11 @@ def plan(found: Plan) -> dict[str, Any]:
 
 def page(found: Shown, request: HttpRequest) -> dict[str, Any]:
     """What drafts and running roll-outs have in common."""
-    row = found.rollout
+    row, summary = found.rollout, found.summary
     return {
         "rollout": row,
         "tone": words.STATE_TONES[RolloutState(row.state)],
-        "reason": found.summary.reason,
+        "reason": summary.reason,
         "strategy": words.strategy(Strategy.from_json(row.strategy)),
         "who": who(row.selection),
         "steps": steps.offered(
@@ -95,7 +95,8 @@ def page(found: Shown, request: HttpRequest) -> dict[str, Any]:
             person_id=actor_id(request),
             may_change=may(request, Permission.ROLLOUTS_CHANGE),
             may_approve=may(request, Permission.ROLLOUTS_APPROVE),
-            failed=found.summary.counts.get(TargetState.FAILED, 0),
+            # What was taken back is not tried again.
+            failed=0 if summary.rollbacks else summary.counts.get(TargetState.FAILED, 0),
         ),
         "may_change": may(request, Permission.ROLLOUTS_CHANGE),
         "zone": timezone.get_current_timezone_name(),
