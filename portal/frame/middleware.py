@@ -1,32 +1,40 @@
-"""The language of a page, and what HTMX needs of every answer."""
+"""The language and the time zone of a page, and what HTMX needs of every answer."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from typing import Any, Final, cast
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib.messages import get_messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.locale import LocaleMiddleware
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.cache import patch_vary_headers
 
 from portal.frame.htmx import is_partial
+from portal.handler import API_PREFIX
 from tenants.models import User
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class LanguageMiddleware(LocaleMiddleware):
-    """The language that the person has chosen; of somebody unknown the one that the cookie or the
-    browser names.
+    """The language that the person has chosen, and the time zone for what people did; of somebody
+    unknown the language that the cookie or the browser names, and UTC. The API speaks UTC.
+
+    What happens at a facility is told in the facility's zone, which does not go by this.
     """
 
     def process_request(self, request: HttpRequest) -> None:
-        """Activate it."""
+        """Activate them."""
+        if isinstance(request.user, User) and not request.path.startswith(API_PREFIX):
+            timezone.activate(ZoneInfo(request.user.time_zone))
+        else:
+            timezone.deactivate()
         if isinstance(request.user, User) and request.user.language in dict(settings.LANGUAGES):
             translation.activate(request.user.language)
             cast(Any, request).LANGUAGE_CODE = translation.get_language()

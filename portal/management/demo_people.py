@@ -70,7 +70,8 @@ def ensure_people(
     passwords = {login["email"]: login["password"] for login in logins}
     for person in PEOPLE:
         password = passwords.setdefault(person.email, secrets.token_urlsafe(9))
-        _ensure_member(tenants[person.tenant], person, _ensure_user(person, password))
+        tenant = tenants[person.tenant]
+        _ensure_member(tenant, person, _ensure_user(person, password, tenant.time_zone))
     _ensure_invitation(tenants)
     return [
         {
@@ -83,10 +84,12 @@ def ensure_people(
     ]
 
 
-def _ensure_user(person: Person, password: str) -> User:
+def _ensure_user(person: Person, password: str, time_zone: str) -> User:
     user = User.objects.filter(email=person.email).first()
     if user is None:
-        return operations.create_user(email=person.email, password=password, name=person.name)
+        return operations.create_user(
+            email=person.email, password=password, name=person.name, time_zone=time_zone
+        )
     if not user.check_password(password):
         user.set_password(password)
         user.save(update_fields=["password"])

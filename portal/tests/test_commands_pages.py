@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
@@ -296,3 +297,13 @@ def test_lists_are_files_too(park: _Park) -> None:
     assert park.devices[0].serial in lines.decode()
     lines = b"".join(client.get(reverse("batch-list") + "?export=csv").streaming_content)  # type: ignore[attr-defined]
     assert "Show itself" in lines.decode()
+
+
+def test_the_list_tells_when_in_the_readers_time_zone(park: _Park) -> None:
+    _client(park.manager).post(park.url, {"kind": "reboot"})
+    with open_scope(park.scope):
+        Command.objects.update(asked_at=datetime(2026, 3, 1, 22, 30, tzinfo=UTC))
+    for zone, shown in (("Asia/Tokyo", "2 Mar 2026, 07:30"), ("UTC", "1 Mar 2026, 22:30")):
+        park.manager.time_zone = zone
+        park.manager.save(update_fields=["time_zone"])
+        assert shown in _text(_client(park.manager).get(reverse("command-list")).content)

@@ -17,7 +17,7 @@ from portal.enterprise.control import commands_words as words
 from portal.enterprise.registry.tables import ROOMY
 from portal.frame.filters import PortalFilterSet
 from portal.frame.quantities import number
-from portal.frame.tables import BadgeColumn, NumberColumn, PortalTable, TimeColumn
+from portal.frame.tables import BadgeColumn, NumberColumn, PortalTable
 
 
 class CommandTable(PortalTable):
@@ -38,7 +38,9 @@ class CommandTable(PortalTable):
     asked_by = columns.Column(
         verbose_name=gettext_lazy("Asked by"), orderable=False, empty_values=(), attrs=ROOMY
     )
-    asked_at = TimeColumn(verbose_name=gettext_lazy("Asked"), zone="device__facility__time_zone")
+    asked_at = columns.DateTimeColumn(
+        verbose_name=gettext_lazy("Asked"), format="SHORT_DATETIME_FORMAT", short=True
+    )
 
     class Meta:
         order_by = ("-asked_at",)
