@@ -225,12 +225,14 @@ def lead(connection: BaseDatabaseWrapper) -> bool:
     return row is not None and bool(row[0])
 
 
-# The devices of which something has moved: a command of theirs, its wait, or their connection.
-_STIRRED: Final = """ AND c.device_id IN (
+# The devices of which something has moved: a command of theirs, its wait, or their connection. An
+# array is found once: of a joined query the planner expects one row behind the policies, and may
+# read all open commands anew for each device.
+_STIRRED: Final = """ AND c.device_id = ANY(ARRAY(
  SELECT device_id FROM devices_command WHERE state_at >= %(since)s
  UNION SELECT device_id FROM devices_command
  WHERE state = 'sent' AND next_at > %(since)s AND next_at <= %(now)s
- UNION SELECT device_id FROM device_link WHERE connected AND changed_at >= %(since)s)"""
+ UNION SELECT device_id FROM device_link WHERE connected AND changed_at >= %(since)s))"""
 _DUE: Final = """WITH heads AS MATERIALIZED (
  SELECT DISTINCT ON (c.device_id) c.id, c.state, c.queued_at, c.expires_at, c.attempts,
   c.connection, c.next_at, l.connection AS current

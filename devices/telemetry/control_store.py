@@ -115,8 +115,12 @@ WHERE c.next_at <= %(now)s AND c.reported IS NOT NULL"""
 _LONGEST_FIRST: Final = " ORDER BY next_at, device_id LIMIT %(most)s"
 _ALL_LATE: Final = _LATE + _LONGEST_FIRST
 # One index each: an OR of the two would read all that waits for devices that are away.
+_CONNECTED_SINCE: Final = (
+    " AND c.device_id = ANY(ARRAY("
+    "SELECT device_id FROM device_link WHERE connected AND changed_at >= %(since)s))"
+)
 _NEWLY_LATE: Final = (
-    f"{_LATE} AND c.next_at > %(since)s UNION {_LATE} AND l.changed_at >= %(since)s{_LONGEST_FIRST}"
+    _LATE + " AND c.next_at > %(since)s UNION " + _LATE + _CONNECTED_SINCE + _LONGEST_FIRST
 )
 
 
