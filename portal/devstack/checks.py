@@ -78,7 +78,8 @@ def test_steps(pytest_arguments: Sequence[str]) -> list[Step]:
         Step("pytest, side by side", [*pytest, "-n", "2", "-m", f"not ({_APART})"], live=True),
         Step(
             "pytest, crashes",
-            [*pytest, "-n", "2", "--dist", "loadfile", "-m", "crash and not serial"],
+            # Three on two cores: they wait for processes and time-outs more than they work.
+            [*pytest, "-n", "3", "--dist", "loadfile", "-m", "crash and not serial"],
             live=True,
             good_codes=none_is_fine,
         ),
