@@ -17,7 +17,14 @@ PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 # A form that is refused is answered by 422, and its summary has the focus: what the browser
 # mentions of that on its console.
-_MENTIONED: Final = ("status of 422", "Autofocus processing was blocked")
+# A request that a newer one replaces (hx-sync) is aborted, which htmx mentions in two words; one
+# that fails is told by a third.
+_MENTIONED: Final = (
+    "status of 422",
+    "Autofocus processing was blocked",
+    "htmx:afterRequest",
+    "htmx:sendAbort",
+)
 RUN_AXE: Final = """async (theme) => {
   const root = document.documentElement;
   // Colours move over in transitions, and each one that is inherited starts those of the children
