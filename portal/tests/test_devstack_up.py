@@ -139,8 +139,10 @@ def test_half_written_certificates_are_made_again(home: Home) -> None:
 
 
 def test_processes_are_those_that_readiness_asks_for(home: Home) -> None:
-    names = [process.name for process in processes.product(home, 8000)]
+    running = processes.product(home, 8000)
+    names = [process.name for process in running if not process.errand]
     assert names == ["web", "worker", "beat", "writer", "live", "dispatcher", "bridge", "simulate"]
+    assert [process.name for process in running if process.errand] == ["demo"]
 
 
 def test_logins_are_one_line_each() -> None:
