@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import logging
 import resource
 import secrets
@@ -26,6 +27,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from devices.collector import collect_by_hand
 from devices.ingest.admission import Gate
 from devices.ingest.artifacts import Pieces
 from devices.ingest.authentication import CredentialCache, Registry
@@ -56,6 +58,8 @@ QUERY_S: Final = 5.0
 GATHER_S: Final = 0.005
 MAX_ERRANDS: Final = 1_000
 RETRY_S: Final = 1.0
+# Connections leave nothing for the collector; what else may have is looked for so often.
+COLLECT_S: Final = 3_600.0
 _M_MMAP_THRESHOLD: Final = -3
 
 
@@ -304,9 +308,14 @@ class Bridge:
                 roster.errands.set()
 
     async def _sweep(self) -> None:
+        collected = time.monotonic()
         while True:
             await asyncio.sleep(1.0)
-            self._roster.check(list(self._roster.connections), time.monotonic())
+            now = time.monotonic()
+            self._roster.check(list(self._roster.connections), now)
+            if now - collected >= COLLECT_S:
+                gc.collect()
+                collected = now
 
     async def _beat(self) -> None:
         while True:
@@ -346,6 +355,7 @@ def run_bridge(options: BridgeOptions) -> None:
 
     async def main() -> None:
         bridge = Bridge(options)
+        collect_by_hand()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, bridge.stop)
         loop.add_signal_handler(signal.SIGINT, bridge.stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import weakref
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,26 +25,32 @@ def without_collector() -> Iterator[None]:
     gc.enable()
 
 
+def _connections() -> list[Connection]:
+    return [each for each in gc.get_objects() if type(each) is Connection]
+
+
 @pytest.mark.usefixtures("without_collector")
-def test_closed_connection_leaves_nothing_for_the_collector(
+def test_connections_that_are_over_leave_nothing_for_the_collector(
     bridges: Callable[..., RunningBridge], certificate: tuple[Path, Path], owner: Owner
 ) -> None:
     bridge = bridges()
-    park = make_park(owner, 5, 1)
-    *leaving, last = park
+    *leaving, last = make_park(owner, 5, 1)
     devices = [RawDevice(bridge.port, certificate[0]) for _ in leaving]
     for device, one in zip(devices, leaving, strict=True):
         device.join(one)
-    # Who is sent away, and who goes by itself.
-    stranger = RawDevice(bridge.port, certificate[0])
-    stranger.send(b"\xff" * 64)
-    stranger.refused()
-    left = [weakref.ref(each) for each in gc.get_objects() if type(each) is Connection]
-    assert len(left) >= len(leaving)
-    for device in (*devices, stranger):
+    # Strangers: one that speaks no TLS, one that breaks off its handshake, one that is sent away.
+    for data in (b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x02\x00"):
+        with socket.create_connection(("127.0.0.1", bridge.port)) as plain:
+            plain.sendall(data)
+    bridge.wait(lambda now: now["handshakes_failed"] == 2)
+    with RawDevice(bridge.port, certificate[0]) as stranger:
+        stranger.send(b"\xff" * 64)
+        stranger.refused()
+    assert len(_connections()) >= len(leaving)
+    for device in devices:
         device.close()
     bridge.wait(lambda now: now["connections"] == 0)
     # Once another device is let in, nobody who waits for the next has those before it at hand.
     with RawDevice(bridge.port, certificate[0]) as device:
         device.join(last)
-    assert [reference() for reference in left] == [None] * len(left)
+        assert len(_connections()) == 1
