@@ -19,7 +19,7 @@ import ssl
 import sys
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
 import uvloop
@@ -104,6 +104,7 @@ class UpdateResult:
     first_offer_at: float = 0.0
     last_confirmed_at: float = 0.0
     cpu_s: float = 0.0
+    refused_for: dict[str, int] = field(default_factory=dict)
 
 
 class _Device(asyncio.Protocol):
@@ -200,6 +201,8 @@ class _Device(asyncio.Protocol):
             self._send_from(message.sequence)
         elif isinstance(message, Refuse):
             self._fleet.result.refused += 1
+            reasons, reason = self._fleet.result.refused_for, f"{message.name}: {message.text}"
+            reasons[reason] = reasons.get(reason, 0) + 1
         elif isinstance(message, Ping):
             self._write(encode_message(Pong(message.token, time.time_ns() // 1_000_000)))
 
