@@ -47,7 +47,7 @@ def start(rollout_id: int) -> None:
     """As a person does."""
     from firmware.benchmarks import rollout
 
-    rollout._start(rollout_id)
+    rollout.start(rollout_id)
 
 
 if __name__ == "__main__":
