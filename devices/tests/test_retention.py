@@ -42,7 +42,8 @@ SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
-NOW = datetime.now(UTC)
+# A full hour, so that a minute of readings from then on is in one segment.
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 # A week of chunks, 400 days ago: they begin on Thursdays, as the Unix epoch did.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OLD = _EPOCH + (NOW - 400 * DAY - _EPOCH) // WEEK * WEEK

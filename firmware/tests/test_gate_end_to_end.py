@@ -6,7 +6,7 @@ do after the update, the image that they installed makes them do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,14 +26,16 @@ from firmware.tests.live_devices import Devices, until
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "ingest"])
 
 FAULTS = {
-    Metric.GAPS: Behaviour(gaps=0.02),
-    Metric.RESETS: Behaviour(resets_s=3.0),
+    Metric.GAPS: Behaviour(gaps=0.08),
+    Metric.RESETS: Behaviour(resets_s=2.0),
     Metric.RECONNECTS: Behaviour(reconnects_s=1.0),
     Metric.DRAIN: Behaviour(drain=2.0),
 }
-# So often devices that are reset, or lose their links, have come back when they are judged: on the
-# mean, where a sound one connects three times.
-OFTEN = 7
+# So often each device that is reset, or loses its links, has come back when they are judged, where
+# a sound one connects three times. On the mean it would say little: a few might have done it all.
+OFTEN = 11
+# Limits that so few devices can be seen to keep, whatever their day was like.
+WIDE = {metric: 2 * limit for metric, limit in LIMITS.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +74,8 @@ class Scene:
                 return fleet.waves()[0] == "soaking"
 
             until(go_on, fleet.states)
-            told = devices.versions()
-        assert {serial for serial, version in told.items() if version == NEW} == fleet.canaries()
+            # One that is being reset runs nothing for a moment.
+            until(lambda: running_new(devices) == fleet.canaries(), devices.versions)
         assert len(fleet.canaries()) == CANARIES
         return now
 
@@ -85,7 +87,9 @@ class Scene:
         if fault in (Metric.RESETS, Metric.RECONNECTS):
             canaries = fleet.canaries()
             until(
-                lambda: sum(fleet.connections_of(canaries).values()) >= OFTEN * CANARIES,
+                lambda: all(
+                    fleet.connections_of(canaries).get(one, 0) >= OFTEN for one in canaries
+                ),
                 lambda: fleet.connections_of(canaries),
             )
             # A reset takes along what was not sent yet.
@@ -108,6 +112,11 @@ class Scene:
         return verdict
 
 
+def running_new(devices: Devices) -> set[str]:
+    """The devices that say that they run the new firmware."""
+    return {serial for serial, version in devices.versions().items() if version == NEW}
+
+
 @pytest.fixture
 def scene(
     bridges: Callable[..., RunningBridge],
@@ -118,8 +127,12 @@ def scene(
 ) -> Callable[..., Scene]:
     """Makes a fleet and the roll-out of a firmware that acts in some way."""
 
-    def make(behaviour: Behaviour, on_error: str = "pause") -> Scene:
-        fleet = GateFleet.make(behaviour, on_error=on_error)
+    def make(
+        behaviour: Behaviour,
+        on_error: str = "pause",
+        ratios: Mapping[Metric, float] = LIMITS,
+    ) -> Scene:
+        fleet = GateFleet.make(behaviour, on_error=on_error, ratios=ratios)
         return Scene(fleet, bridges(), certificate[0], tmp_path / "state")
 
     return make
@@ -178,7 +191,7 @@ def test_a_bad_firmware_is_taken_back_when_told_so(scene: Callable[..., Scene]) 
 
 
 def test_a_good_firmware_goes_on_to_the_others(scene: Callable[..., Scene]) -> None:
-    at = scene(Behaviour())
+    at = scene(Behaviour(), ratios=WIDE)
     updated_at = at.update_canaries()
     devices = at.devices(updated_at)
     with devices.running():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 from portal.devstack.home import ServiceUser
 
 _PR_SET_PDEATHSIG = 1
+# Above what well-known services and unsafe ports of browsers are, below where Linux begins.
+_PORTS = range(20_000, 32_768)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,8 +79,13 @@ def runs(pid: int, mark: str) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A TCP port on 127.0.0.1 that nobody uses, `preferred` when it is free."""
-    for port in ([preferred] if preferred else []) + [0]:
+    """A TCP port on 127.0.0.1 that nobody uses, `preferred` when it is free.
+
+    Others are drawn from those that the kernel gives to no outgoing connection (ip(7),
+    ip_local_port_range), which might take one before its server listens.
+    """
+    drawn = random.sample(_PORTS, 100)
+    for port in ([preferred] if preferred else []) + drawn + [0]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -118,7 +118,11 @@ def private_servers(home: Home, folder: Path, say: Say) -> PrivateServers:
             say("migrating a cluster for crash tests")
             _make_migrated_cluster(home, source)
     servers = make_private(folder, home, source / "data")
-    servers.start()
+    try:
+        servers.start()
+    except SetupError:
+        servers.stop()
+        raise
     return servers
 
 

@@ -51,7 +51,9 @@ def test_transactional_tests_start_with_empty_tables(round_: int) -> None:
         cursor.execute("INSERT INTO django_session VALUES ('key', 'data', now())")
 
 
-_KEEPERS = "SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE tgenabled <> 'O'"
+_KEEPERS = (
+    "SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE tgenabled <> 'O' ORDER BY 2"
+)
 
 
 @pytest.mark.parametrize("pages", [0, emptying.MANY_PAGES + 10])
