@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from devices.ending import end
 from devices.ingest import queue
 from devices.ingest.heartbeat import INTERVAL_S, beat_async, clear_async
 from devices.protocol.codes import MessageType
@@ -135,9 +136,7 @@ class LiveReader:
             for task in done:
                 task.result()  # a loop ends by an error only, which is one of the program
         finally:
-            for task in (*tasks, stopped):
-                task.cancel()
-            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await end([*tasks, stopped])
         await clear_async(self._redis, _NAME, self._instance)
 
     async def _beat(self) -> None:

@@ -28,6 +28,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from devices.collector import collect_by_hand
+from devices.ending import end
 from devices.ingest.admission import Gate
 from devices.ingest.artifacts import Pieces
 from devices.ingest.authentication import CredentialCache, Registry
@@ -226,9 +227,10 @@ class Bridge:
         finally:
             self._listener.close()
             self._outflow.stop()
-            for task in (stopped, listening, *services):
-                task.cancel()
-            results = await asyncio.gather(delivery, *services, return_exceptions=True)
+            results = [
+                *await end([*services, stopped, listening]),
+                *await asyncio.gather(delivery, return_exceptions=True),
+            ]
         for result in results:
             if isinstance(result, Exception):
                 raise result

@@ -824,7 +824,7 @@ def test_a_dispatcher_that_was_disturbed_looks_at_everything(
     ask(world, now=datetime.now(UTC) - 2 * OVERLAP)
     connect(world.devices[0], 7)
     with monkeypatch.context() as disturbed:
-        disturbed.setattr(dispatch, "MOST_ANSWERS", -1)  # the database refuses that
+        disturbed.setattr(dispatch, "MOST_ANSWERS", "no number")  # the database refuses that
         with pytest.raises(DatabaseError):
             dispatcher.work()
     assert dispatcher.work() is True

@@ -22,6 +22,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from devices.ending import end
 from devices.ingest import queue
 from devices.live import Leases
 from portal.feed import records
@@ -121,9 +122,7 @@ class Hub:
 
     async def close(self) -> None:
         """Give back every lease: the process stops."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._tasks = []
         watched = list(self._watchers)
         self._watchers.clear()

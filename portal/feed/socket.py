@@ -25,6 +25,7 @@ from typing import Any, Final
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from devices.ending import end
 from portal.charts.window import MAX_DEVICES
 from portal.feed import records, watching
 from portal.feed.hub import Hub, Watcher, hub
@@ -114,9 +115,7 @@ class FeedSocket(AsyncWebsocketConsumer):
         del code
         if self._hub is None:
             return
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._hub.unwatch(self._watcher)
         self._hub.sockets[self._user_id] -= 1
         self._hub.sockets += Counter()  # drops who has none left
