@@ -55,7 +55,7 @@ def test_tenant_of_a_row_is_never_null(model: type[models.Model]) -> None:
     [
         model
         for model in apps.get_models()
-        if model._meta.app_label in {"tenants", "devices", "firmware"}
+        if model._meta.app_label in {"tenants", "devices", "firmware", "billing"}
     ],
     ids=lambda model: model._meta.label,
 )

@@ -19,6 +19,7 @@ from django.db import connections
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
+from billing.tests import factories as billing_factories
 from devices.telemetry.schema import CHUNK_SCHEMA, TABLES
 from devices.tests import factories
 from devices.tests.factories import Park
@@ -91,6 +92,20 @@ NOT_NARROWED |= dict.fromkeys(
     ),
     "none",
 )
+NOT_NARROWED |= dict.fromkeys(
+    (
+        "billing_tariff",
+        "billing_tariffversion",
+        "billing_priceseries",
+        "billing_pricevalue",
+        "billing_customer",
+        "billing_billingsettings",
+        "billing_numberseries",
+        "billing_billrun",
+        "billing_payment",
+    ),
+    "none",
+)
 # What a tenant above has released is seen below.
 INHERITED = {"firmware_artifact", "firmware_delta", "firmware_release", "firmware_signingkey"}
 # Rows without a tenant are seen by everybody.
@@ -155,6 +170,7 @@ def two(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[T
         parks = Two(factories.park(), factories.park())
         for park in (parks.ours, parks.theirs):
             firmware_factories.firmware_of(park)
+            billing_factories.billing_of(park)
         with connections["owner"].cursor() as cursor:
             # A type for everybody, which both tenants see and neither may change.
             cursor.execute(

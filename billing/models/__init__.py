@@ -1,0 +1,61 @@
+"""Billing: tariffs, customers and their agreements, bills and the runs that make them, payments."""
+
+from billing.models.account import (
+    Agreement,
+    AgreementMeter,
+    AgreementTariff,
+    Customer,
+    CustomerKind,
+    Cycle,
+    Flow,
+    Mode,
+)
+from billing.models.bill import (
+    Bill,
+    BillEvidence,
+    BillingSettings,
+    BillKind,
+    BillLine,
+    BillRun,
+    BillRunItem,
+    BillState,
+    ItemState,
+    NumberSeries,
+    RunKind,
+    RunState,
+)
+from billing.models.ledger import AccountEntry, Allocation, EntryKind, Payment, Provider
+from billing.models.tariff import PriceSeries, PriceValue, Tariff, TariffVersion, VersionState
+
+__all__ = [
+    "AccountEntry",
+    "Agreement",
+    "AgreementMeter",
+    "AgreementTariff",
+    "Allocation",
+    "Bill",
+    "BillEvidence",
+    "BillKind",
+    "BillLine",
+    "BillRun",
+    "BillRunItem",
+    "BillState",
+    "BillingSettings",
+    "Customer",
+    "CustomerKind",
+    "Cycle",
+    "EntryKind",
+    "Flow",
+    "ItemState",
+    "Mode",
+    "NumberSeries",
+    "Payment",
+    "PriceSeries",
+    "PriceValue",
+    "Provider",
+    "RunKind",
+    "RunState",
+    "Tariff",
+    "TariffVersion",
+    "VersionState",
+]

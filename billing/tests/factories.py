@@ -1,0 +1,218 @@
+"""Customers, agreements, tariffs and bills for tests. Call them inside an open scope that contains
+the tenant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.models import (
+    AccountEntry,
+    Agreement,
+    AgreementMeter,
+    AgreementTariff,
+    Allocation,
+    Bill,
+    BillEvidence,
+    BillingSettings,
+    BillLine,
+    BillRun,
+    BillRunItem,
+    BillState,
+    Customer,
+    EntryKind,
+    NumberSeries,
+    Payment,
+    PriceSeries,
+    PriceValue,
+    Provider,
+    Tariff,
+    TariffVersion,
+    VersionState,
+)
+from devices.models import Channel, Facility
+from devices.tests.factories import Park, number
+from tenants.models import Tenant, User
+from tenants.scope import open_scope
+
+# Agreements begin here, and the first bill is for this month.
+FIRST = date(2026, 3, 1)
+END = date(2026, 4, 1)
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def tariff(of: Tenant, document: dict[str, Any] | None = None, *, currency: str = "EUR") -> Tariff:
+    """A tariff with one published version, valid for ever; without a document, an empty one."""
+    made = Tariff.objects.create(tenant=of, name=f"Tariff {number():06}", currency=currency)
+    version(made, document or {})
+    return made
+
+
+def version(
+    of: Tariff,
+    document: dict[str, Any],
+    *,
+    valid_from: date = date(2020, 1, 1),
+    revision: int = 1,
+    published: bool = True,
+) -> TariffVersion:
+    """A version of a tariff."""
+    state = VersionState.PUBLISHED if published else VersionState.DRAFT
+    return TariffVersion.objects.create(
+        tenant_id=of.tenant_id,
+        tariff=of,
+        valid_from=valid_from,
+        revision=revision,
+        state=state,
+        document=document,
+        sha256=hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest(),
+        published_at=START if published else None,
+    )
+
+
+def customer(of: Tenant, **fields: Any) -> Customer:
+    """A person in Germany."""
+    n = number()
+    values = {"number": f"C{n:06}", "name": f"Customer {n:06}", "country": "DE", **fields}
+    return Customer.objects.create(tenant=of, **values)
+
+
+def agreement(
+    at: Facility,
+    *,
+    of: Customer | None = None,
+    by: Tariff | None = None,
+    channels: tuple[Channel, ...] = (),
+    user: User | None = None,
+    **fields: Any,
+) -> Agreement:
+    """An agreement at a facility from FIRST on, by a tariff, and billed by import channels."""
+    tenant = at.tenant
+    values = {"number": f"A{number():06}", "currency": "EUR", "starts_on": FIRST, **fields}
+    made = Agreement.objects.create(
+        tenant=tenant, customer=of or customer(tenant, user=user), facility=at, user=user, **values
+    )
+    AgreementTariff.objects.create(
+        tenant=tenant,
+        agreement=made,
+        facility=at,
+        tariff=by or tariff(tenant),
+        starts_on=made.starts_on,
+    )
+    for channel in channels:
+        AgreementMeter.objects.create(
+            tenant=tenant, agreement=made, facility=at, channel=channel, starts_at=START
+        )
+    return made
+
+
+def bill(of: Agreement, *, final: bool = True, total: Decimal = Decimal("119.00")) -> Bill:
+    """A bill for the first month with one line and evidence of nothing; the rest is tax of 19 %."""
+    net = (total / Decimal("1.19")).quantize(Decimal("0.01"))
+    made = Bill.objects.create(
+        tenant_id=of.tenant_id,
+        agreement=of,
+        facility_id=of.facility_id,
+        user_id=of.user_id,
+        first_on=FIRST,
+        end_on=END,
+        zone="UTC",
+        currency=of.currency,
+        net=net,
+        tax=total - net,
+        total=total,
+        sha256=hashlib.sha256(b"").hexdigest(),
+    )
+    BillLine.objects.create(
+        tenant_id=of.tenant_id,
+        bill=made,
+        facility_id=of.facility_id,
+        position=1,
+        component="energy",
+        kind="energy",
+        label="Energy",
+        first_on=FIRST,
+        end_on=END,
+        quantity=1,
+        unit="kWh",
+        price=net,
+        amount=net,
+    )
+    BillEvidence.objects.create(
+        tenant_id=of.tenant_id,
+        bill=made,
+        facility_id=of.facility_id,
+        known_at=START,
+        body=b"",
+        sha256=made.sha256,
+    )
+    if final:
+        made.state = BillState.FINAL
+        made.series, made.number = "bill", f"{number():06}"
+        made.issued_on, made.due_on, made.finalised_at = END, END, START
+        made.save()
+    return made
+
+
+def entry(of: Agreement, amount: Decimal, kind: EntryKind, **fields: Any) -> AccountEntry:
+    """An entry of an agreement's account."""
+    return AccountEntry.objects.create(
+        tenant_id=of.tenant_id,
+        agreement=of,
+        facility_id=of.facility_id,
+        kind=kind,
+        key=f"{kind}:{number()}",
+        amount=amount,
+        currency=of.currency,
+        booked_on=END,
+        due_on=END,
+        **fields,
+    )
+
+
+def payment(of: Tenant, amount: Decimal, **fields: Any) -> Payment:
+    """Money that came in by hand."""
+    return Payment.objects.create(
+        tenant=of,
+        provider=Provider.MANUAL,
+        external_id=f"P{number():06}",
+        amount=amount,
+        currency="EUR",
+        received_on=END,
+        **fields,
+    )
+
+
+def billing_of(park: Park) -> None:
+    """A row in every table of the app, for a park that is committed."""
+    with open_scope(park.scope):
+        tenant = park.tenant
+        BillingSettings.objects.create(tenant=tenant, legal_name=tenant.name)
+        NumberSeries.objects.create(tenant=tenant, code="bill")
+        series = PriceSeries.objects.create(tenant=tenant, name="day-ahead", currency="EUR")
+        PriceValue.objects.create(
+            tenant=tenant, series=series, starts_at=START, price=1, entered_at=START
+        )
+        run = BillRun.objects.create(tenant=tenant, first_on=FIRST, end_on=END, known_at=START)
+        for number_of, branch in enumerate(park.branches):
+            channel = Channel.objects.filter(device=branch.device)[0]
+            made = agreement(branch.facility, channels=(channel,), user=park.consumer(number_of))
+            BillRunItem.objects.create(
+                tenant=tenant, run=run, agreement=made, facility=branch.facility
+            )
+            billed = bill(made)
+            money = payment(tenant, billed.total, agreement=made)
+            debit = entry(made, billed.total, EntryKind.BILL, bill=billed)
+            credit = entry(made, -billed.total, EntryKind.PAYMENT, payment=money)
+            Allocation.objects.create(
+                tenant=tenant,
+                agreement=made,
+                facility=branch.facility,
+                debit=debit,
+                credit=credit,
+                amount=billed.total,
+            )
