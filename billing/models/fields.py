@@ -9,7 +9,6 @@ from django.contrib.postgres.fields import DateRangeField, RangeBoundary
 from django.core.validators import RegexValidator
 from django.db import models
 
-
 if TYPE_CHECKING:
     _CharField = models.CharField[str, str]
     _DecimalField = models.DecimalField[Any, Any]
