@@ -87,7 +87,18 @@ PERMISSION_TEXTS: Final[MappingProxyType[Permission, Text]] = MappingProxyType(
         ),
         Permission.BILLS_VIEW: Text(_("See bills"), _("Bills, tariffs and agreements.")),
         Permission.BILLS_CHANGE: Text(
-            _("Change bills"), _("Set tariffs and agreements, and issue or correct bills.")
+            _("Change bills"),
+            _("Set customers and agreements, and make bills or correct them."),
+        ),
+        Permission.BILLS_APPROVE: Text(
+            _("Approve bills"), _("Approve bill runs, after which their bills are final.")
+        ),
+        Permission.TARIFFS_CHANGE: Text(
+            _("Change tariffs"), _("Write and publish tariffs, and enter prices.")
+        ),
+        Permission.PAYMENTS_CHANGE: Text(
+            _("Change payments"),
+            _("Enter and import payments, refund them, and set what follows late payment."),
         ),
         Permission.MEMBERS_VIEW: Text(
             _("See people"), _("Who is a member, in which role, and who has been invited.")
@@ -169,7 +180,16 @@ PERMISSION_GROUPS: Final[tuple[tuple[str | Promise, tuple[Permission, ...]], ...
             Permission.READINGS_CORRECT,
         ),
     ),
-    (_("Money"), (Permission.BILLS_VIEW, Permission.BILLS_CHANGE)),
+    (
+        _("Money"),
+        (
+            Permission.BILLS_VIEW,
+            Permission.BILLS_CHANGE,
+            Permission.BILLS_APPROVE,
+            Permission.TARIFFS_CHANGE,
+            Permission.PAYMENTS_CHANGE,
+        ),
+    ),
     (
         _("People"),
         (

@@ -40,6 +40,9 @@ class Permission(StrEnum):
     DIAGNOSTICS_VIEW = "diagnostics.view"
     BILLS_VIEW = "bills.view"
     BILLS_CHANGE = "bills.change"
+    BILLS_APPROVE = "bills.approve"
+    TARIFFS_CHANGE = "tariffs.change"
+    PAYMENTS_CHANGE = "payments.change"
     MEMBERS_VIEW = "members.view"
     MEMBERS_CHANGE = "members.change"
     MEMBERS_IMPERSONATE = "members.impersonate"
@@ -94,6 +97,9 @@ _ADMINISTER = _RUN | {
     Permission.FIRMWARE_CHANGE,
     Permission.FIRMWARE_APPROVE,
     Permission.BILLS_CHANGE,
+    Permission.BILLS_APPROVE,
+    Permission.TARIFFS_CHANGE,
+    Permission.PAYMENTS_CHANGE,
     Permission.MEMBERS_CHANGE,
     Permission.ROLES_CHANGE,
     Permission.APPLICATIONS_VIEW,
@@ -152,6 +158,10 @@ TENANT_WIDE: Final = frozenset(
         Permission.ROLLOUTS_CHANGE,
         Permission.ROLLOUTS_APPROVE,
         Permission.PARK_IMPORT,
+        Permission.BILLS_CHANGE,
+        Permission.BILLS_APPROVE,
+        Permission.TARIFFS_CHANGE,
+        Permission.PAYMENTS_CHANGE,
         Permission.MEMBERS_VIEW,
         Permission.MEMBERS_CHANGE,
         Permission.MEMBERS_IMPERSONATE,
@@ -190,6 +200,9 @@ _NEEDS: Final[MappingProxyType[Permission, frozenset[Permission]]] = MappingProx
         Permission.READINGS_EXPORT: frozenset({Permission.READINGS_VIEW}),
         Permission.READINGS_CORRECT: frozenset({Permission.DEVICES_VIEW, Permission.READINGS_VIEW}),
         Permission.BILLS_CHANGE: frozenset({Permission.BILLS_VIEW}),
+        Permission.BILLS_APPROVE: frozenset({Permission.BILLS_VIEW}),
+        Permission.TARIFFS_CHANGE: frozenset({Permission.BILLS_VIEW}),
+        Permission.PAYMENTS_CHANGE: frozenset({Permission.BILLS_VIEW}),
         Permission.MEMBERS_CHANGE: frozenset({Permission.MEMBERS_VIEW}),
         Permission.MEMBERS_IMPERSONATE: frozenset({Permission.MEMBERS_VIEW}),
         Permission.ROLES_CHANGE: frozenset({Permission.MEMBERS_VIEW}),
@@ -308,6 +321,36 @@ ACCESS_SCOPES: Final[MappingProxyType[str, AccessScope]] = MappingProxyType(
                 "readings:export",
                 _("export the readings of your devices as files"),
                 frozenset({Permission.READINGS_EXPORT}),
+            ),
+            AccessScope(
+                "bills:read",
+                _("see your bills and what they were made from"),
+                frozenset({Permission.BILLS_VIEW}),
+            ),
+            AccessScope(
+                "bills:write",
+                _("change customers and agreements, make bills and approve them"),
+                frozenset({Permission.BILLS_CHANGE, Permission.BILLS_APPROVE}),
+            ),
+            AccessScope(
+                "tariffs:read",
+                _("see your tariffs and try them on past use"),
+                frozenset({Permission.BILLS_VIEW}),
+            ),
+            AccessScope(
+                "tariffs:write",
+                _("write and publish tariffs and prices"),
+                frozenset({Permission.TARIFFS_CHANGE}),
+            ),
+            AccessScope(
+                "payments:read",
+                _("see what was paid and what is owed"),
+                frozenset({Permission.BILLS_VIEW}),
+            ),
+            AccessScope(
+                "payments:write",
+                _("enter payments"),
+                frozenset({Permission.PAYMENTS_CHANGE}),
             ),
         )
     }

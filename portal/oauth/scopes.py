@@ -22,6 +22,12 @@ _ICONS: Final = {
     "readings:read": "chart-line",
     "readings:correct": "edit",
     "readings:export": "download",
+    "bills:read": "file-invoice",
+    "bills:write": "file-invoice",
+    "tariffs:read": "receipt",
+    "tariffs:write": "receipt",
+    "payments:read": "credit-card",
+    "payments:write": "credit-card",
 }
 
 
