@@ -1,0 +1,1 @@
+"""Documents of bills: values in, bytes out. No database, no clock, no network."""
