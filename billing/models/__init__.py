@@ -25,7 +25,9 @@ from billing.models.bill import (
     RunState,
 )
 from billing.models.ledger import AccountEntry, Allocation, EntryKind, Payment, Provider
+from billing.models.payg import Delivery, PaygToken, PaygUnit, TokenKind
 from billing.models.tariff import PriceSeries, PriceValue, Tariff, TariffVersion, VersionState
+from billing.models.wallet import MovementKind, Wallet, WalletMovement, WalletState
 
 __all__ = [
     "AccountEntry",
@@ -44,11 +46,15 @@ __all__ = [
     "Customer",
     "CustomerKind",
     "Cycle",
+    "Delivery",
     "EntryKind",
     "Flow",
     "ItemState",
     "Mode",
+    "MovementKind",
     "NumberSeries",
+    "PaygToken",
+    "PaygUnit",
     "Payment",
     "PriceSeries",
     "PriceValue",
@@ -57,5 +63,9 @@ __all__ = [
     "RunState",
     "Tariff",
     "TariffVersion",
+    "TokenKind",
     "VersionState",
+    "Wallet",
+    "WalletMovement",
+    "WalletState",
 ]

@@ -25,16 +25,24 @@ from billing.models import (
     BillState,
     Customer,
     EntryKind,
+    Mode,
+    MovementKind,
     NumberSeries,
+    PaygToken,
+    PaygUnit,
     Payment,
     PriceSeries,
     PriceValue,
     Provider,
     Tariff,
     TariffVersion,
+    TokenKind,
     VersionState,
+    Wallet,
+    WalletMovement,
 )
-from devices.models import Channel, Facility
+from devices.domain.sealing import seal
+from devices.models import Channel, Device, Facility
 from devices.tests.factories import Park, number
 from tenants.models import Tenant, User
 from tenants.scope import open_scope
@@ -187,6 +195,59 @@ def payment(of: Tenant, amount: Decimal, **fields: Any) -> Payment:
     )
 
 
+def wallet(of: Agreement, **fields: Any) -> Wallet:
+    """The empty wallet of an agreement."""
+    return Wallet.objects.create(
+        tenant_id=of.tenant_id,
+        agreement=of,
+        facility_id=of.facility_id,
+        currency=of.currency,
+        **fields,
+    )
+
+
+def payg_unit(of: Agreement, device: Device, **fields: Any) -> PaygUnit:
+    """A device that an agreement pays by the day, with the key that is all zeros but its number."""
+    return PaygUnit.objects.create(
+        tenant_id=of.tenant_id,
+        agreement=of,
+        facility_id=of.facility_id,
+        device=device,
+        secret=seal(f"{device.pk:032x}", purpose="payg"),
+        starting_code=seal("123456789", purpose="payg"),
+        currency=of.currency,
+        **{"price_per_day": Decimal("0.50"), **fields},
+    )
+
+
+def prepaid_of(of: Agreement, device: Device, credit: AccountEntry) -> None:
+    """A row in each table of what is paid beforehand."""
+    filled = wallet(of)
+    WalletMovement.objects.create(
+        tenant_id=of.tenant_id,
+        wallet=filled,
+        agreement=of,
+        facility_id=of.facility_id,
+        kind=MovementKind.ENTRY,
+        key=f"entry:{credit.pk}",
+        amount=-credit.amount,
+        balance_after=-credit.amount,
+        entry=credit,
+        at=START,
+    )
+    by_the_day = agreement(of.facility, of=of.customer, by=of.tariffs.get().tariff, mode=Mode.PAYG)
+    PaygToken.objects.create(
+        tenant_id=of.tenant_id,
+        unit=payg_unit(by_the_day, device),
+        facility_id=of.facility_id,
+        kind=TokenKind.ADD_TIME,
+        token="123456789",
+        count=2,
+        value=10,
+        issued_at=START,
+    )
+
+
 def billing_of(park: Park) -> None:
     """A row in every table of the app, for a park that is committed."""
     with open_scope(park.scope):
@@ -216,3 +277,4 @@ def billing_of(park: Park) -> None:
                 credit=credit,
                 amount=billed.total,
             )
+            prepaid_of(made, branch.device, credit)

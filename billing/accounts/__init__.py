@@ -1,0 +1,1 @@
+"""How accounts of customers move: pure, without I/O and clock."""

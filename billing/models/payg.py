@@ -1,0 +1,114 @@
+"""Pay-as-you-go units and the tokens that were issued for them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from billing.models.account import Agreement
+from billing.models.fields import CurrencyField, MoneyField
+from billing.models.ledger import Payment
+from devices.models import Device, Facility
+from tenants.models import TenantOwned
+
+
+class PaygUnit(TenantOwned):
+    """A device that works while time is paid for (OpenPAYGO Token), and who pays for it.
+
+    `secret` and `starting_code` are sealed (`devices.domain.sealing`, purpose "payg"). `count` is
+    that of the newest token issued, `divider` how many units of a token make a day, `carried` money
+    that was too little for another unit. `paid_until` is what the unit shows if all tokens were
+    typed in when they were issued (null: none yet); `released_at`: no longer limited.
+    """
+
+    device = models.OneToOneField(Device, on_delete=models.PROTECT, related_name="+")
+    facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="+")
+    agreement = models.OneToOneField(Agreement, on_delete=models.PROTECT, related_name="payg_unit")
+    secret = models.BinaryField()
+    starting_code = models.BinaryField()
+    count = models.PositiveIntegerField(default=0)
+    divider = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(96)]
+    )
+    extended = models.BooleanField(default=False)
+    restricted_digits = models.BooleanField(default=False)
+    price_per_day = MoneyField(validators=[MinValueValidator(Decimal("0.0001"))])
+    currency = CurrencyField()
+    carried = MoneyField(default=0)
+    paid_until = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["device"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "facility", "id"], name="billing_paygunit_tenant_facility_id"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(price_per_day__gt=0, carried__gte=0, divider__gte=1),
+                name="billing_paygunit_price",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"pay-as-you-go unit {self.device_id}"
+
+
+class TokenKind(models.TextChoices):
+    """What a token does to its unit."""
+
+    ADD_TIME = "add_time", _("Adds time")
+    SET_TIME = "set_time", _("Sets the time")
+    DISABLE_PAYG = "disable_payg", _("Ends pay as you go")
+    COUNTER_SYNC = "counter_sync", _("Sets the counter")
+
+
+class Delivery(models.TextChoices):
+    """How the customer gets a token. PORTAL: somebody reads it out, or it is looked up."""
+
+    PORTAL = "portal", _("In the portal")
+    MAIL = "mail", _("E-mail")
+    WIRE = "wire", _("Straight to the unit")
+
+
+class PaygToken(TenantOwned):
+    """A token as it is typed in. Issued once for a payment; `amount` is what was paid for it, with
+    what was carried. `value` is in units of the unit's `divider` per day.
+    """
+
+    unit = models.ForeignKey(PaygUnit, on_delete=models.PROTECT, related_name="tokens")
+    facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=12, choices=TokenKind)
+    token = models.CharField(max_length=20)
+    count = models.PositiveIntegerField()
+    value = models.PositiveIntegerField(default=0)
+    amount = MoneyField(null=True, blank=True)
+    payment = models.OneToOneField(
+        Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="payg_token"
+    )
+    reason = models.CharField(max_length=200, blank=True)
+    delivery = models.CharField(max_length=8, choices=Delivery, default=Delivery.PORTAL)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    issued_at = models.DateTimeField()
+    issued_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["unit", "-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["unit", "count"], name="billing_paygtoken_count_once"),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=TokenKind.values)
+                & models.Q(delivery__in=Delivery.values),
+                name="billing_paygtoken_kinds_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"token {self.count} of unit {self.unit_id}"
