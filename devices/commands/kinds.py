@@ -7,6 +7,7 @@ value for `output`, nothing for no power limit, lists of channels, limits by cha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,6 +34,7 @@ MAX_AMOUNT: Final = 16
 MAX_MESSAGE: Final = 160
 LEAST_LIFETIME_S: Final = 10
 MOST_LIFETIME_S: Final = 30 * 86_400
+_DIGITS: Final = re.compile(r"\A[0-9]{9,20}\Z")
 _DAY_S: Final = 86_400
 _LARGEST: Final = (1 << 63) - 1
 
@@ -49,6 +51,7 @@ class Kind(StrEnum):
     SEND_LOGS = "send_logs"
     LIVE = "live"
     IDENTIFY = "identify"
+    ENTER_TOKEN = "enter_token"  # noqa: S105 (a kind of command, no secret)
 
 
 class Fault(StrEnum):
@@ -142,6 +145,16 @@ def _text(most: int) -> Check:
     return check
 
 
+def _token(field: str, value: Any) -> str:
+    """Digits, however they are grouped for reading."""
+    if not isinstance(value, str):
+        raise ArgumentError(field, Fault.NO_TEXT)
+    digits = "".join(value.split())
+    if not _DIGITS.match(digits):
+        raise ArgumentError(field, Fault.FORM, example="123 456 789")
+    return digits
+
+
 def _switch(field: str, value: Any) -> int:
     if value is True or value is False or (type(value) is int and value in (0, 1)):
         return int(value)
@@ -226,6 +239,13 @@ FORMS: Final[Mapping[Kind, Form]] = MappingProxyType(
         ),
         Kind.IDENTIFY: Form(
             {"seconds": _integer(1, MAX_IDENTIFY_S)}, subjects=("identify",), lifetime_s=600
+        ),
+        # Each is worth money: none takes the place of another, and they may wait for weeks.
+        Kind.ENTER_TOKEN: Form(
+            {"token": _token},
+            frozenset({"token"}),
+            subjects=(),
+            lifetime_s=MOST_LIFETIME_S,
         ),
     }
 )

@@ -19,6 +19,7 @@ from devices.simulator.model.household import Equipment, household_loads
 from devices.simulator.model.site import HOUR_S, MAINS, Layout, ModelSource, Site, Snapshot
 from devices.simulator.model.weather import Place
 from devices.simulator.park import CHAIN, FACILITIES, GATEWAYS
+from devices.simulator.payg import PaygKeys
 from devices.simulator.recordings import RecordedDevice
 from devices.simulator.replay import (
     PlayedChannel,
@@ -28,7 +29,7 @@ from devices.simulator.replay import (
     compressed,
     load,
 )
-from devices.simulator.reporter import REAL_TIME, Pace
+from devices.simulator.reporter import REAL_TIME, Pace, Source
 from devices.simulator.session import Identity
 
 log = logging.getLogger("wattline.simulate")
@@ -62,6 +63,11 @@ def identity(serial: str, entry: Mapping[str, Any]) -> Identity:
     return Identity(serial, keyring.secret_bytes(secret), device_type, hardware="simulated rev A")
 
 
+def _member(serial: str, entry: Mapping[str, Any], source: Source) -> Member:
+    """A device of the model; one that sells its output has the key `payg`. Raises KeyringError."""
+    return Member(identity(serial, entry), source, payg=PaygKeys.of(entry.get("payg")))
+
+
 def demo(state: Mapping[str, Any], web: str) -> Cast:
     """The devices of the demo's park that `state` (the demo's state file) has secrets of; `web` is
     the address of the portal, which some of them ask for their updates.
@@ -74,7 +80,7 @@ def demo(state: Mapping[str, Any], web: str) -> Cast:
         site = facility.site(int(state["epoch_s"]))
         cast.sites[facility.number] = site
         cast.members += [
-            Member(identity(device.serial, devices[device.serial]), ModelSource(site, device.meter))
+            _member(device.serial, devices[device.serial], ModelSource(site, device.meter))
             for device in facility.devices
             if device.serial in devices
         ]
@@ -168,7 +174,7 @@ def fleet(devices: Mapping[str, Any], *, count: int, seed: int) -> Cast:
         )
         site = Site(seed=home_seed, layout=layout, epoch_s=epoch_s)
         cast.sites[number] = site
-        cast.members.append(Member(identity(serial, devices[serial]), ModelSource(site, MAINS)))
+        cast.members.append(_member(serial, devices[serial], ModelSource(site, MAINS)))
     return cast
 
 

@@ -29,6 +29,7 @@ from devices.simulator.firmware import (
 from devices.simulator.flash import PowerLostError
 from devices.simulator.image import Behaviour
 from devices.simulator.obeying import Obedience
+from devices.simulator.payg import PaygKeys, PaygUnit
 from devices.simulator.reporter import REAL_TIME, Pace, Reporter, Source, Thinning
 from devices.simulator.session import Identity
 from devices.simulator.unit import Unit
@@ -78,6 +79,7 @@ class SimulatedDevice:
         pace: Pace = REAL_TIME,
         begin_ms: int | None = None,
         thinning: Thinning | None = None,
+        payg: PaygKeys | None = None,
     ) -> None:
         self.identity = identity  # as it left the factory
         self.source = source
@@ -91,6 +93,8 @@ class SimulatedDevice:
         self._options = options
         self._pace = pace
         self._thinning = thinning
+        self._payg_keys = payg
+        self.payg: PaygUnit | None = None  # while a firmware runs
         self._begin_ms = begin_ms  # where on its axis the source begins at the first power-up
         self._announced = False  # whether this boot has told that it happened
         self._chance = chance
@@ -169,6 +173,7 @@ class SimulatedDevice:
         reporting = loop.create_task(reporter.run())
         connecting = loop.create_task(client.run())
         acting = loop.create_task(self._misbehave(client, started.behaviour))
+        selling = loop.create_task(self._sell())
         tasks = (power, reporting, connecting)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -181,12 +186,13 @@ class SimulatedDevice:
             if self._driver is not None:
                 self._driver.stop()
             client.kill()
-            for task in (*tasks, acting):
+            beside = (acting, selling)
+            for task in (*tasks, *beside):
                 task.cancel()
-            await asyncio.gather(*tasks, acting, return_exceptions=True)
+            await asyncio.gather(*tasks, *beside, return_exceptions=True)
             self.counters.add(client.counters)
             self.buffered = len(buffer)
-            self.client = self._reporter = self._driver = self._obedience = None
+            self.client = self._reporter = self._driver = self._obedience = self.payg = None
             self.unit.detach()
             self._off.set()
         for task in tasks:
@@ -234,8 +240,10 @@ class SimulatedDevice:
         self._begin_ms = None
         self.client, self._reporter = client, reporter
         self.unit.attach(client, reporter)
+        if self._payg_keys is not None:
+            self.payg = self.unit.selling(self._payg_keys, client)
         self._obedience = Obedience(
-            self.unit, client, CommandJournal(self._folder), self._reboot_soon
+            self.unit, client, CommandJournal(self._folder), self._reboot_soon, self.payg
         )
         if options.firmware is not None:
             self._driver = UpdateDriver(started, client, options.firmware.faults, self.reboot)
@@ -268,6 +276,13 @@ class SimulatedDevice:
         self.unit.report()
         if self._driver is not None:
             self._driver.start()
+
+    async def _sell(self) -> None:
+        """Switch off when paid time is over, once the time is known."""
+        if self.payg is not None and self.client is not None:
+            if not self.client.clock.known:
+                await self.client.connected.wait()
+            await self.payg.watch()
 
     async def _misbehave(self, client: DeviceClient, behaviour: Behaviour) -> None:
         """Restart, lose the link and log errors as often as the firmware does."""

@@ -15,6 +15,7 @@ from devices.simulator.client import Counters
 from devices.simulator.clock import system_ms
 from devices.simulator.device import DeviceOptions, SimulatedDevice
 from devices.simulator.model.site import HOUR_S, Site
+from devices.simulator.payg import PaygKeys
 from devices.simulator.reporter import REAL_TIME, Pace, Source, Thinning
 from devices.simulator.session import Identity
 
@@ -31,7 +32,7 @@ class Member:
     """One device of a fleet: who it is and what it measures.
 
     `begin_ms`: where on its time axis the source begins; None: at the time of power-up. `thinning`:
-    how much it keeps of what it measured long before that.
+    how much it keeps of what it measured long before that. `payg`: by what it sells its output.
     """
 
     identity: Identity
@@ -39,6 +40,7 @@ class Member:
     pace: Pace = REAL_TIME
     begin_ms: int | None = None
     thinning: Thinning | None = None
+    payg: PaygKeys | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Fleet:
                 pace=member.pace,
                 begin_ms=member.begin_ms,
                 thinning=member.thinning,
+                payg=member.payg,
             )
             for member in members
         ]

@@ -19,6 +19,7 @@ from devices.protocol.layout import MAX_TIME_MS
 from devices.protocol.settings import parse_channels, parse_limits
 from devices.simulator.client import DeviceClient
 from devices.simulator.commands import CommandJournal
+from devices.simulator.payg import PaygUnit
 from devices.simulator.settings import DISPLAY, MAX_DISPLAY, Switching
 from devices.simulator.unit import Unit
 
@@ -43,7 +44,9 @@ class Obedience:
         client: DeviceClient,
         journal: CommandJournal,
         reboot: Callable[[], None],
+        payg: PaygUnit | None = None,
     ) -> None:
+        self._payg = payg
         self._reboot_soon = reboot
         self._unit = unit
         self._client = client
@@ -58,6 +61,7 @@ class Obedience:
             "live": self._live,
             "reboot": self._reboot,
             "identify": self._identify,
+            "enter_token": self._enter_token,
         }
 
     def started(self, boots: int) -> None:
@@ -117,7 +121,11 @@ class Obedience:
     def _set_output(self, arguments: Mapping[str, Value]) -> Done:
         on = bool(_number(arguments, "output", (0, 1)))
         before = self._unit.settings.output
+        if on and self._payg is not None and not self._payg.paid:
+            raise _RejectedError("no time is paid for: a token has to be entered")
         self._switch(replace(before, on=on))
+        if not on and self._payg is not None:
+            self._payg.switched_off()
         if on != before.on:
             self._client.append_event("relay.closed" if on else "relay.opened", {"by": "command"})
         return ResultStatus.DONE, "the output is on" if on else "the output is off"
@@ -162,6 +170,14 @@ class Obedience:
     def _reboot(self, _: Mapping[str, Value]) -> Done:
         return ResultStatus.ACCEPTED, "rebooting"
 
+    def _enter_token(self, arguments: Mapping[str, Value]) -> Done:
+        if self._payg is None:
+            raise _RejectedError("this device takes no tokens")
+        refused = self._payg.enter(_text(arguments, "token"))
+        if refused is not None:
+            raise _RejectedError(refused.value)
+        return ResultStatus.DONE, self._payg.told()
+
     def _identify(self, _: Mapping[str, Value]) -> Done:
         self._client.append_event("device.identified", {"serial": self._client.identity.serial})
         return ResultStatus.DONE, "blinking"
@@ -183,7 +199,7 @@ def _number(
 
 
 def _text(arguments: Mapping[str, Value], name: str) -> str:
-    value = arguments[name]
+    value = arguments.get(name)
     if not isinstance(value, str):
         raise _RejectedError(f"{name} is no text")
     return value

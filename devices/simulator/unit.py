@@ -12,6 +12,7 @@ from devices.simulator.acting import Acting, Switchable
 from devices.simulator.catalogue import METER_TYPES
 from devices.simulator.client import DeviceClient
 from devices.simulator.image import Behaviour
+from devices.simulator.payg import PaygKeys, PaygUnit
 from devices.simulator.reporter import Reporter, Source
 from devices.simulator.settings import DeviceSettings, SettingsStore
 
@@ -120,6 +121,23 @@ class Unit:
         """The last lines of the log of at least a level, oldest first."""
         found = [line for line in self._lines if line.level >= level and line.time_ms >= since_ms]
         return found[-lines:]
+
+    def selling(self, keys: PaygKeys, client: DeviceClient) -> PaygUnit:
+        """The part of the unit that sells its output by time, of a firmware that runs."""
+
+        def switch(on: bool) -> None:
+            output = replace(self.settings.output, on=on, at_ms=client.clock.now_ms())
+            self.configure(self.settings.switched(output))
+            client.append_event("relay.closed" if on else "relay.opened", {"by": "payg"})
+
+        return PaygUnit(
+            keys,
+            self._folder,
+            now_ms=client.clock.now_ms,
+            output=lambda: self.settings.output.on,
+            switch=switch,
+            tell=client.append_event,
+        )
 
     def _switch(self) -> None:
         if isinstance(self._source, Switchable):

@@ -495,6 +495,18 @@ def messages() -> list[tuple[str, bytes]]:
                 + svarint(1),
             ),
         ),
+        (
+            "command with a pay-as-you-go token",
+            message(
+                0x30,
+                COMMAND_ID
+                + text("enter_token")
+                + b"\x00\x01"
+                + text("token")
+                + b"\x01"
+                + text("123456789"),
+            ),
+        ),
         ("live for 30 s", message(0x31, uvarint(30))),
         ("end of live", message(0x31, b"\x00")),
         ("offer of an image", message(0x40, offer())),

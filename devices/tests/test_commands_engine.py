@@ -59,6 +59,7 @@ def queued(**values: Any) -> Situation:
         ("send_logs", {"lines": 50, "level": 3}, {"lines": 50, "level": 3}, ()),
         ("live", {"seconds": 60}, {"seconds": 60}, ("live",)),
         ("identify", {}, {}, ("identify",)),
+        ("enter_token", {"token": "123 456 789"}, {"token": "123456789"}, ()),
     ],
 )
 def test_arguments_travel_as_entries(
@@ -76,6 +77,10 @@ def test_arguments_travel_as_entries(
     [
         ("explode", {}, "kind", Fault.UNKNOWN_KIND),
         ("reboot", {"now": 1}, "now", Fault.UNKNOWN),
+        ("enter_token", {}, "token", Fault.MISSING),
+        ("enter_token", {"token": 123456789}, "token", Fault.NO_TEXT),
+        ("enter_token", {"token": "12345678"}, "token", Fault.FORM),
+        ("enter_token", {"token": "12345678x"}, "token", Fault.FORM),
         ("set_output", {}, "output", Fault.MISSING),
         ("set_output", {"output": "off"}, "output", Fault.FORM),
         ("set_output", {"output": 2}, "output", Fault.FORM),

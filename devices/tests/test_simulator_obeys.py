@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from openpaygo import OpenPAYGOTokenEncoder, TokenType
 
 from devices.commands.kinds import Kind, checked
 from devices.protocol import Capability, Command, Event, Log, LogLevel, Result, ResultStatus
 from devices.protocol.fields import Value
+from devices.simulator import payg
 from devices.simulator.acting import Acting
 from devices.simulator.catalogue import BATTERY, SMART_METER
 from devices.simulator.client import Address, client_tls
@@ -27,6 +29,7 @@ from devices.simulator.image import Behaviour
 from devices.simulator.model.site import HOUR_S, ModelSource, Site
 from devices.simulator.model.switching import Control
 from devices.simulator.park import CHAIN_FACILITIES, FACILITIES, HOUSEHOLDS
+from devices.simulator.payg import PaygKeys, PaygState
 from devices.simulator.session import Identity
 from devices.simulator.settings import DeviceSettings
 from devices.tests.device_server import DeviceServer, running
@@ -101,6 +104,7 @@ async def bench(
     *,
     faults: UpdateFaults | None = None,
     keys: tuple[bytes, ...] = (public(KEY),),
+    sold_by: PaygKeys | None = None,
     **options: Any,
 ) -> AsyncIterator[Bench]:
     """A smart meter of the model that trusts `KEY`, and its server."""
@@ -119,6 +123,7 @@ async def bench(
                 **options,
             ),
             chance=random.Random(5),
+            payg=sold_by,
         )
         task = asyncio.create_task(device.run())
         try:
@@ -198,7 +203,7 @@ ASKED: dict[Kind, dict[str, Any]] = {
 
 
 async def test_device_obeys_whatever_the_server_can_ask(tmp_path: Path) -> None:
-    assert set(ASKED) == set(Kind)
+    assert set(ASKED) == set(Kind) - {Kind.ENTER_TOKEN}  # below, of a unit that takes them
     async with bench(tmp_path) as it:
         for kind, arguments in ASKED.items():
             wanted = checked(kind, arguments)
@@ -219,6 +224,7 @@ REJECTED: list[tuple[str, dict[str, Value], str]] = [
     ("set_reporting", {"step_ms": 1}, "step_ms 1 is outside 100 … 86400000"),
     ("send_logs", {"level": 9}, "level 9 is outside 1 … 5"),
     ("live", {}, "seconds is missing"),
+    ("enter_token", {"token": "123456789"}, "this device takes no tokens"),
 ]
 
 
@@ -257,6 +263,83 @@ async def test_device_tells_when_a_reading_leaves_its_limits(tmp_path: Path) -> 
         event = it.events("channel.limit")[0]
         assert (event.data["channel"], event.data["side"]) == (4, "low")
         assert 1_900 < int(event.data["value"]) < 2_600
+
+
+# Pay as you go
+
+PAYG = PaygKeys("a29ab82edc5fbbc41ec9530f6dac86b1", 123456789)
+
+
+def _token(count: int, **fields: Any) -> tuple[int, str]:
+    """A token as the standard's library makes it."""
+    made: tuple[int, str] = OpenPAYGOTokenEncoder.generate_token(
+        secret_key=PAYG.secret, starting_code=PAYG.starting_code, count=count, **fields
+    )
+    return made
+
+
+async def test_a_unit_is_on_while_it_is_paid_for(tmp_path: Path) -> None:
+    done, rejected = ResultStatus.DONE, ResultStatus.REJECTED
+    async with bench(tmp_path, sold_by=PAYG) as it:
+        await until(lambda: bool(it.events("relay.opened")))
+        assert it.events("relay.opened")[0].data == {"by": "payg"}
+        unpaid = "no time is paid for: a token has to be entered"
+        assert await it.ask("set_output", output=1) == (rejected, unpaid)
+        count, token = _token(0, value=3)
+        status, detail = await it.ask("enter_token", token=token)
+        assert (status, detail[:10]) == (done, "paid until")
+        await until(lambda: it.reported["output"] == 1)
+        told = it.events("payg.changed")[-1]
+        assert told.data["count"] == count
+        left_ms = int(told.data["paid_until_ms"]) - told.time_ms
+        assert abs(left_ms - 3 * 86_400_000) < 60_000
+        assert it.events("relay.closed")[-1].data == {"by": "payg"}
+        again = await it.ask("enter_token", token=token)
+        assert again == (rejected, "this token was used already")
+        foreign = await it.ask("enter_token", token="987654321")
+        assert foreign == (rejected, "this token is not for this unit")
+        assert len(it.events("payg.changed")) == 1
+        # What a command has switched off, paying does not switch on.
+        await it.ask("set_output", output=0)
+        await it.ask("enter_token", token=_token(count, value=1)[1])
+        assert it.reported["output"] == 0
+        assert (await it.ask("set_output", output=1))[0] == done
+
+
+async def test_a_unit_knows_over_a_restart_what_was_paid(tmp_path: Path) -> None:
+    async with bench(tmp_path, sold_by=PAYG) as it:
+        count, token = _token(0, value=3)
+        await it.ask("enter_token", token=token)
+        hellos = len(it.server.hellos)
+        assert it.device.payg is not None
+        before = it.device.payg.state
+        await it.ask("reboot")
+        await until(lambda: len(it.server.hellos) > hellos and it.device.payg is not None)
+        assert it.device.payg.state == before
+        used = await it.ask("enter_token", token=token)
+        assert used == (ResultStatus.REJECTED, "this token was used already")
+        # The time is taken away, and the unit goes off at once.
+        _count, off = _token(count, token_type=TokenType.SET_TIME, value=0)
+        await it.ask("enter_token", token=off)
+        await until(lambda: it.reported["output"] == 0)
+        await it.ask("enter_token", token=_token(_count, token_type=TokenType.DISABLE_PAYG)[1])
+        await until(lambda: it.reported["output"] == 1)
+        assert it.events("payg.changed")[-1].data["released"] == 1
+
+
+def test_tokens_may_be_entered_out_of_order_but_each_once() -> None:
+    count, first = _token(0, value=1)
+    _second_count, second = _token(count, value=2)
+    state = PaygState()
+    after = payg.enter(PAYG, state, second, now_ms=0)
+    assert isinstance(after, PaygState)
+    late = payg.enter(PAYG, after, f"{first[:3]} {first[3:]}", now_ms=0)
+    assert isinstance(late, PaygState)
+    assert (late.count, late.paid_until_ms) == (after.count, 3 * payg.DAY_MS)
+    for token in (first, second):
+        assert payg.enter(PAYG, late, token, now_ms=0) is payg.Refusal.USED
+    for token in ("", "12a", "1" * 13, "٣" * 9):
+        assert payg.enter(PAYG, late, token, now_ms=0) is payg.Refusal.DIGITS
 
 
 # The output in the model

@@ -85,6 +85,11 @@ def _text(html: bytes) -> str:
         ),
         ({"kind": "live", "seconds": "60"}, "live", {"seconds": 60}),
         ({"kind": "identify", "seconds": "5"}, "identify", {"seconds": 5}),
+        (
+            {"kind": "enter_token", "token_digits": "123 456 789"},
+            "enter_token",
+            {"token": "123456789"},
+        ),
     ],
 )
 def test_a_form_asks_for_what_it_says(

@@ -41,6 +41,7 @@ KINDS: Final[Mapping[str, str | Promise]] = MappingProxyType(
         Kind.SEND_LOGS: gettext_lazy("Send log lines"),
         Kind.LIVE: gettext_lazy("Report live"),
         Kind.IDENTIFY: gettext_lazy("Show itself"),
+        Kind.ENTER_TOKEN: gettext_lazy("Enter a token"),
     }
 )
 # What happens where the device is, before somebody asks for it.
@@ -71,6 +72,10 @@ CONSEQUENCES: Final[Mapping[str, str | Promise]] = MappingProxyType(
             "Every sample is sent at once for so long; this takes much more data volume."
         ),
         Kind.IDENTIFY: gettext_lazy("A lamp blinks, so that somebody beside it finds it."),
+        Kind.ENTER_TOKEN: gettext_lazy(
+            "The unit takes the token as if it had been typed in on its keypad. It does so once,"
+            " and no other unit takes it."
+        ),
     }
 )
 STATES: Final = dict(CommandState.choices)
@@ -106,6 +111,7 @@ _OWN: Final[Mapping[str, str | Promise]] = MappingProxyType(
         "since_ms": gettext_lazy("Since"),
         "lines": gettext_lazy("Lines at most"),
         "level": gettext_lazy("Level at least"),
+        "token": gettext_lazy("Token"),
     }
 )
 
@@ -133,6 +139,8 @@ def _label(key: str) -> str:
 
 
 def _value(key: str, value: Any) -> str:
+    if key == "token":
+        return str(value)
     if key in _OWN:
         return number(int(value))
     return settings_words.value(key, value, ())

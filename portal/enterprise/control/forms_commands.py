@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from django import forms
+from django.core.validators import RegexValidator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -218,6 +219,25 @@ class IdentifyForm(CommandForm):
     )
 
 
+class TokenForm(CommandForm):
+    """A pay-as-you-go token."""
+
+    kind = Kind.ENTER_TOKEN
+
+    token_digits = forms.CharField(
+        label=gettext_lazy("Token"),
+        max_length=40,
+        help_text=gettext_lazy("9 to 20 digits, with or without spaces."),
+        validators=[
+            RegexValidator(r"\A(\s*[0-9]){9,20}\s*\Z", gettext_lazy("A token has 9 to 20 digits."))
+        ],
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """Under the name that travels."""
+        return {"token": self.cleaned_data["token_digits"]}
+
+
 FORMS: Final[Mapping[Kind, type[CommandForm]]] = MappingProxyType(
     {
         form.kind: form
@@ -230,6 +250,7 @@ FORMS: Final[Mapping[Kind, type[CommandForm]]] = MappingProxyType(
             LogsForm,
             LiveForm,
             IdentifyForm,
+            TokenForm,
         )
     }
 )
