@@ -112,16 +112,20 @@ def enter(keys: PaygKeys, state: PaygState, token: str, *, now_ms: int) -> PaygS
         return Refusal.USED
     if kind == TokenType.INVALID:
         return Refusal.FOREIGN
-    until_ms, released = state.paid_until_ms, state.released
+    until_ms = state.paid_until_ms
     if kind == TokenType.ADD_TIME:
         until_ms = max(now_ms, until_ms) + int(value * DAY_MS) // keys.divider
     elif kind == TokenType.SET_TIME:
         until_ms = now_ms + int(value or 0) * DAY_MS // keys.divider
-    elif kind == TokenType.DISABLE_PAYG:
-        released = True
     # An older token that was left over does not take the counter back; what sets it, does.
     kept = count if kind == TokenType.COUNTER_SYNC else max(count, state.count)
-    return replace(state, count=kept, used=tuple(used), paid_until_ms=until_ms, released=released)
+    return replace(
+        state,
+        count=kept,
+        used=tuple(used),
+        paid_until_ms=until_ms,
+        released=kind == TokenType.DISABLE_PAYG,
+    )
 
 
 class PaygStore:
@@ -167,7 +171,7 @@ class PaygUnit:
         now_ms: Callable[[], int],
         output: Callable[[], bool],
         switch: Callable[[bool], None],
-        tell: Callable[[str, dict[str, Value]], None],
+        tell: Callable[[str, dict[str, Value]], object],
     ) -> None:
         self._keys = keys
         self._store = PaygStore(folder)
