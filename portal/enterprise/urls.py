@@ -12,6 +12,7 @@ urlpatterns = [
     path("", include("portal.enterprise.corrections.urls")),
     path("", include("portal.enterprise.firmware.urls")),
     path("", include("portal.enterprise.rollouts.urls")),
+    path("", include("portal.enterprise.billing.urls")),
     path("", include("portal.enterprise.history.urls")),
     path("", include("portal.enterprise.control.urls")),
     path("", include("portal.enterprise.ddi.urls")),

@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from firmware.domain import approvals_queries
-from portal.frame.permissions import access_of, actor_of, may, may_one
+from portal.frame.permissions import BILLING_OFFICE, access_of, actor_of, may, may_one
 from tenants.permissions import Permission
 from tenants.scope import is_open
 
@@ -22,8 +22,8 @@ class Entry:
     """One page of the navigation; without a permission every signed-in user sees it.
 
     `icon` names a symbol of the sprite. `words` are further words that the command palette finds
-    the page by. With `one_of` it is for whoever has one of these. `counted` tells how much waits
-    there for the person.
+    the page by. With `one_of` it is for whoever has one of these, with `all_of` for whoever has
+    all. `counted` tells how much waits there for the person.
     """
 
     label: str | Promise
@@ -32,6 +32,7 @@ class Entry:
     permission: Permission | None = None
     words: str | Promise = ""
     one_of: tuple[Permission, ...] = ()
+    all_of: tuple[Permission, ...] = ()
     counted: Callable[[HttpRequest], int] | None = None
 
 
@@ -184,6 +185,46 @@ FIRMWARE: Final = Group(
         ),
     ),
 )
+BILLING: Final = Group(
+    _("Billing"),
+    (
+        Entry(
+            _("Bills"),
+            "bill-list",
+            "receipt",
+            words=_("invoices credit notes drafts billing"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
+            _("Agreements"),
+            "agreement-list",
+            "file-text",
+            words=_("contracts accounts move in move out balance"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
+            _("Customers"),
+            "customer-list",
+            "user-circle",
+            words=_("who is billed protected addresses"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
+            _("Tariffs"),
+            "tariff-list",
+            "coins",
+            words=_("prices time of use tiers demand versions"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
+            _("Bill runs"),
+            "bill-run-list",
+            "clipboard-list",
+            words=_("month billing checklist approve finalise"),
+            all_of=BILLING_OFFICE,
+        ),
+    ),
+)
 PEOPLE: Final = Group(
     _("People"),
     (
@@ -285,7 +326,7 @@ ADMINISTRATION: Final = Group(
         ),
     ),
 )
-GROUPS: Final = (MONITORING, FLEET, FIRMWARE, PEOPLE, ADMINISTRATION)
+GROUPS: Final = (MONITORING, FLEET, FIRMWARE, BILLING, PEOPLE, ADMINISTRATION)
 # The menu under the person's name.
 ACCOUNT: Final = (
     Entry(_("Your account"), "account-profile", "user", words=_("profile name language e-mail")),
@@ -357,6 +398,8 @@ def _has_all(text: str, words: Sequence[str]) -> bool:
 
 def _may_open(request: HttpRequest, entry: Entry) -> bool:
     if entry.one_of and not may_one(request, entry.one_of):
+        return False
+    if not all(may(request, one) for one in entry.all_of):
         return False
     return entry.permission is None or may(request, entry.permission)
 

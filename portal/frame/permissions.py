@@ -19,6 +19,9 @@ from tenants.permissions import Permission
 Parameters = ParamSpec("Parameters")
 # The attribute of a view that `requires` guards; decorators around it keep it.
 GUARDED: Final = "wattline_permissions"
+# The pages of who bills, which name meters and lead to readings. Customers have bills.view as well,
+# for their own bills in the consumer view.
+BILLING_OFFICE: Final = (Permission.BILLS_VIEW, Permission.DEVICES_VIEW)
 View = Callable[Concatenate[HttpRequest, Parameters], HttpResponseBase]
 
 

@@ -26,6 +26,12 @@ _SPACE: Final = "\N{NO-BREAK SPACE}"
 _PREFIXES: Final = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 # Volts, amperes and hertz of a building are read as they are.
 _PREFIXED_FROM: Final = {"V": 10**4, "A": 10**4, "Hz": 10**6}
+# Currencies whose smallest coin is no hundredth (ISO 4217).
+_COINS: Final = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF"), 0),
+    **dict.fromkeys(("UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
 _WITH_PREFIX: Final = frozenset({"W", "Wh", "var", "varh", "VA", "VAh", "V", "A", "Hz"})
 
 # `devices.quantities` imports no framework, so its names are marked for translation here. The
@@ -80,6 +86,27 @@ def exact(value: Decimal) -> str:
     """`value` with all of its digits and no zeros behind them: a resolution, a limit."""
     digits = value.normalize().as_tuple().exponent
     return number(value, max(0, -digits) if isinstance(digits, int) else 0)
+
+
+def money(amount: Decimal | None, currency: str) -> str:
+    """An amount to the smallest coin of its currency, with the currency's code: `1,234.50 EUR`."""
+    if amount is None:
+        return NOTHING
+    return f"{number(amount, coin_digits(currency))}{_SPACE}{currency}"
+
+
+def coin_digits(currency: str) -> int:
+    """How many decimals the smallest coin has (ISO 4217): 2 of most."""
+    return _COINS.get(currency, 2)
+
+
+def price(amount: Decimal | None, currency: str) -> str:
+    """A price with all of its digits, two at least: `0.3125 EUR`."""
+    if amount is None:
+        return NOTHING
+    digits = amount.normalize().as_tuple().exponent
+    places = max(coin_digits(currency), -digits if isinstance(digits, int) else 0)
+    return f"{number(amount, places)}{_SPACE}{currency}"
 
 
 def quantity(value: Number | None, unit: str, decimals: int = 0) -> str:

@@ -64,6 +64,18 @@ def energy(watt_hours: Number | None) -> str:
 
 
 @register.filter
+def money(amount: Decimal | None, currency: str) -> str:
+    """An amount of money: `{{ bill.total|money:bill.currency }}` gives `119.00 EUR`."""
+    return quantities.money(amount, currency)
+
+
+@register.filter
+def price(amount: Decimal | None, currency: str) -> str:
+    """A price with all of its digits: `{{ line.price|price:bill.currency }}` gives `0.3125 EUR`."""
+    return quantities.price(amount, currency)
+
+
+@register.filter
 def percent(ratio: Number | None, decimals: int = 0) -> str:
     """A ratio of 0 to 1 in per cent: `{{ day.coverage|percent }}`."""
     return quantities.percent(ratio, decimals)

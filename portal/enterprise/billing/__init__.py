@@ -1,0 +1,1 @@
+"""Billing: tariffs, customers and agreements, runs, bills."""

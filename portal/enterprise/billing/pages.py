@@ -1,0 +1,316 @@
+"""What the pages of bills, agreements and customers show, prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from billing.domain.pages_queries import AgreementPage, BillPage, CustomerPage
+from billing.models import (
+    AccountEntry,
+    AgreementMeter,
+    Bill,
+    BillKind,
+    BillLine,
+    BillState,
+    Customer,
+)
+from portal.enterprise.billing import words
+from portal.frame import quantities
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line of what is known; `mono` for digests."""
+
+    label: str
+    value: str
+    mono: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LineRow:
+    """A line of a bill: `url` leads to its intervals, where it has some."""
+
+    label: str
+    note: str
+    quantity: str
+    price: str
+    amount: str
+    estimated: str
+    url: str
+    tax: bool
+
+
+def bill(found: BillPage) -> dict[str, Any]:
+    """The page of a bill."""
+    row = found.bill
+    return {
+        "bill": row,
+        "title": bill_title(row),
+        "days": words.days(row.first_on, row.end_on),
+        "tone": words.BILL_TONES[row.state],
+        "lines": [line_row(one, row) for one in found.lines],
+        "facts": _facts(row),
+        "evidence": [
+            Fact("SHA-256", row.sha256 or "–", mono=True),
+            Fact(_("Made by"), str(row.run) if row.run_id and row.run else "–"),
+        ],
+        "notices": _notices(row),
+        "related": [
+            {
+                "url": reverse("bill", args=[one.pk]),
+                "title": bill_title(one),
+                "state": words.BILL_STATES[one.state],
+                "tone": words.BILL_TONES[one.state],
+                "cause": one.cause,
+            }
+            for one in (*found.corrections, *found.siblings)
+        ],
+    }
+
+
+def bill_title(row: Bill) -> str:
+    """What a bill is called."""
+    kind = words.BILL_KINDS[row.kind]
+    return f"{kind} {row.number}" if row.number else _("Draft of a bill")
+
+
+def line_row(one: BillLine, of: Bill) -> LineRow:
+    """A line as the table shows it."""
+    return LineRow(
+        label=one.label or str(words.LINE_KINDS.get(one.kind, one.kind)),
+        note=_note(one, of),
+        quantity=f"{quantities.exact(one.quantity)}\N{NO-BREAK SPACE}{words.unit(one.unit)}",
+        price=quantities.price(one.price, of.currency),
+        amount=_amount(one.amount, of.currency),
+        estimated=_("%(quantity)s estimated") % {"quantity": quantities.exact(one.estimated)}
+        if one.estimated
+        else "",
+        url="",
+        tax=one.kind == "tax",
+    )
+
+
+def _amount(amount: Decimal, currency: str) -> str:
+    """An amount of a line, with more digits than a coin where it is not rounded yet."""
+    coins = quantities.coin_digits(currency)
+    places = max(coins, min(6, -int(amount.normalize().as_tuple().exponent or 0)))
+    return f"{quantities.number(amount, places)}\N{NO-BREAK SPACE}{currency}"
+
+
+def _note(one: BillLine, of: Bill) -> str:
+    """Period, tier and days of a line, as far as they say something; the instant of a demand."""
+    told = [str(words.LINE_KINDS.get(one.kind, one.kind))]
+    if one.period:
+        told.append(one.period)
+    if one.tier:
+        told.append(_("tier %(number)d") % {"number": one.tier})
+    if (one.first_on, one.end_on) != (of.first_on, of.end_on):
+        told.append(words.days(one.first_on, one.end_on))
+    if one.at:
+        told.append(
+            _("highest at %(instant)s") % {"instant": quantities.local_time(one.at, of.zone)}
+        )
+    return " · ".join(told)
+
+
+def _facts(row: Any) -> list[Fact]:
+    def day(value: date | None) -> str:
+        return date_format(value, "SHORT_DATE_FORMAT") if value else "–"
+
+    return [
+        Fact(_("Customer"), row.customer_name or "–"),
+        Fact(_("Issued"), day(row.issued_on)),
+        Fact(_("Due"), day(row.due_on)),
+        Fact(_("Net"), quantities.money(row.net, row.currency)),
+        Fact(_("Tax"), quantities.money(row.tax, row.currency)),
+        Fact(_("Drawn from the grid"), _kwh(row.imported_kwh)),
+        *([Fact(_("Given to the grid"), _kwh(row.exported_kwh))] if row.exported_kwh else []),
+    ]
+
+
+def _kwh(value: Decimal) -> str:
+    return quantities.quantity(value, "kWh", 1)
+
+
+def _notices(row: Bill) -> list[tuple[str, str]]:
+    """What a reader has to know of a bill first: (tone, sentence)."""
+    told = []
+    if row.state == BillState.DRAFT:
+        told.append(("info", _("A draft: it is computed anew until its run is approved.")))
+    if row.state == BillState.VOID:
+        told.append(("warn", _("A credit note has taken this bill back.")))
+    if row.cause:
+        cause = _("Cause: %(cause)s") % {"cause": row.cause}
+        told.append(("info", cause))
+    if row.estimated_kwh:
+        told.append(
+            (
+                "warn",
+                _("%(energy)s of it are estimated, and settled once the readings are there.")
+                % {"energy": _kwh(row.estimated_kwh)},
+            )
+        )
+    if row.missing_intervals:
+        told.append(
+            (
+                "warn",
+                ngettext(
+                    "%(count)d interval is missing and counts as nothing.",
+                    "%(count)d intervals are missing and count as nothing.",
+                    row.missing_intervals,
+                )
+                % {"count": row.missing_intervals},
+            )
+        )
+    return told
+
+
+# --- agreements --------------------------------------------------------------------------
+
+
+def agreement(found: AgreementPage, *, now: datetime) -> dict[str, Any]:
+    """The page of an agreement."""
+    row: Any = found.agreement
+    zone = row.facility.time_zone
+    today = timezone.localtime(now, ZoneInfo(zone)).date()
+    return {
+        "agreement": row,
+        "zone": zone,
+        "state": _standing(row.starts_on, row.ends_on, today),
+        "balance": quantities.money(row.balance or Decimal(0), row.currency),
+        "owes": (row.balance or 0) > 0,
+        "meters": [_meter(one, zone, now) for one in found.meters],
+        "tariffs": [
+            {
+                "name": found.tariff_names.get(one.tariff_id, ""),
+                "pk": one.tariff_id if one.tariff_id in found.tariff_names else None,
+                "days": span(one.starts_on, one.ends_on),
+                "contracted": quantities.quantity(one.contracted_kw, "kW", 1)
+                if one.contracted_kw is not None
+                else "",
+                "state": _standing(one.starts_on, one.ends_on, today),
+            }
+            for one in found.tariffs
+        ],
+        "bills": [bill_line(one) for one in found.bills],
+        "entries": [_entry(one) for one in found.entries],
+    }
+
+
+def span(first: date, end: date | None) -> str:
+    """From a day on, until another."""
+    begin = date_format(first, "SHORT_DATE_FORMAT")
+    if end is None:
+        return _("since %(day)s") % {"day": begin}
+    return words.days(first, end)
+
+
+def _standing(first: date, end: date | None, today: date) -> tuple[str, str]:
+    """Whether something holds today: (tone, word)."""
+    if first > today:
+        return "accent", _("Begins later")
+    if end is not None and end <= today:
+        return "", _("Ended")
+    return "good", _("In force")
+
+
+def _meter(one: AgreementMeter, zone: str, now: datetime) -> dict[str, Any]:
+    channel = one.channel
+    ended = one.ends_at is not None and one.ends_at <= now
+    return {
+        "device": channel.device.name,
+        "serial": channel.device.serial,
+        "url": reverse("device", args=[channel.device_id]),
+        "channel": quantities.channel_name(channel.name, channel.quantity),
+        "flow": words.FLOWS[one.flow],
+        "share": "" if one.share == 1 else quantities.percent(one.share, 2),
+        "from": quantities.local_time(one.starts_at, zone, "SHORT_DATETIME_FORMAT"),
+        "until": quantities.local_time(one.ends_at, zone, "SHORT_DATETIME_FORMAT"),
+        "ended": ended,
+    }
+
+
+def bill_line(one: Bill) -> dict[str, Any]:
+    """A bill in a list of few."""
+    return {
+        "url": reverse("bill", args=[one.pk]),
+        "number": one.number or _("Draft"),
+        "credit": one.kind == BillKind.CREDIT_NOTE,
+        "days": words.days(one.first_on, one.end_on),
+        "state": words.BILL_STATES[one.state],
+        "tone": words.BILL_TONES[one.state],
+        "total": quantities.money(one.total, one.currency),
+    }
+
+
+def _entry(one: AccountEntry) -> dict[str, Any]:
+    return {
+        "day": one.booked_on,
+        "kind": words.ENTRY_KINDS[one.kind],
+        "text": one.text or (one.bill.number if one.bill_id and one.bill else ""),
+        "url": reverse("bill", args=[one.bill_id]) if one.bill_id else "",
+        "amount": quantities.money(one.amount, one.currency),
+        "credit": one.amount < 0,
+        "due": one.due_on if one.amount > 0 else None,
+    }
+
+
+# --- customers ---------------------------------------------------------------------------
+
+
+def customer(found: CustomerPage) -> dict[str, Any]:
+    """The page of a customer."""
+    row = found.customer
+    return {
+        "customer": row,
+        "facts": [Fact(label, value or "–") for label, value in _of_customer(row)],
+        "agreements": [
+            {
+                "url": reverse("agreement", args=[one.pk]),
+                "number": one.number,
+                "facility": one.facility.name,
+                "days": span(one.starts_on, one.ends_on),
+                "balance": quantities.money(one.balance or Decimal(0), one.currency),
+            }
+            for one in _rows(found.agreements)
+        ],
+    }
+
+
+def _rows(rows: Sequence[Any]) -> Sequence[Any]:
+    """Rows with what a query has added to them, which types do not know."""
+    return rows
+
+
+def _of_customer(row: Customer) -> list[tuple[str, str]]:
+    town = " ".join(part for part in (row.postal_code, row.city) if part)
+    return [
+        (_("Number"), row.number),
+        (_("Kind"), str(words.CUSTOMER_KINDS[row.kind])),
+        (_("Address"), ", ".join(part for part in (row.street, town, row.country) if part)),
+        (_("E-mail"), row.email),
+        (_("Phone"), row.phone),
+        (_("VAT identification number"), row.vat_id),
+        (_("Buyer's reference"), row.buyer_reference),
+        (_("Account in the consumer view"), str(row.user or "")),
+    ]
+
+
+def history_url(device_id: int, at: datetime, seconds: int) -> str:
+    """The way to a device's history, at an instant with some time around it."""
+    start, width = int(at.timestamp() * 1000), seconds * 1000
+    query = urlencode({"from": start - 8 * width, "to": start + 9 * width, "at": start})
+    return f"{reverse('device', args=[device_id])}?{query}"
