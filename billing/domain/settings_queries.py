@@ -1,0 +1,10 @@
+"""Who a tenant is on its bills. Needs an open scope; one narrowed to facilities sees nothing."""
+
+from __future__ import annotations
+
+from billing.models import BillingSettings
+
+
+def settings_of(*, tenant_id: int) -> BillingSettings | None:
+    """What a tenant has set, None before it has; one query."""
+    return BillingSettings.objects.filter(tenant_id=tenant_id).first()
