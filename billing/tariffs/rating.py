@@ -1,0 +1,93 @@
+"""What use costs by a tariff: every line exact, rounded once where the tariff says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from billing.tariffs import charges, derived
+from billing.tariffs.charges import Metered
+from billing.tariffs.metering import Grid
+from billing.tariffs.parts import Demand, Discount, Energy, Levy, Minimum, Standing, Tax, kind_of
+from billing.tariffs.pieces import Piece, RatingError, Terms, cut
+from billing.tariffs.sheet import Sheet
+from billing.tariffs.values import Context, Period, Rating, Usage
+
+__all__ = ["RatingError", "Terms", "rate"]
+
+
+def rate(
+    terms: Sequence[Terms], usage: Usage, period: Period, context: Context | None = None
+) -> Rating:
+    """What `usage` costs by `terms` in `period`, which they must cover without gap or overlap.
+
+    The period is cut where a month begins and where the terms change; each piece is rated with its
+    part of the month, then taxes on the sums. Raises RatingError (days without terms, a price that
+    is missing), CoverageError (an instant without a period, or with two) and UsageError (intervals
+    that do not fit the tariff).
+    """
+    made = Bill(terms, usage, period, context or Context())
+    return made.rating()
+
+
+class Bill:
+    """A bill in the making: the pieces in order, and what one hands to the next."""
+
+    def __init__(
+        self, terms: Sequence[Terms], usage: Usage, period: Period, context: Context
+    ) -> None:
+        self.pieces = cut(terms, period)
+        self.context = context
+        self.period = period
+        self.peaks = {(one.component, one.period, one.month): one.kw for one in context.peaks}
+        self._fine = Grid.of(usage)
+        self._grids = {self._fine.step_s: self._fine}
+
+    def rating(self) -> Rating:
+        """All lines and their sums."""
+        sheets = [self.sheet(piece) for piece in self.pieces]
+        items = [item for sheet in sheets for item in sheet.items]
+        rounding = derived.rounding_item(items, sheets[-1]) if sheets else None
+        if rounding is not None:
+            items.append(rounding)
+        taxes = derived.tax_items(sheets, rounding)
+        net_lines, tax_lines = ([item.line() for item in part] for part in (items, taxes))
+        net = sum((line.amount for line in net_lines), start=Decimal(0))
+        tax = sum((line.amount for line in tax_lines), start=Decimal(0))
+        return Rating(
+            lines=(*net_lines, *tax_lines),
+            net=net,
+            tax=tax,
+            total=net + tax,
+            peaks=charges.merged(self.peaks, {piece.month for piece in self.pieces}),
+        )
+
+    def metered(self, piece: Piece) -> Metered:
+        """The use of a piece."""
+        step_s = piece.terms.tariff.interval_s
+        if step_s not in self._grids:
+            self._grids[step_s] = self._fine.coarser(step_s)
+        return Metered(piece, self._fine.within(piece), self._grids[step_s].within(piece))
+
+    def sheet(self, piece: Piece) -> Sheet:
+        """The lines of a piece."""
+        sheet, metered = Sheet(piece), self.metered(piece)
+        for component in piece.terms.tariff.components:
+            match component:
+                case Standing():
+                    charges.standing(component, sheet)
+                case Energy():
+                    charges.energy(component, sheet, metered)
+                case Demand():
+                    charges.demand(component, sheet, metered, self.peaks)
+                case Minimum():
+                    derived.minimum(component, sheet)
+                case Discount():
+                    derived.discount(component, sheet)
+                case Levy():
+                    derived.levy(component, sheet, metered)
+                case Tax():
+                    pass
+                case _:
+                    raise RatingError(f"Nothing rates a component of kind {kind_of(component)}.")
+        return sheet
