@@ -66,7 +66,9 @@ def _set(files: dict[str, bytes], page: dict[str, Any], at: datetime) -> bytes:
     source = files | {"sheet.json": json.dumps(page).encode()}
     # One page is set at a time: the compiler keeps what it has learned about fonts and template.
     with _LOCK:
-        return _compiler().compile(source, format="pdf", pdf_standards=STANDARDS, timestamp=at)
+        made = _compiler().compile(source, format="pdf", pdf_standards=STANDARDS, timestamp=at)
+    assert isinstance(made, bytes)
+    return made
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ from saxonche import PySaxonProcessor
 from billing.documents.cii import cii
 from billing.documents.einvoice import EInvoiceError, einvoice
 from billing.documents.ubl import ubl
-from billing.documents.values import BillDocument, Parties
+from billing.documents.values import Address, BillDocument, Parties
 from billing.tests import document_set
 
 DOCUMENTS: Final = document_set.documents()
@@ -145,7 +145,7 @@ def _with_seller(**changes: Any) -> BillDocument:
     ("document", "sentence"),
     [
         (
-            _with_seller(address=document_set.Address("Weg 1")),
+            _with_seller(address=Address("Weg 1")),
             "An e-invoice names the seller's country: enter it in the billing settings.",
         ),
         (

@@ -236,7 +236,7 @@ def test_periods_are_named(
 
 
 def _code(**changes: Any) -> str:
-    values = {
+    values: dict[str, Any] = {
         "name": "Stadtwerke",
         "iban": "DE89 3704 0044 0532 0130 00",
         "bic": "COBADEFFXXX",
