@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_told_at_its_field(world: World) -> None:
 def test_a_tariff_with_contracted_power_asks_for_it(world: World) -> None:
     factories.version(
         world.tariff,
-        {"components": [{"type": "standing", "per": "kW_month", "amount": "2"}]},
+        {"components": [{"kind": "standing", "per": "kW_month", "amount": "2"}]},
         revision=2,
     )
     assert list(_refused(world.create)) == ["contracted_kw"]
