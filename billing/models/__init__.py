@@ -24,6 +24,17 @@ from billing.models.bill import (
     RunKind,
     RunState,
 )
+from billing.models.dunning import (
+    DunningCase,
+    DunningEvent,
+    DunningKind,
+    DunningPolicy,
+    InstalmentPlan,
+    PaymentImport,
+    PaymentProvider,
+    PlanState,
+    StatementFormat,
+)
 from billing.models.ledger import AccountEntry, Allocation, EntryKind, Payment, Provider
 from billing.models.payg import Delivery, PaygToken, PaygUnit, TokenKind
 from billing.models.tariff import PriceSeries, PriceValue, Tariff, TariffVersion, VersionState
@@ -47,8 +58,13 @@ __all__ = [
     "CustomerKind",
     "Cycle",
     "Delivery",
+    "DunningCase",
+    "DunningEvent",
+    "DunningKind",
+    "DunningPolicy",
     "EntryKind",
     "Flow",
+    "InstalmentPlan",
     "ItemState",
     "Mode",
     "MovementKind",
@@ -56,11 +72,15 @@ __all__ = [
     "PaygToken",
     "PaygUnit",
     "Payment",
+    "PaymentImport",
+    "PaymentProvider",
+    "PlanState",
     "PriceSeries",
     "PriceValue",
     "Provider",
     "RunKind",
     "RunState",
+    "StatementFormat",
     "Tariff",
     "TariffVersion",
     "TokenKind",

@@ -24,16 +24,24 @@ from billing.models import (
     BillRunItem,
     BillState,
     Customer,
+    DunningCase,
+    DunningEvent,
+    DunningKind,
+    DunningPolicy,
     EntryKind,
+    InstalmentPlan,
     Mode,
     MovementKind,
     NumberSeries,
     PaygToken,
     PaygUnit,
     Payment,
+    PaymentImport,
+    PaymentProvider,
     PriceSeries,
     PriceValue,
     Provider,
+    StatementFormat,
     Tariff,
     TariffVersion,
     TokenKind,
@@ -248,6 +256,58 @@ def prepaid_of(of: Agreement, device: Device, credit: AccountEntry) -> None:
     )
 
 
+def dunned(of: Agreement) -> DunningCase:
+    """A case with one reminder, and a plan that is running."""
+    case = DunningCase.objects.create(
+        tenant_id=of.tenant_id,
+        agreement=of,
+        facility_id=of.facility_id,
+        opened_at=START,
+        counts_from=END,
+        taken=1,
+        next_at=START,
+    )
+    DunningEvent.objects.create(
+        tenant_id=of.tenant_id,
+        case=case,
+        agreement=of,
+        facility_id=of.facility_id,
+        kind=DunningKind.REMINDER,
+        step=1,
+        at=START,
+        overdue=1,
+        currency=of.currency,
+    )
+    InstalmentPlan.objects.create(
+        tenant_id=of.tenant_id,
+        agreement=of,
+        facility_id=of.facility_id,
+        currency=of.currency,
+        instalments=[{"due_on": "2026-05-01", "amount": "1"}],
+        paid_before=0,
+    )
+    return case
+
+
+def taking_payments(of: Tenant) -> None:
+    """A payment service, a file that was taken in, and a policy of dunning."""
+    provider = PaymentProvider(tenant=of, provider=Provider.STRIPE)
+    provider.seal_secret(f"whsec_{number():06}")
+    provider.save()
+    DunningPolicy.objects.create(tenant=of, steps=[{"kind": "reminder", "after_days": 3}])
+    PaymentImport.objects.create(
+        tenant=of,
+        sha256=hashlib.sha256(str(number()).encode()).hexdigest(),
+        file_name="statement.xml",
+        format=StatementFormat.CAMT053,
+        content=b"",
+        size=0,
+        lines=0,
+        taken=0,
+        matched=0,
+    )
+
+
 def billing_of(park: Park) -> None:
     """A row in every table of the app, for a park that is committed."""
     with open_scope(park.scope):
@@ -259,6 +319,7 @@ def billing_of(park: Park) -> None:
             tenant=tenant, series=series, starts_at=START, price=1, entered_at=START
         )
         run = BillRun.objects.create(tenant=tenant, first_on=FIRST, end_on=END, known_at=START)
+        taking_payments(tenant)
         for number_of, branch in enumerate(park.branches):
             channel = Channel.objects.filter(device=branch.device)[0]
             made = agreement(branch.facility, channels=(channel,), user=park.consumer(number_of))
@@ -278,3 +339,4 @@ def billing_of(park: Park) -> None:
                 amount=billed.total,
             )
             prepaid_of(made, branch.device, credit)
+            dunned(made)

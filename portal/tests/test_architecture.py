@@ -87,6 +87,7 @@ def test_raw_sql_stands_where_it_belongs() -> None:
         "tenants/domain/operations.py",  # the key of a new tenant
         "devices/domain/queries.py",  # the door to a membership's facilities
         "devices/domain/claims_doors.py",
+        "billing/domain/payments_doors.py",
         "firmware/domain/ddi_doors.py",
         "firmware/domain/policy_doors.py",
     }

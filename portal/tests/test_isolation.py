@@ -103,6 +103,9 @@ NOT_NARROWED |= dict.fromkeys(
         "billing_numberseries",
         "billing_billrun",
         "billing_payment",
+        "billing_paymentprovider",
+        "billing_paymentimport",
+        "billing_dunningpolicy",
     ),
     "none",
 )
@@ -129,6 +132,7 @@ DOORS = {
     "door_claim",
     "door_claim_device",
     "door_ddi",
+    "door_payment_provider",
     "door_tenant_of_application",
     "door_tenants_of_sign_on",
     "door_facilities_of",

@@ -1,0 +1,1 @@
+"""What banks and payment services say, read into values."""
