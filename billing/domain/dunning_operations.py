@@ -79,7 +79,7 @@ def open_cases(*, policy_id: int, now: datetime) -> int:
     open_case = DunningCase.objects.filter(agreement=OuterRef("agreement"), closed_at__isnull=True)
     late = (
         open_rows()
-        .filter(tenant_id=row.tenant_id, open__gt=0, due_on__lt=tomorrow)
+        .filter(tenant_id=row.tenant_id, open__gt=Decimal(0), due_on__lt=tomorrow)
         .exclude(Exists(open_case))
     )
     ids = late.order_by("agreement").values_list("agreement", flat=True).distinct()[:MOST_OPENED]

@@ -118,7 +118,7 @@ def _owed(event: DunningEvent) -> tuple[OwedLine, ...]:
     items = open_items(agreement_ids=[event.agreement_id])[event.agreement_id]
     return tuple(
         OwedLine(
-            item.bill_number or item.text or EntryKind(item.kind).label, item.due_on, item.open
+            item.bill_number or item.text or str(EntryKind(item.kind).label), item.due_on, item.open
         )
         for item in items
         if item.open > 0

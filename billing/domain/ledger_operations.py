@@ -133,7 +133,7 @@ def _named(items: Mapping[int, Sequence[OpenItem]]) -> dict[int, tuple[int, ...]
     by_bill = {item.bill_id: item.entry_id for item in flat if item.open > 0 and item.bill_id}
     notes = {item.bill_id: item.entry_id for item in credits_of if item.bill_id}
     corrects = Bill.objects.filter(pk__in=notes, corrects__in=by_bill)
-    found = {
+    found: dict[int, tuple[int, ...]] = {
         notes[pk]: (by_bill[bill],)
         for pk, bill in corrects.values_list("pk", "corrects")
         if bill is not None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from django.db.models import (
     DecimalField,
@@ -21,6 +21,9 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from billing.models import AccountEntry, Allocation, EntryKind
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
 
 _MONEY: Final = DecimalField(max_digits=18, decimal_places=4)
 _NOTHING: Final = Value(Decimal(0), output_field=_MONEY)
@@ -74,7 +77,11 @@ def _allocated(column: str) -> Coalesce:
     return Coalesce(Subquery(sums, output_field=_MONEY), _NOTHING)
 
 
-def open_rows() -> QuerySet[AccountEntry]:
+class _Open(TypedDict):
+    open: Decimal
+
+
+def open_rows() -> QuerySet[WithAnnotations[AccountEntry, _Open]]:
     """Entries with what is open of them, in `open`: positive is owed, negative is credit."""
     remaining = F("amount") - _allocated("debit") + _allocated("credit")
     rows = AccountEntry.objects.annotate(open=ExpressionWrapper(remaining, output_field=_MONEY))

@@ -114,7 +114,7 @@ def _statement(node: _Node) -> Statement:
 
 
 def _check_balances(node: _Node, booked: Decimal) -> None:
-    balances = {}
+    balances: dict[str, Decimal] = {}
     for one in node.all("Bal"):
         code = one.text("Tp/CdOrPrtry/Cd")
         balances.setdefault("OPBD" if code == "PRCD" else code, _amount(one, None)[0])

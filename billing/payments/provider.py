@@ -20,7 +20,10 @@ class UnknownProvider(Exception):  # noqa: N818 - it reads as what happened
 class PaymentService(Protocol):
     """A service that posts notices, signed with a secret that it shares with the tenant."""
 
-    most_bytes: int
+    @property
+    def most_bytes(self) -> int:
+        """The longest post that makes sense."""
+        ...
 
     def notices(
         self, body: bytes, headers: Mapping[str, str], *, secret: str, now: datetime

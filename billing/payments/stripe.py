@@ -79,7 +79,9 @@ def read(body: bytes) -> Received | Refunded | None:
             return _intent(made, day)
         if kind == "charge.refunded":
             return _refund(made, day)
-    except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError) as error:
+        raise NoticeError("The notice is no event of Stripe.") from error
+    except (RecursionError, TypeError, ValueError) as error:
         raise NoticeError("The notice is no event of Stripe.") from error
     return None
 
