@@ -66,13 +66,13 @@ def test_another_currency_settles_nothing() -> None:
 def test_the_latest_allocations_are_taken_back_first() -> None:
     before = [settled(1, 9, "50"), settled(2, 9, "30"), settled(2, 8, "5")]
     undone, missing = take_back(before, credit=9, amount=Decimal(40))
-    assert (undone, missing) == ((settled(2, 9, "-30"), settled(1, 9, "-10")), 0)
+    assert (undone, int(missing)) == ((settled(2, 9, "-30"), settled(1, 9, "-10")), 0)
 
 
 def test_what_was_taken_back_before_is_not_taken_back_again() -> None:
     before = [settled(1, 9, "50"), settled(1, 9, "-50"), settled(2, 9, "20")]
     undone, missing = take_back(before, credit=9, amount=Decimal(40))
-    assert (undone, missing) == ((settled(2, 9, "-20"),), 20)
+    assert (undone, int(missing)) == ((settled(2, 9, "-20"),), 20)
 
 
 _amounts = st.integers(1, 10_000).map(lambda cents: Decimal(cents) / 100)

@@ -76,32 +76,37 @@ def balance(of: Agreement) -> ledger_queries.Balance:
     return ledger_queries.balances(agreement_ids=[of.pk], on=TODAY)[of.pk]
 
 
+def stands(of: Agreement) -> tuple[Decimal | int, Decimal | int]:
+    """What is owed, and open credit."""
+    return balance(of).owed, balance(of).credit
+
+
 def test_a_payment_settles_a_bill_once(agreement: Agreement) -> None:
     billed(agreement)
-    assert (balance(agreement).overdue, balance(agreement).oldest_due) == (119, factories.END)
+    assert (int(balance(agreement).overdue), balance(agreement).oldest_due) == (119, factories.END)
     first = enter(agreement, "119.00")
     assert enter(agreement, "119.00").pk == first.pk
     assert ledger_queries.open_items(agreement_ids=[agreement.pk]) == {agreement.pk: ()}
     assert Allocation.objects.get().amount == 119
     assert ledger_operations.allocate([agreement.pk]) == 0
-    told = AuditEntry.objects.filter(action="payment.take").get()
-    assert told.after["amount"] == "119.00"
+    told = AuditEntry.objects.get(action="payment.take").after or {}
+    assert told["amount"] == "119.00"
 
 
 def test_too_much_stays_as_credit_and_settles_the_next_bill(agreement: Agreement) -> None:
     billed(agreement, "100.00")
     enter(agreement, "150.00")
-    assert (balance(agreement).credit, balance(agreement).balance) == (50, -50)
+    assert stands(agreement) == (0, 50)
     factories.entry(agreement, Decimal(80), EntryKind.FEE)
     assert ledger_operations.allocate([agreement.pk]) == 1
-    assert (balance(agreement).owed, balance(agreement).credit) == (30, 0)
+    assert stands(agreement) == (30, 0)
 
 
 def test_open_credit_covers_what_is_overdue_before_it_is_allocated(agreement: Agreement) -> None:
     factories.entry(agreement, Decimal(-40), EntryKind.PAYMENT)
     billed(agreement, "100.00")
     found = balance(agreement)
-    assert (found.owed, found.credit, found.overdue) == (100, 40, 60)
+    assert [int(one) for one in (found.owed, found.credit, found.overdue)] == [100, 40, 60]
 
 
 def test_a_credit_note_settles_the_bill_that_it_takes_back(agreement: Agreement) -> None:
@@ -125,7 +130,7 @@ def test_a_credit_note_settles_the_bill_that_it_takes_back(agreement: Agreement)
     factories.entry(agreement, note.total, EntryKind.CREDIT_NOTE, bill=note)
     ledger_operations.allocate([agreement.pk])
     (item,) = ledger_queries.open_items(agreement_ids=[agreement.pk])[agreement.pk]
-    assert (item.entry_id, item.open) == (old.pk, 10)
+    assert (item.entry_id, int(item.open)) == (old.pk, 10)
 
 
 def test_a_payment_settles_the_bill_that_it_names(agreement: Agreement) -> None:
@@ -155,7 +160,7 @@ def test_a_statement_is_matched_by_numbers(here: Tenant, agreement: Agreement) -
         None,
     ]
     assert taken.matched == 3
-    assert (balance(agreement).owed, balance(other).credit) == (69, 30)
+    assert (stands(agreement), stands(other)) == ((69, 0), (0, 30))
 
 
 def test_the_same_lines_again_change_nothing(here: Tenant, agreement: Agreement) -> None:
@@ -209,9 +214,9 @@ def test_a_refund_opens_again_what_was_settled(agreement: Agreement) -> None:
         )
 
     refund("20")
-    assert (balance(agreement).owed, balance(agreement).credit) == (0, 0)
+    assert stands(agreement) == (0, 0)
     refund("30")
-    assert (balance(agreement).owed, balance(agreement).credit) == (30, 0)
+    assert stands(agreement) == (30, 0)
     with pytest.raises(ValidationError, match=r"70\.0000"):
         refund("70.01")
     refund("70")
