@@ -199,5 +199,10 @@ def _locked(array: NDArray[_Item]) -> NDArray[_Item]:
 
 def uncovered(component: str, instant: int, zone: str, code: int) -> CoverageError:
     """The error for an interval whose code is NONE or SEVERAL."""
-    at = datetime.fromtimestamp(instant, ZoneInfo(zone))
+    at = local_time(instant, zone)
     return CoverageError(component, at, "more than one price" if code == SEVERAL else "no price")
+
+
+def local_time(instant: int, zone: str) -> datetime:
+    """An instant in Unix seconds by the clock of a zone."""
+    return datetime.fromtimestamp(instant, ZoneInfo(zone))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
 from billing.tariffs import calendar
 from billing.tariffs.metering import (
-    Grid,
+    Metered,
     added_up,
-    codes_in,
     fill_each,
     fill_in_order,
     fill_together,
+    power,
 )
+from billing.tariffs.netting import Netted
 from billing.tariffs.parts import (
     Demand,
     Energy,
@@ -25,7 +29,6 @@ from billing.tariffs.parts import (
     LimitUnit,
     Pool,
     Price,
-    Schedule,
     Shared,
     Standing,
     Tier,
@@ -33,70 +36,7 @@ from billing.tariffs.parts import (
 )
 from billing.tariffs.pieces import Piece, RatingError, contracted
 from billing.tariffs.sheet import Sheet, decimal, fraction, kwh
-from billing.tariffs.values import MILLIWH_PER_KWH, Int64s, Peak, UsageError
-
-
-@dataclass(slots=True)
-class Metered:
-    """The use of one piece: `fine` on the grid it was measured on, `grid` on the tariff's."""
-
-    piece: Piece
-    fine: Grid
-    grid: Grid
-    _sums: dict[tuple[Flow, Schedule | None], tuple[list[int], list[int]]] = field(
-        default_factory=dict
-    )
-    _windows: dict[int, tuple[Int64s, Int64s]] = field(default_factory=dict)
-
-    def sums(self, flow: Flow, schedule: Schedule | None, name: str) -> tuple[list[int], list[int]]:
-        """Energy by period (one, without a schedule), and what of it is estimated."""
-        key = (flow, schedule)
-        if key not in self._sums:
-            columns = [self.grid.energy[flow]]
-            if self.grid.estimated is not None:
-                columns.append(self.grid.estimated[flow])
-            if schedule is None:
-                made = [[int(column.sum())] for column in columns]
-            else:
-                codes, count = (
-                    codes_in(schedule, self.grid, self.piece, name),
-                    len(schedule.periods),
-                )
-                made = [added_up(codes, column, count).tolist() for column in columns]
-            self._sums[key] = (made[0], made[1] if len(made) > 1 else [0] * len(made[0]))
-        return self._sums[key]
-
-    def windows(self, window_min: int) -> tuple[Int64s, Int64s]:
-        """Energy drawn in each window of local time that has any interval, and the windows' places
-        in the month. What is not measured counts as nothing, and so does what the clock leaves out:
-        a window that is not full never shows more than was drawn.
-        """
-        if window_min not in self._windows:
-            window_s = window_min * 60
-            if window_s % self.fine.step_s:
-                raise UsageError(
-                    f"A demand over {window_min} minutes cannot be told from intervals of "
-                    f"{self.fine.step_s // 60} minutes."
-                )
-            index, _first = calendar.windows_of(
-                self.piece.zone, self.piece.month, self.fine.step_s, window_s
-            )
-            here = index[self.fine.place(self.piece)]
-            low = int(here[0]) if len(here) else 0
-            count = int(here[-1]) - low + 1 if len(here) else 0
-            energy = added_up(here - low, self.fine.energy[Flow.IMPORT], count)
-            self._windows[window_min] = (energy, np.arange(low, low + count))
-        return self._windows[window_min]
-
-    def peak_kw(self, window_min: int) -> Fraction:
-        """The highest mean of any window."""
-        energy, _places = self.windows(window_min)
-        return power(int(energy.max()), window_min) if len(energy) else Fraction(0)
-
-
-def power(milliwh: int, window_min: int) -> Fraction:
-    """The mean power in kW of energy in a window."""
-    return Fraction(milliwh * 60, window_min * MILLIWH_PER_KWH)
+from billing.tariffs.values import MILLIWH_PER_KWH, Int64s, Peak
 
 
 def standing(component: Standing, sheet: Sheet) -> None:
@@ -121,13 +61,87 @@ def _part(piece: Piece) -> dict[str, str]:
     return {} if piece.days == of else {"days": str(piece.days), "of_days": str(of)}
 
 
-def energy(component: Energy, sheet: Sheet, metered: Metered) -> None:
-    """A line for each period and tier that has energy (import and export)."""
-    own, estimated = metered.sums(component.flow, component.schedule, component.name)
-    prices = prices_by_period(component, own)
-    limits = limits_of(component.tiers, prices, metered)
-    shares = _filled(component, own, limits, metered)
-    lines(component, sheet, prices, shares, estimated)
+@dataclass(slots=True)
+class Pooled:
+    """Energy of the pieces so far, for tiers that fill over a whole bill."""
+
+    own: list[int]
+    estimated: list[int]
+    peak_kw: Fraction = Fraction(0)
+    codes: list[Int64s] = field(default_factory=list)
+    values: list[Int64s] = field(default_factory=list)
+
+    def add(self, component: Energy, metered: Metered) -> None:
+        """Takes a piece in."""
+        own, estimated = metered.sums(component.flow, component.schedule, component.name)
+        self.own = [one + more for one, more in zip(self.own, own, strict=True)]
+        self.estimated = [one + more for one, more in zip(self.estimated, estimated, strict=True)]
+        if component.tiers.unit is LimitUnit.KWH_PER_KW:
+            self.peak_kw = max(self.peak_kw, metered.peak_kw(component.tiers.window_min))
+        self.codes.append(metered.codes(component.schedule, component.name))
+        self.values.append(metered.grid.energy[component.flow])
+
+
+@dataclass(slots=True)
+class Filling:
+    """Energy by period (mWh) before it is dealt to tiers, and in the order of time."""
+
+    own: list[int]
+    estimated: list[int]
+    first: date
+    peak_kw: Callable[[], Fraction]
+    ordered: Callable[[], tuple[Int64s, Int64s]]
+
+
+def energy(
+    component: Energy,
+    sheet: Sheet,
+    metered: Metered,
+    netted: Netted | None,
+    pools: dict[str, Pooled],
+) -> None:
+    """A line for each period and tier that has energy; where tiers fill over the whole bill, in the
+    last piece.
+    """
+    filling = filling_of(component, metered, netted, pools)
+    if filling is not None:
+        prices = prices_by_period(component, filling.own)
+        shares = shares_of(component, prices, filling, metered)
+        lines(component, sheet, prices, shares, filling)
+
+
+def filling_of(
+    component: Energy, metered: Metered, netted: Netted | None, pools: dict[str, Pooled]
+) -> Filling | None:
+    """What fills the tiers of a component at the end of a piece; None while it waits for more."""
+    tiers, piece = component.tiers, metered.piece
+    if tiers.per is Pool.BILL and any(price.tiered for price in component.prices):
+        count = 1 if component.schedule is None else len(component.schedule.periods)
+        pool = pools.setdefault(component.name, Pooled([0] * count, [0] * count))
+        pool.add(component, metered)
+        if not piece.last:
+            return None
+        del pools[component.name]
+        return Filling(
+            pool.own,
+            pool.estimated,
+            piece.begun,
+            lambda: pool.peak_kw,
+            lambda: (np.concatenate(pool.codes), np.concatenate(pool.values)),
+        )
+    if component.flow is Flow.NET:
+        assert netted is not None
+        own, estimated = netted.energies(component)
+        values = netted.left
+    else:
+        own, estimated = metered.sums(component.flow, component.schedule, component.name)
+        values = metered.grid.energy[component.flow]
+
+    def ordered() -> tuple[Int64s, Int64s]:
+        assert values is not None
+        return metered.codes(component.schedule, component.name), values
+
+    return Filling(own, estimated, piece.first, lambda: metered.peak_kw(tiers.window_min), ordered)
 
 
 def lines(
@@ -135,14 +149,13 @@ def lines(
     sheet: Sheet,
     prices: list[Price],
     shares: list[list[int]],
-    estimated: list[int],
-    first: date | None = None,
+    filling: Filling,
 ) -> None:
     """The lines of energies (mWh) by period and tier. What is estimated of a period is dealt to its
     tiers in proportion.
     """
     sign = -1 if component.flow is Flow.EXPORT else 1
-    for price, parts, guessed in zip(prices, shares, estimated, strict=True):
+    for price, parts, guessed in zip(prices, shares, filling.estimated, strict=True):
         whole = sum(parts)
         for n, (tier, milliwh) in enumerate(zip(price.tiers, parts, strict=True)):
             if not milliwh:
@@ -156,7 +169,7 @@ def lines(
                 period=price.period,
                 tier=n + 1 if price.tiered else 0,
                 estimated=kwh(guessed * milliwh // whole if whole else 0),
-                first=first,
+                first=filling.first,
             )
 
 
@@ -178,15 +191,45 @@ def prices_by_period(component: Energy, energies: list[int]) -> list[Price]:
     return made
 
 
-def limits_of(tiers: Tiers, prices: list[Price], metered: Metered) -> list[tuple[int, ...]]:
+def shares_of(
+    component: Energy, prices: list[Price], filling: Filling, metered: Metered
+) -> list[list[int]]:
+    """Energies (mWh) by period and tier."""
+    limits = limits_of(component.tiers, prices, filling, metered.piece)
+    if not any(limits):
+        return [[milliwh] for milliwh in filling.own]
+    if component.tiers.per is Pool.DAY:
+        return _by_day(component, limits, filling, metered)
+    return fill(component.tiers.shared, limits, filling.own, filling.ordered)
+
+
+def fill(
+    shared: Shared,
+    limits: list[tuple[int, ...]],
+    own: list[int],
+    ordered: Callable[[], tuple[Int64s, Int64s]],
+) -> list[list[int]]:
+    """Energies by period dealt to tiers."""
+    match shared:
+        case Shared.PROPORTIONAL:
+            return fill_together(own, limits)
+        case Shared.PER_PERIOD:
+            return fill_each(own, limits)
+        case Shared.CHRONOLOGICAL:
+            return fill_in_order(*ordered(), limits)
+
+
+def limits_of(
+    tiers: Tiers, prices: list[Price], filling: Filling, piece: Piece
+) -> list[tuple[int, ...]]:
     """The limits of each price's tiers in whole mWh, rounded down."""
     if not any(len(price.tiers) > 1 for price in prices):
         return [() for _ in prices]
-    factor = MILLIWH_PER_KWH * _times(tiers, metered.piece)
+    factor = MILLIWH_PER_KWH * _times(tiers, piece)
     if tiers.unit is LimitUnit.KWH_PER_KW:
-        factor *= metered.peak_kw(tiers.window_min)
+        factor *= filling.peak_kw()
     elif tiers.unit is LimitUnit.KWH_PER_KW_CONTRACTED:
-        factor *= fraction(contracted(metered.piece.terms))
+        factor *= fraction(contracted(piece.terms))
     return [
         tuple(int(fraction(tier.up_to) * factor) for tier in price.tiers if tier.up_to is not None)
         for price in prices
@@ -202,52 +245,38 @@ def _times(tiers: Tiers, piece: Piece) -> Fraction:
     return piece.bill_part if tiers.per is Pool.BILL else piece.part
 
 
-def _filled(
-    component: Energy, own: list[int], limits: list[tuple[int, ...]], metered: Metered
-) -> list[list[int]]:
-    """Energies by period and tier."""
-    if not any(limits):
-        return [[milliwh] for milliwh in own]
-    if component.tiers.per is Pool.DAY:
-        return _filled_by_day(component, limits, metered)
-    match component.tiers.shared:
-        case Shared.PROPORTIONAL:
-            return fill_together(own, limits)
-        case Shared.PER_PERIOD:
-            return fill_each(own, limits)
-        case Shared.CHRONOLOGICAL:
-            values = metered.grid.energy[component.flow]
-            return fill_in_order(_codes(component, metered), values, limits)
-
-
-def _codes(component: Energy, metered: Metered) -> Int64s:
-    if component.schedule is None:
-        return np.zeros(len(metered.grid.starts), np.int64)
-    return codes_in(component.schedule, metered.grid, metered.piece, component.name)
-
-
-def _filled_by_day(
-    component: Energy, limits: list[tuple[int, ...]], metered: Metered
+def _by_day(
+    component: Energy, limits: list[tuple[int, ...]], filling: Filling, metered: Metered
 ) -> list[list[int]]:
     """Tiers that begin anew each local day."""
-    grid, piece = metered.grid, metered.piece
-    days = calendar.days_of(piece.zone, piece.month, grid.step_s)[grid.place(piece)]
-    codes, values = _codes(component, metered), grid.energy[component.flow]
     total = [[0] * (len(of) + 1) for of in limits]
-    edges = np.flatnonzero(np.diff(days)) + 1
-    count = len(limits)
-    for of_day, energies in zip(np.split(codes, edges), np.split(values, edges), strict=True):
-        match component.tiers.shared:
-            case Shared.CHRONOLOGICAL:
-                shares = fill_in_order(of_day, energies, limits)
-            case Shared.PER_PERIOD:
-                shares = fill_each(added_up(of_day, energies, count).tolist(), limits)
-            case Shared.PROPORTIONAL:
-                shares = fill_together(added_up(of_day, energies, count).tolist(), limits)
+    for _day, shares in by_day(component, limits, filling, metered):
         for kept, more in zip(total, shares, strict=True):
             for n, milliwh in enumerate(more):
                 kept[n] += milliwh
     return total
+
+
+def by_day(
+    component: Energy, limits: list[tuple[int, ...]], filling: Filling, metered: Metered
+) -> list[tuple[slice, list[list[int]]]]:
+    """For each local day its intervals in the piece, and its energies by period and tier."""
+    grid, piece = metered.grid, metered.piece
+    days = calendar.days_of(piece.zone, piece.month, grid.step_s)[grid.place(piece)]
+    codes, values = filling.ordered()
+    edges = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
+    made = []
+    for begin, end in pairwise(edges):
+        day = slice(begin, end)
+        of, energies = codes[day], values[day]
+        own = added_up(of, energies, len(limits)).tolist()
+        shares = fill(component.tiers.shared, limits, own, partial(_pair, of, energies))
+        made.append((day, shares))
+    return made
+
+
+def _pair(codes: Int64s, energies: Int64s) -> tuple[Int64s, Int64s]:
+    return codes, energies
 
 
 def demand(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from billing.tariffs.charges import Metered
+from billing.tariffs.metering import Metered
 from billing.tariffs.parts import At, Discount, Flow, Levy, Minimum, Rounding, Tax
 from billing.tariffs.sheet import Item, Sheet, decimal, fraction, kwh, rounded
 from billing.tariffs.values import MILLIWH_PER_KWH, Kind

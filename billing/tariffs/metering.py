@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from billing.tariffs import calendar
 from billing.tariffs.parts import Flow, Schedule
 from billing.tariffs.pieces import Piece
-from billing.tariffs.values import Int64s, Quality, Usage, UsageError
+from billing.tariffs.values import MILLIWH_PER_KWH, Int64s, Quality, Usage, UsageError
 
 # Up to here sums of integers in doubles are exact.
 _EXACT: Final = 2**53
@@ -157,3 +158,72 @@ def _between(cuts: list[int], own: int) -> list[int]:
 
 def _first(own: int, of: Sequence[int]) -> list[int]:
     return [own, *(0 for _ in of)]
+
+
+@dataclass(slots=True)
+class Metered:
+    """The use of one piece: `fine` on the grid it was measured on, `grid` on the tariff's."""
+
+    piece: Piece
+    fine: Grid
+    grid: Grid
+    _sums: dict[tuple[Flow, Schedule | None], tuple[list[int], list[int]]] = field(
+        default_factory=dict
+    )
+    _windows: dict[int, tuple[Int64s, Int64s]] = field(default_factory=dict)
+
+    def sums(self, flow: Flow, schedule: Schedule | None, name: str) -> tuple[list[int], list[int]]:
+        """Energy by period (one, without a schedule), and what of it is estimated."""
+        key = (flow, schedule)
+        if key not in self._sums:
+            columns = [self.grid.energy[flow]]
+            if self.grid.estimated is not None:
+                columns.append(self.grid.estimated[flow])
+            if schedule is None:
+                made = [[int(column.sum())] for column in columns]
+            else:
+                codes, count = (
+                    codes_in(schedule, self.grid, self.piece, name),
+                    len(schedule.periods),
+                )
+                made = [added_up(codes, column, count).tolist() for column in columns]
+            self._sums[key] = (made[0], made[1] if len(made) > 1 else [0] * len(made[0]))
+        return self._sums[key]
+
+    def codes(self, schedule: Schedule | None, name: str) -> NDArray[Any]:
+        """The index of each interval's period; without a schedule there is one."""
+        if schedule is None:
+            return np.zeros(len(self.grid.starts), np.int64)
+        return codes_in(schedule, self.grid, self.piece, name)
+
+    def windows(self, window_min: int) -> tuple[Int64s, Int64s]:
+        """Energy drawn in each window of local time that has any interval, and the windows' places
+        in the month. What is not measured counts as nothing, and so does what the clock leaves out:
+        a window that is not full never shows more than was drawn.
+        """
+        if window_min not in self._windows:
+            window_s = window_min * 60
+            if window_s % self.fine.step_s:
+                raise UsageError(
+                    f"A demand over {window_min} minutes cannot be told from intervals of "
+                    f"{self.fine.step_s // 60} minutes."
+                )
+            index, _first = calendar.windows_of(
+                self.piece.zone, self.piece.month, self.fine.step_s, window_s
+            )
+            here = index[self.fine.place(self.piece)]
+            low = int(here[0]) if len(here) else 0
+            count = int(here[-1]) - low + 1 if len(here) else 0
+            energy = added_up(here - low, self.fine.energy[Flow.IMPORT], count)
+            self._windows[window_min] = (energy, np.arange(low, low + count))
+        return self._windows[window_min]
+
+    def peak_kw(self, window_min: int) -> Fraction:
+        """The highest mean of any window."""
+        energy, _places = self.windows(window_min)
+        return power(int(energy.max()), window_min) if len(energy) else Fraction(0)
+
+
+def power(milliwh: int, window_min: int) -> Fraction:
+    """The mean power in kW of energy in a window."""
+    return Fraction(milliwh * 60, window_min * MILLIWH_PER_KWH)

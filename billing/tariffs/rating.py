@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 
-from billing.tariffs import charges, derived
-from billing.tariffs.charges import Metered
-from billing.tariffs.metering import Grid
-from billing.tariffs.parts import Demand, Discount, Energy, Levy, Minimum, Standing, Tax, kind_of
+import numpy as np
+
+from billing.tariffs import charges, derived, series
+from billing.tariffs.calendar import midnight
+from billing.tariffs.metering import Grid, Metered
+from billing.tariffs.netting import Carried, net, settle
+from billing.tariffs.parts import (
+    Demand,
+    Discount,
+    Dynamic,
+    Energy,
+    Levy,
+    Minimum,
+    Netting,
+    PowerFactor,
+    Standing,
+    Tax,
+)
 from billing.tariffs.pieces import Piece, RatingError, Terms, cut
-from billing.tariffs.sheet import Sheet
-from billing.tariffs.values import Context, Period, Rating, Usage
+from billing.tariffs.sheet import Sheet, decimal, fraction
+from billing.tariffs.values import Context, Int64s, Period, Rating, Usage
 
 __all__ = ["RatingError", "Terms", "rate"]
 
@@ -40,6 +55,8 @@ class Bill:
         self.context = context
         self.period = period
         self.peaks = {(one.component, one.period, one.month): one.kw for one in context.peaks}
+        self.carried = Carried(fraction(context.credit), dict(context.credit_milliwh))
+        self.pools: dict[str, charges.Pooled] = {}
         self._fine = Grid.of(usage)
         self._grids = {self._fine.step_s: self._fine}
 
@@ -60,26 +77,48 @@ class Bill:
             tax=tax,
             total=net + tax,
             peaks=charges.merged(self.peaks, {piece.month for piece in self.pieces}),
+            credit=decimal(self.carried.money),
+            credit_milliwh={name: left for name, left in self.carried.energy.items() if left},
         )
 
     def metered(self, piece: Piece) -> Metered:
         """The use of a piece."""
+        return Metered(piece, self._fine.within(piece), self._grid(piece).within(piece))
+
+    def _grid(self, piece: Piece) -> Grid:
         step_s = piece.terms.tariff.interval_s
         if step_s not in self._grids:
             self._grids[step_s] = self._fine.coarser(step_s)
-        return Metered(piece, self._fine.within(piece), self._grids[step_s].within(piece))
+        return self._grids[step_s]
+
+    def starts_of(self, first: date, piece: Piece) -> Int64s:
+        """The starts of the tariff's intervals from a day until the end of a piece."""
+        starts = self._grid(piece).starts
+        begin = midnight(piece.zone, first)
+        part = slice(*np.searchsorted(starts, [begin, piece.stop]).tolist())
+        return starts[part]
 
     def sheet(self, piece: Piece) -> Sheet:
         """The lines of a piece."""
         sheet, metered = Sheet(piece), self.metered(piece)
+        netting = piece.terms.tariff.netting
+        netted = None if netting is None else net(netting, metered, self.carried)
         for component in piece.terms.tariff.components:
             match component:
                 case Standing():
                     charges.standing(component, sheet)
                 case Energy():
-                    charges.energy(component, sheet, metered)
+                    charges.energy(component, sheet, metered, netted, self.pools)
+                case Dynamic():
+                    prices = series.series_of(component, self.context.prices)
+                    series.dynamic(component, sheet, metered, prices)
                 case Demand():
                     charges.demand(component, sheet, metered, self.peaks)
+                case PowerFactor():
+                    series.power_factor(component, sheet, metered)
+                case Netting():
+                    assert netted is not None
+                    settle(component, sheet, netted, self.carried)
                 case Minimum():
                     derived.minimum(component, sheet)
                 case Discount():
@@ -87,7 +126,5 @@ class Bill:
                 case Levy():
                     derived.levy(component, sheet, metered)
                 case Tax():
-                    pass
-                case _:
-                    raise RatingError(f"Nothing rates a component of kind {kind_of(component)}.")
+                    pass  # of the whole bill
         return sheet

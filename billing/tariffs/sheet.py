@@ -46,6 +46,11 @@ def rounded(amount: Fraction, rounding: Rounding) -> Fraction:
     return steps(amount, rounding) * fraction(rounding.step)
 
 
+def rounded_down(amount: Fraction, rounding: Rounding) -> Fraction:
+    """The highest multiple of the step that is not above an amount."""
+    return floor(amount / fraction(rounding.step)) * fraction(rounding.step)
+
+
 def decimal(amount: Fraction) -> Decimal:
     """A fraction as a decimal number of at most PLACES places, half to even."""
     whole = 10**PLACES
@@ -150,6 +155,10 @@ class Sheet:
         """An amount as it stands on a line of this piece."""
         rounding = self.piece.terms.tariff.rounding
         return rounded(amount, rounding) if rounding.at is At.LINE else amount
+
+    def sum(self) -> Fraction:
+        """What everything costs so far."""
+        return sum((item.amount for item in self.items), start=Fraction(0))
 
     def of(self, names: Iterable[str]) -> Fraction:
         """What the named components cost so far."""
