@@ -80,6 +80,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=10),
         "options": {"expires": 600},
     },
+    "bring bill runs on": {
+        "task": "billing.drive_runs",
+        "schedule": timedelta(seconds=10),
+        "options": {"expires": 10},
+    },
     "end impersonations whose time is up": {
         "task": "portal.end_impersonations",
         "schedule": timedelta(minutes=1),

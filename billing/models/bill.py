@@ -147,7 +147,7 @@ class ItemState(models.TextChoices):
 
 class BillRunItem(TenantOwned):
     """One account of a run. `findings` are the codes of the checklist with their figures,
-    `problem` why it failed.
+    `problem` why it failed, `reason` why findings were accepted or the account left out.
     """
 
     run = models.ForeignKey(BillRun, on_delete=models.PROTECT, related_name="items")
@@ -160,6 +160,7 @@ class BillRunItem(TenantOwned):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
     accepted_at = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=400, blank=True)
 
     class Meta:
         ordering = ["run", "pk"]
@@ -195,6 +196,7 @@ class Bill(TenantOwned):
     `revision` counts the bills of the same agreement and period; a credit note has the revision of
     the bill that it takes back (`corrects`), the new bill the next one. `cause` says why there is
     more than one. `parties` repeats seller and customer as they were (`documents.values.Parties`).
+    `carried` goes into the next bill (`billing.domain.evidence.carried_of`: peaks and credits).
     `user` is who may see it as a consumer. `sha256` is that of the evidence; the amounts are in
     `currency`, those of a credit note negative.
     """
@@ -226,6 +228,7 @@ class Bill(TenantOwned):
     estimated_kwh = ExactField(default=0)
     missing_intervals = models.PositiveIntegerField(default=0)
     parties = models.JSONField(default=dict)
+    carried = models.JSONField(default=dict)
     sha256 = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     issued_on = models.DateField(null=True, blank=True)

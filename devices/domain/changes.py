@@ -20,3 +20,10 @@ def changes_after(number: int, *, limit: int = MOST) -> Sequence[Change]:
     it has read misses none. Needs an open scope and sees what it holds.
     """
     return redo_store.changes_after(connection, number, limit=limit)
+
+
+def last_change() -> int:
+    """The number of the last announced change, 0 before the first: what is read afterwards knows
+    all changes up to it. Needs an open scope and sees what it holds.
+    """
+    return redo_store.last_change(connection)

@@ -196,6 +196,14 @@ def changes_after(connection: BaseDatabaseWrapper, number: int, *, limit: int) -
         return [Change(*row)._replace(cause=Cause(row[7])) for row in cursor.fetchall()]
 
 
+def last_change(connection: BaseDatabaseWrapper) -> int:
+    """The number of the last announcement that is visible; 0 before the first."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(id), 0) FROM history_change")
+        row: Any = cursor.fetchone()
+        return int(row[0])
+
+
 def _moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 

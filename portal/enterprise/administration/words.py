@@ -174,6 +174,17 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "hold.make": _("Legal hold set"),
         "hold.release": _("Legal hold released"),
     },
+    _("Bill runs"): {
+        "bill_run.start": _("Bill run started"),
+        "bill_run.computed": _("Drafts of a bill run computed"),
+        "bill_run.accept": _("Findings of a bill run accepted"),
+        "bill_run.leave_out": _("Accounts left out of a bill run"),
+        "bill_run.again": _("Drafts of a bill run to be computed anew"),
+        "bill_run.approve": _("Bill run approved"),
+        "bill_run.finish": _("Bills of a run made final"),
+        "bill_run.cancel": _("Bill run cancelled"),
+        "bill.void": _("Bill voided by a credit note"),
+    },
     _("Exports"): {
         "export.audit": _("Audit log exported"),
         "export.list": _("List exported"),

@@ -1,0 +1,47 @@
+"""Background work of billing; `portal/celery.py` says when."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from celery import shared_task
+
+from billing.domain import runs_steps
+from tenants.tasks import KeywordTask
+
+logger = logging.getLogger(__name__)
+
+# A worker goes on with a run for so long; then others get their turn.
+TURN_S: Final = 8.0
+# Workers that share a run, asked for with each tick of so many seconds.
+WORKERS: Final = 2
+TICK_S: Final = 10
+
+
+@shared_task(base=KeywordTask, name="billing.drive_runs")
+def drive_runs(**_: Any) -> None:
+    """Have workers bring each bill run on that waits for nobody.
+
+    Several at once share the work; one that is killed leaves whole chunks behind.
+    """
+    for tenant_id, run_id in runs_steps.moving():
+        for _worker in range(WORKERS):
+            # Who comes too late is not needed: the next tick asks again.
+            drive_run.apply_async(kwargs={"tenant_id": tenant_id, "run_id": run_id}, expires=TICK_S)
+
+
+@shared_task(base=KeywordTask, name="billing.drive_run")
+def drive_run(*, tenant_id: int, run_id: int, **_: Any) -> None:
+    """Bring the accounts of a run on for a while."""
+    until = time.monotonic() + TURN_S
+    done = runs_steps.work(
+        tenant_id=tenant_id,
+        run_id=run_id,
+        go_on=lambda: time.monotonic() < until,
+        clock=lambda: datetime.now(UTC),
+    )
+    if done:
+        logger.info("bill_run.driven run=%d accounts=%d", run_id, done)
