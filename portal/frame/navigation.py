@@ -223,6 +223,13 @@ BILLING: Final = Group(
             words=_("month billing checklist approve finalise"),
             all_of=BILLING_OFFICE,
         ),
+        Entry(
+            _("Billing settings"),
+            "billing-settings",
+            "settings",
+            Permission.BILLS_CHANGE,
+            words=_("seller address bank account VAT second person"),
+        ),
     ),
 )
 PEOPLE: Final = Group(

@@ -198,3 +198,121 @@ def test_pages_take_the_same_queries_however_much_there_is(
     ):
         with django_assert_max_num_queries(most):
             assert client.get(address).status_code == 200
+
+
+# --- forms -------------------------------------------------------------------------------
+
+
+def test_a_customer_is_created_changed_and_protected(db: None) -> None:
+    books = keep()
+    client = books.browser()
+    address = reverse("customer-create")
+    assert client.get(address).status_code == 200
+    given = {"name": "Ada Lovelace", "kind": "person", "language": "de", "country": "de"}
+    assert "name" in client.post(address, {**given, "name": " "}).context["form"].errors
+    made = client.post(address, given)
+    with open_scope(books.scope):
+        row = Customer.objects.get(name="Ada Lovelace")
+    assert (made["Location"], row.country) == (reverse("customer", args=[row.pk]), "DE")
+    client.post(reverse("customer-edit", args=[row.pk]), {**given, "city": "London"})
+    protect = reverse("customer-protect", args=[row.pk])
+    assert client.post(protect, {}).status_code == 422
+    client.post(protect, {"reason": "Dialysis at home", "until": "2100-01-01"})
+    text = _text(client, "customer", row.pk)
+    assert "Dialysis at home" in text
+    assert "London" in text
+    client.post(reverse("customer-unprotect", args=[row.pk]), {"reason": "Moved"})
+    assert "Dialysis at home" not in _text(client, "customer", row.pk)
+
+
+def _priced(books: Books) -> Tariff:
+    """A tariff that agreements can be made with."""
+    document = {
+        "tariff": 1,
+        "name": "Plain",
+        "currency": "EUR",
+        "components": [{"kind": "energy", "name": "energy", "prices": "0.30"}],
+    }
+    with open_scope(books.scope):
+        return billing.tariff(books.tenant, document)
+
+
+def test_an_agreement_is_made_and_handed_over_at_a_move(db: None) -> None:
+    books = keep()
+    client = books.browser()
+    tariff = _priced(books)
+    with open_scope(books.scope):
+        at = devices.facility(books.tenant)
+        meter = devices.device(at, devices.device_type(books.tenant)).device.channels.filter(
+            quantity="active_power"
+        )[0]
+        first, second = (billing.customer(books.tenant) for _ in range(2))
+    place = _text(client, "agreement-place")
+    assert at.name in place
+    address = f"{reverse('agreement-create')}?facility={at.pk}"
+    given = {
+        "customer": first.pk,
+        "starts_on": "2026-03-01",
+        "tariff": tariff.pk,
+        "meters": [meter.pk],
+        "mode": "postpaid",
+        "cycle": "month",
+        "payment_days": 14,
+    }
+    assert client.get(address).status_code == 200
+    refused = client.post(address, {**given, "starts_on": ""})
+    assert set(refused.context["form"].errors) == {"starts_on"}
+    assert client.post(address, given).status_code == 302
+    with open_scope(books.scope):
+        row = Agreement.objects.get(facility=at)
+    assert meter.device.name in _text(client, "agreement", row.pk)
+    left = client.post(
+        reverse("agreement-move-out", args=[row.pk]),
+        {"ends_on": "2026-05-01", "successor": second.pk},
+    )
+    with open_scope(books.scope):
+        row.refresh_from_db()
+        following = Agreement.objects.get(customer=second)
+    assert (row.ends_on, following.starts_on) == (date(2026, 5, 1), date(2026, 5, 1))
+    assert left["Location"] == reverse("agreement", args=[following.pk])
+    edit = reverse("agreement-edit", args=[following.pk])
+    client.post(edit, {"number": "S-7", "cycle": "year", "payment_days": 30})
+    assert "S-7" in _text(client, "agreement", following.pk)
+
+
+def test_another_tariff_and_another_meter_count_from_a_day_on(db: None) -> None:
+    books = keep()
+    client = books.browser()
+    row = books.agreements[0]
+    tariff = _priced(books)
+    with open_scope(books.scope):
+        kind = devices.device_type(books.tenant)
+        other = devices.device(row.facility, kind).device.channels.get(number=0)
+        meter = row.meters.get()
+    change = reverse("agreement-tariff", args=[row.pk])
+    given = {"tariff": tariff.pk, "starts_on": "2026-06-01"}
+    assert client.post(change, {**given, "starts_on": "2020-01-01"}).status_code == 422
+    assert client.post(change, given).status_code == 302
+    exchange = reverse("agreement-meter-change", args=[row.pk, meter.pk])
+    askew = client.post(exchange, {"channel": other.pk, "at": "2026-06-01T10:07"})
+    assert askew.status_code == 422
+    done = client.post(exchange, {"channel": other.pk, "at": "2026-06-01T10:15"})
+    assert done.status_code == 302
+    text = _text(client, "agreement", row.pk)
+    assert tariff.name in text
+    assert other.device.name in text
+    add = reverse("agreement-meter-add", args=[row.pk])
+    twice = client.post(add, {"channel": other.pk, "flow": "import", "share": "1"})
+    assert twice.status_code == 422
+
+
+def test_settings_are_kept_and_a_wrong_account_is_told(db: None) -> None:
+    books = keep()
+    client = books.browser()
+    address = reverse("billing-settings")
+    assert client.get(address).status_code == 200
+    given = {"legal_name": "Energy Ltd", "currency": "EUR", "estimate_percent": "12.5"}
+    wrong = client.post(address, {**given, "iban": "DE00 1234"})
+    assert set(wrong.context["form"].errors) == {"iban"}
+    assert client.post(address, given).status_code == 302
+    assert "Energy Ltd" in client.get(address).content.decode()

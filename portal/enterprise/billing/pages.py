@@ -231,6 +231,7 @@ def _meter(one: AgreementMeter, zone: str, now: datetime) -> dict[str, Any]:
     channel = one.channel
     ended = one.ends_at is not None and one.ends_at <= now
     return {
+        "pk": one.pk,
         "device": channel.device.name,
         "serial": channel.device.serial,
         "url": reverse("device", args=[channel.device_id]),

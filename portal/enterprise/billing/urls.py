@@ -4,17 +4,49 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.enterprise.billing import views_agreements, views_bills, views_runs, views_tariffs
+from portal.enterprise.billing import (
+    views_agreements,
+    views_bills,
+    views_customers,
+    views_runs,
+    views_settings,
+    views_tariffs,
+    views_terms,
+)
+
+_AGREEMENT = "billing/agreements/<int:pk>/"
 
 urlpatterns = [
     path("billing/bills/", views_bills.bill_list, name="bill-list"),
     path("billing/bills/<int:pk>/", views_bills.detail, name="bill"),
     path("billing/agreements/", views_agreements.agreement_list, name="agreement-list"),
-    path("billing/agreements/<int:pk>/", views_agreements.agreement, name="agreement"),
-    path("billing/customers/", views_agreements.customer_list, name="customer-list"),
-    path("billing/customers/<int:pk>/", views_agreements.customer, name="customer"),
+    path("billing/agreements/place/", views_agreements.choose_place, name="agreement-place"),
+    path("billing/agreements/new/", views_agreements.create, name="agreement-create"),
+    path(_AGREEMENT, views_agreements.agreement, name="agreement"),
+    path(f"{_AGREEMENT}edit/", views_terms.edit, name="agreement-edit"),
+    path(f"{_AGREEMENT}move-out/", views_terms.move_out, name="agreement-move-out"),
+    path(f"{_AGREEMENT}reopen/", views_terms.reopen, name="agreement-reopen"),
+    path(f"{_AGREEMENT}tariff/", views_terms.change_tariff, name="agreement-tariff"),
+    path(f"{_AGREEMENT}meters/new/", views_terms.add_meter, name="agreement-meter-add"),
+    path(
+        f"{_AGREEMENT}meters/<int:meter>/change/",
+        views_terms.change_meter,
+        name="agreement-meter-change",
+    ),
+    path(f"{_AGREEMENT}meters/<int:meter>/end/", views_terms.end_meter, name="agreement-meter-end"),
+    path("billing/customers/", views_customers.customer_list, name="customer-list"),
+    path("billing/customers/new/", views_customers.create, name="customer-create"),
+    path("billing/customers/<int:pk>/", views_customers.customer, name="customer"),
+    path("billing/customers/<int:pk>/edit/", views_customers.edit, name="customer-edit"),
+    path("billing/customers/<int:pk>/protect/", views_customers.protect, name="customer-protect"),
+    path(
+        "billing/customers/<int:pk>/unprotect/",
+        views_customers.unprotect,
+        name="customer-unprotect",
+    ),
     path("billing/tariffs/", views_tariffs.tariff_list, name="tariff-list"),
     path("billing/tariffs/<int:pk>/", views_tariffs.detail, name="tariff"),
     path("billing/runs/", views_runs.run_list, name="bill-run-list"),
     path("billing/runs/<int:pk>/", views_runs.detail, name="bill-run"),
+    path("billing/settings/", views_settings.billing_settings, name="billing-settings"),
 ]

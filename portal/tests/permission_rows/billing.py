@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from billing.models import Agreement, AgreementTariff, Bill, BillRun
+from billing.models import Agreement, AgreementMeter, AgreementTariff, Bill, BillRun
 from billing.tests import factories
 from portal.tests.permission_rows.notation import Area, Row
 from tenants.scope import open_scope
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from portal.tests.permission_rows.world import World
 
 _SEES = "operator admin manager analyst"
+_CHANGES = "operator admin"
 
 
 def _agreement(world: World) -> Agreement:
@@ -44,6 +45,28 @@ def _run(world: World) -> int:
         return BillRun.objects.filter(tenant=world.park.tenant)[0].pk
 
 
+def _meter(world: World) -> tuple[int, int]:
+    agreement = _agreement(world)
+    with open_scope(world.park.scope):
+        return agreement.pk, AgreementMeter.objects.filter(agreement=agreement)[0].pk
+
+
+def _place(world: World) -> dict[str, object]:
+    return {"facility": world.park.branches[0].facility.pk}
+
+
+def _seller(_world: World) -> dict[str, object]:
+    return {"legal_name": "Energy Ltd", "currency": "EUR", "estimate_percent": "20"}
+
+
+def _customer(_world: World) -> dict[str, object]:
+    return {"name": "A. Customer", "kind": "person", "language": "en"}
+
+
+def _why(_world: World) -> dict[str, object]:
+    return {"reason": "Asked for"}
+
+
 # fmt: off
 AREA = Area(
     rows=(
@@ -58,8 +81,39 @@ AREA = Area(
         Row("tariff",           "GET", _SEES, 200, 404, 403,   403,     302, "tariff"),
         Row("bill-run-list",    "GET", _SEES, 200, 200, 403,   403,     302),
         Row("bill-run",         "GET", _SEES, 200, 404, 403,   403,     302, "bill run"),
+        Row("billing-settings", "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
+        Row("billing-settings", "POST", _CHANGES, 302, 302, 403, 403, 302, elsewhere=403, form=_seller),
+        Row("customer-create",  "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
+        Row("customer-create",  "POST", _CHANGES, 302, 302, 403, 403, 302, elsewhere=403, form=_customer),
+        Row("customer-edit",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "customer", elsewhere=403),
+        Row("customer-edit",    "POST", _CHANGES, 302, 404, 403, 403, 302, "customer", elsewhere=403, form=_customer),
+        Row("customer-protect", "GET",  _CHANGES, 200, 404, 403, 403, 302, "customer", elsewhere=403),
+        Row("customer-protect", "POST", _CHANGES, 302, 404, 403, 403, 302, "customer", elsewhere=403, form=_why),
+        Row("customer-unprotect", "GET",  _CHANGES, 200, 404, 403, 403, 302, "customer", elsewhere=403),
+        # It is not protected: that is told.
+        Row("customer-unprotect", "POST", _CHANGES, 422, 404, 403, 403, 302, "customer", elsewhere=403, form=_why),
+        Row("agreement-place",  "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
+        # Those above and elsewhere work in another tenant, which has not this facility.
+        Row("agreement-create", "GET",  _CHANGES, 200, 404, 403, 403, 302, elsewhere=403, form=_place,
+            but={"above operator": 404, "above admin": 404}),
+        Row("agreement-create", "POST", _CHANGES, 404, 404, 403, 403, 302, elsewhere=403),
+        Row("agreement-edit",      "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-edit",      "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-move-out",  "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-move-out",  "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-reopen",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-reopen",    "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403, form=_why),
+        Row("agreement-tariff",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-tariff",    "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-meter-add", "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-meter-add", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-meter-change", "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement and meter", elsewhere=403),
+        Row("agreement-meter-change", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement and meter", elsewhere=403),
+        Row("agreement-meter-end", "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement and meter", elsewhere=403),
+        Row("agreement-meter-end", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement and meter", elsewhere=403),
     ),
     subjects={
+        "agreement and meter": _meter,
         "bill": _bill,
         "agreement": lambda world: _agreement(world).pk,
         "customer": lambda world: _agreement(world).customer_id,
