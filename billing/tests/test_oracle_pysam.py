@@ -36,7 +36,7 @@ from billing.tests import sam
 
 ZONE = "Etc/GMT+8"
 MONTHS = [date(2029, month, 1) for month in range(1, 13)]
-TARIFFS = 400
+TARIFFS = 240
 BATCH = 20
 TOLERANCE = Decimal("0.0001")
 
