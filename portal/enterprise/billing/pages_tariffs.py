@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
+import yaml
 from django.utils.formats import date_format
 
 from billing.domain.pages_queries import TariffPage
+from billing.domain.tariffs_checks import Checked
 from billing.models import TariffVersion, VersionState
+from billing.tariffs import document
 from portal.enterprise.billing import words
+from portal.enterprise.billing.source_lines import line_of, lines_of
+from portal.enterprise.billing.summary import summary
 
 WIDTH: Final = 1000
 # The time line reaches a while beyond today and the last version.
@@ -85,3 +92,56 @@ def timeline(versions: tuple[TariffVersion, ...], *, today: date) -> dict[str, A
         "first": date_format(first, "M Y"),
         "end": date_format(end, "M Y"),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemLine:
+    """What is wrong with a source: a sentence, and where."""
+
+    sentence: str
+    path: str
+    line: int | None
+
+
+def check(checked: Checked, source: str) -> dict[str, Any]:
+    """What stands beside a source: what it says, and what is wrong with it."""
+    lines = lines_of(source)
+    told = [
+        ProblemLine(one.sentence, one.path or one.zone, line_of(lines, one.path))
+        for one in checked.problems
+    ]
+    return {
+        "problems": told,
+        "summary": summary(checked.tariff) if checked.tariff else None,
+        "sound": checked.tariff is not None and not told,
+        "zones": ", ".join(checked.zones),
+        "until": checked.end,
+    }
+
+
+def version(row: TariffVersion) -> dict[str, Any]:
+    """The page of a version."""
+    try:
+        read = document.read(row.document)
+    except document.TariffError:
+        read = None
+    return {
+        "version": row,
+        "tariff": row.tariff,
+        "tone": words.VERSION_TONES[row.state],
+        "draft": row.state == VersionState.DRAFT,
+        "summary": summary(read) if read else None,
+        "source": source_of(row),
+    }
+
+
+def source_of(row: TariffVersion) -> str:
+    """A version as it was written; what came from elsewhere as YAML."""
+    if row.source:
+        return row.source
+    return yaml.safe_dump(row.document, allow_unicode=True, sort_keys=False, width=100)
+
+
+def quoted(text: str) -> str:
+    """A text as YAML writes it in one line."""
+    return json.dumps(text, ensure_ascii=False)

@@ -12,8 +12,10 @@ from portal.enterprise.billing import (
     views_settings,
     views_tariffs,
     views_terms,
+    views_versions,
 )
 
+_VERSION = "billing/tariffs/versions/<int:pk>/"
 _AGREEMENT = "billing/agreements/<int:pk>/"
 
 urlpatterns = [
@@ -46,6 +48,17 @@ urlpatterns = [
     ),
     path("billing/tariffs/", views_tariffs.tariff_list, name="tariff-list"),
     path("billing/tariffs/<int:pk>/", views_tariffs.detail, name="tariff"),
+    path("billing/tariffs/new/", views_tariffs.create, name="tariff-create"),
+    path("billing/tariffs/check/", views_versions.check, name="tariff-check"),
+    path("billing/tariffs/<int:pk>/edit/", views_tariffs.edit, name="tariff-edit"),
+    path("billing/tariffs/<int:pk>/archive/", views_tariffs.archive, name="tariff-archive"),
+    path("billing/tariffs/<int:pk>/restore/", views_tariffs.restore, name="tariff-restore"),
+    path("billing/tariffs/<int:pk>/draft/", views_versions.draft, name="tariff-draft"),
+    path(_VERSION, views_versions.detail, name="tariff-version"),
+    path(f"{_VERSION}edit/", views_versions.edit, name="tariff-version-edit"),
+    path(f"{_VERSION}publish/", views_versions.publish, name="tariff-version-publish"),
+    path(f"{_VERSION}duplicate/", views_versions.duplicate, name="tariff-version-duplicate"),
+    path(f"{_VERSION}delete/", views_versions.delete, name="tariff-version-delete"),
     path("billing/runs/", views_runs.run_list, name="bill-run-list"),
     path("billing/runs/<int:pk>/", views_runs.detail, name="bill-run"),
     path("billing/settings/", views_settings.billing_settings, name="billing-settings"),
