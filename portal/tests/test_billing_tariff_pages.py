@@ -92,9 +92,10 @@ def test_a_tariff_is_written_published_and_revised(db: None) -> None:
     client.post(edit, _posted(reason="The base price was wrong"))
     client.post(publish)
     assert [one.state for one in _versions(books, tariff)] == [VersionState.PUBLISHED] * 2
-    assert "The base price was wrong" in client.get(
-        reverse("tariff", args=[tariff.pk])
-    ).content.decode()
+    assert (
+        "The base price was wrong"
+        in client.get(reverse("tariff", args=[tariff.pk])).content.decode()
+    )
 
 
 def test_problems_are_told_with_their_lines_and_nothing_is_kept(db: None) -> None:
@@ -109,7 +110,9 @@ def test_problems_are_told_with_their_lines_and_nothing_is_kept(db: None) -> Non
     assert [(one.path, one.line) for one in told] == [("components[1].prices.night", line)]
     assert f"Line {line}" in answer.content.decode()
     # An instant without a price is named.
-    gap = SOURCE.replace('    - {period: night, days: [sat, sun, holiday], seasons: [winter]}\n', "")
+    gap = SOURCE.replace(
+        "    - {period: night, days: [sat, sun, holiday], seasons: [winter]}\n", ""
+    )
     assert "2100-01-0" in client.post(check, _posted(source=gap)).content.decode()
     assert client.post(check, _posted(source="- ] no yaml")).context["problems"]
     assert client.post(check, _posted(source="")).context["sound"] is False
@@ -183,7 +186,13 @@ def test_a_schedule_is_drawn_by_season_and_day() -> None:
 
 def test_every_kind_of_component_is_told() -> None:
     components = [
-        {"kind": "dynamic", "name": "spot", "series": "day-ahead", "factor": "1.1", "adder": "0.02"},
+        {
+            "kind": "dynamic",
+            "name": "spot",
+            "series": "day-ahead",
+            "factor": "1.1",
+            "adder": "0.02",
+        },
         {"kind": "energy", "name": "fed", "flow": "export", "prices": "0.08"},
         {
             "kind": "demand",
@@ -192,10 +201,16 @@ def test_every_kind_of_component_is_told() -> None:
             "prices": "4",
             "ratchet": {"percent": 80, "months": 11},
         },
-        {"kind": "power_factor", "name": "cos", "of": ["power"], "target": "0.9", "ratio": True},
+        {
+            "kind": "power_factor",
+            "name": "cos",
+            "of": ["power"],
+            "target": "0.9",
+            "surcharge": "ratio",
+        },
         {"kind": "minimum", "name": "least", "of": ["spot"], "amount": 5, "per": "month"},
         {"kind": "discount", "name": "loyal", "of": ["spot"], "percent": 3},
-        {"kind": "levy", "name": "grid", "per_kwh": "0.01"},
+        {"kind": "levy", "name": "grid", "per_kWh": "0.01"},
         {"kind": "tax", "name": "vat", "of": "all", "percent": 19},
     ]
     mapping = {"tariff": 1, "name": "All", "currency": "EUR", "components": components}

@@ -118,9 +118,13 @@ def publish(request: HttpRequest, *, pk: int) -> HttpResponse:
 def duplicate(request: HttpRequest, *, pk: int) -> HttpResponse:
     """The next revision of a version, as a draft."""
     row = _version(pk)
-    made = tariffs_operations.duplicate_version(
-        version_id=pk, valid_from=row.valid_from, actor_id=actor_id(request)
-    )
+    try:
+        made = tariffs_operations.duplicate_version(
+            version_id=pk, valid_from=row.valid_from, actor_id=actor_id(request)
+        )
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("tariff-version", pk=pk)
     messages.success(request, _("A draft says the same: change it, give a reason and publish it."))
     return redirect("tariff-version-edit", pk=made.pk)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
-from billing.models import Agreement, AgreementMeter, AgreementTariff, Bill, BillRun
+from billing.models import Agreement, AgreementMeter, AgreementTariff, Bill, BillRun, Tariff
 from billing.tests import factories
+from devices.tests.factories import number
 from portal.tests.permission_rows.notation import Area, Row
 from tenants.scope import open_scope
 
@@ -63,6 +65,17 @@ def _customer(_world: World) -> dict[str, object]:
     return {"name": "A. Customer", "kind": "person", "language": "en"}
 
 
+def _draft(world: World) -> int:
+    tariff = _tariff(world)
+    with open_scope(world.park.scope):
+        of = Tariff.objects.get(pk=tariff)
+        return factories.version(of, {}, valid_from=date(2100, 1, 1), published=False).pk
+
+
+def _tariff_named(_world: World) -> dict[str, object]:
+    return {"name": f"Tariff {number()}", "currency": "EUR"}
+
+
 def _why(_world: World) -> dict[str, object]:
     return {"reason": "Asked for"}
 
@@ -81,6 +94,22 @@ AREA = Area(
         Row("tariff",           "GET", _SEES, 200, 404, 403,   403,     302, "tariff"),
         Row("bill-run-list",    "GET", _SEES, 200, 200, 403,   403,     302),
         Row("bill-run",         "GET", _SEES, 200, 404, 403,   403,     302, "bill run"),
+        Row("tariff-create",   "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
+        Row("tariff-create",   "POST", _CHANGES, 302, 302, 403, 403, 302, elsewhere=403, form=_tariff_named),
+        Row("tariff-check",    "POST", _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
+        Row("tariff-edit",     "GET",  _CHANGES, 200, 404, 403, 403, 302, "tariff", elsewhere=403),
+        Row("tariff-edit",     "POST", _CHANGES, 302, 404, 403, 403, 302, "tariff", elsewhere=403, form=_tariff_named),
+        Row("tariff-archive",  "POST", _CHANGES, 302, 404, 403, 403, 302, "tariff", elsewhere=403),
+        Row("tariff-restore",  "POST", _CHANGES, 302, 404, 403, 403, 302, "tariff", elsewhere=403),
+        Row("tariff-draft",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "tariff", elsewhere=403),
+        Row("tariff-draft",    "POST", _CHANGES, 422, 404, 403, 403, 302, "tariff", elsewhere=403),
+        Row("tariff-version",  "GET",  _SEES,    200, 404, 403, 403, 302, "draft version"),
+        Row("tariff-version-edit",      "GET",  _CHANGES, 200, 404, 403, 403, 302, "draft version", elsewhere=403),
+        Row("tariff-version-edit",      "POST", _CHANGES, 422, 404, 403, 403, 302, "draft version", elsewhere=403),
+        Row("tariff-version-publish",   "POST", _CHANGES, 302, 404, 403, 403, 302, "draft version", elsewhere=403),
+        # An empty document is no tariff: the draft is refused, and that is told.
+        Row("tariff-version-duplicate", "POST", _CHANGES, 302, 404, 403, 403, 302, "draft version", elsewhere=403),
+        Row("tariff-version-delete",    "POST", _CHANGES, 302, 404, 403, 403, 302, "draft version", elsewhere=403),
         Row("billing-settings", "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
         Row("billing-settings", "POST", _CHANGES, 302, 302, 403, 403, 302, elsewhere=403, form=_seller),
         Row("customer-create",  "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
@@ -118,6 +147,7 @@ AREA = Area(
         "agreement": lambda world: _agreement(world).pk,
         "customer": lambda world: _agreement(world).customer_id,
         "tariff": _tariff,
+        "draft version": _draft,
         "bill run": _run,
     },
 )
