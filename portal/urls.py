@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from portal import health
+from portal import health, schemas
 
 urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
+    path("schemas/tariff-1.json", schemas.tariff, name="schema-tariff"),
     path("home/", include("portal.consumer.urls")),
     path("", include("portal.account.urls")),
     path("api/v1/", include("portal.api.urls")),

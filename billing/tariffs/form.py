@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Final
 
 from billing.tariffs import parts
@@ -21,6 +23,7 @@ from billing.tariffs.shapes import (
 )
 
 SCHEMA_PATH: Final = "/schemas/tariff-1.json"
+SCHEMA_FILE: Final = Path(__file__).parent / "schema" / "tariff-1.json"
 _CLOCK: Final = "a time such as 07:30"
 
 NAME: Final = Text(40, r"^[a-z][a-z0-9_]*$", "a name of small letters, digits and _")
@@ -200,3 +203,12 @@ def schema() -> dict[str, Any]:
         "$defs": {"number": NUMBER_SCHEMA},
         **DOCUMENT.schema(),
     }
+
+
+def schema_text() -> str:
+    """The text of the published file."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(schema_text())

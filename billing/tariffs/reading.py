@@ -274,7 +274,7 @@ class Reading:
         for n, tier in enumerate(tiers[:-1]):
             if tier.up_to is None:
                 self._wrong(f"{path}[{n}]", "Only the last tier has no up_to.")
-            elif tier.up_to <= before:
+            elif n and tier.up_to <= before:
                 self._wrong(f"{path}[{n}].up_to", "It is not above the tier before.")
             else:
                 before = tier.up_to

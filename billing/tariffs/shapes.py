@@ -129,13 +129,15 @@ class Number:
     def read(self, value: Any, path: str, problems: Problems) -> Decimal:
         number = _decimal(value)
         if number is None:
-            problems.shape.append(
-                (path, f"{shown(value)} is not a number such as 0.25 (at most {MAX_NUMBER}).")
-            )
+            wanted = f"at most {MAX_NUMBER} and with at most {MAX_PLACES} decimal places"
+            told = f"{shown(value)} is not a number such as 0.25, {wanted}."
+            problems.shape.append((path, told))
             return Decimal(1)
         # A schema cannot compare a number that is written as text: bounds are meaning.
         if number != round(number, MAX_PLACES):
-            problems.meaning.append((path, f"{value} has more than {MAX_PLACES} decimal places."))
+            problems.meaning.append(
+                (path, f"{value} is not written with at most {MAX_PLACES} decimal places.")
+            )
         if self.least is not None and number < self.least:
             problems.meaning.append((path, f"{value} is less than {self.least}."))
         if self.above is not None and number <= self.above:
@@ -296,7 +298,18 @@ class ByKey:
         return self.kinds[kind].read(value, path, problems)
 
     def schema(self) -> dict[str, Any]:
-        return {"oneOf": [one.schema() for one in self.kinds.values()]}
+        return {
+            "type": "object",
+            "properties": {self.key: {"enum": list(self.kinds)}},
+            "required": [self.key],
+            "allOf": [
+                {
+                    "if": {"properties": {self.key: {"const": kind}}, "required": [self.key]},
+                    "then": one.schema(),
+                }
+                for kind, one in self.kinds.items()
+            ],
+        }
 
 
 @dataclass(frozen=True, slots=True)

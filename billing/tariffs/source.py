@@ -20,6 +20,7 @@ import yaml
 # Stops a text from filling memory; the largest published tariffs need a tenth of it.
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 12
+_TOO_DEEP: Final = "This is nested too deeply for a tariff."
 
 
 class TariffError(Exception):
@@ -34,11 +35,17 @@ class _Loader(yaml.SafeLoader):
     """The core schema of YAML 1.2, without references, each key once."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
+    _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("references (*name) are not read: write the part out")
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise TariffError([("", _TOO_DEEP)])
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
@@ -81,19 +88,35 @@ def load(text: str) -> dict[str, Any]:
     if len(text.encode()) > MAX_BYTES:
         raise TariffError([("", f"A tariff has at most {MAX_BYTES // 1024} KiB.")])
     try:
-        # The loader is a SafeLoader with less.
-        made = yaml.load(text, Loader=_Loader)  # noqa: S506
+        made = _json(text) if text.lstrip().startswith("{") else None
+        if made is None:
+            # The loader is a SafeLoader with less.
+            made = yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise TariffError([("", f"This is no YAML{where}: {error.problem}.")]) from error
     except (yaml.YAMLError, ValueError) as error:
         raise TariffError([("", f"This is no YAML: {error}.")]) from error
-    except RecursionError as error:
-        raise TariffError([("", "This is nested too deeply for a tariff.")]) from error
     if not isinstance(made, dict):
         raise TariffError([("", "A tariff is a mapping that begins with “tariff: 1”.")])
     return plain(made)
+
+
+def _json(text: str) -> Any:
+    """A text as JSON, which YAML contains but for tabs and some escapes; None if it is none."""
+    try:
+        return json.loads(text, parse_float=Decimal, object_pairs_hook=_once)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(key for n, (key, _one) in enumerate(pairs) if key in dict(pairs[:n]))
+        raise TariffError([("", f"{twice} is given twice.")])
+    return made
 
 
 def plain(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +130,7 @@ def plain(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any, path: str, depth: int) -> Any:
     if not depth:
-        raise TariffError([(path, "This is nested too deeply for a tariff.")])
+        raise TariffError([(path, _TOO_DEEP)])
     if isinstance(value, Mapping):
         return {
             str(key): _plain(one, f"{path}.{key}".lstrip("."), depth - 1)

@@ -1,4 +1,4 @@
-"""Health."""
+"""Health, and schemas that are published."""
 
 from __future__ import annotations
 
@@ -8,5 +8,6 @@ AREA = Area(
     rows=(
         anybody("health-live", "GET", 200),
         anybody("health-ready", "GET", 503),  # no process runs in the test
+        anybody("schema-tariff", "GET", 200),
     )
 )
