@@ -133,6 +133,22 @@ def window_codes_of(
     return _locked(_codes(schedule, month, local_of(zone, month, step_s)[first]))
 
 
+@lru_cache(maxsize=_KEPT)
+def window_periods_of(
+    schedule: Schedule,
+    zone: str,
+    span: tuple[int, int],
+    month: date,
+    step_s: int,
+    window_s: int,
+) -> frozenset[int]:
+    """The indices of the periods of which a window begins in the span [start, stop) of a month."""
+    _index, first = windows_of(zone, month, step_s, window_s)
+    starts = starts_of(zone, month, step_s)[first]
+    inside = (starts >= span[0]) & (starts < span[1])
+    return frozenset(window_codes_of(schedule, zone, month, step_s, window_s)[inside].tolist())
+
+
 def _codes(schedule: Schedule, month: date, local: Int64s) -> Codes:
     table = table_of(schedule)
     rows = day_rows(schedule, month.replace(day=1), month_days(month))

@@ -282,10 +282,13 @@ def _pair(codes: Int64s, energies: Int64s) -> tuple[Int64s, Int64s]:
 def demand(
     component: Demand, sheet: Sheet, metered: Metered, peaks: dict[tuple[str, str, date], Decimal]
 ) -> None:
-    """A line for each period (and tier) whose highest demand is billed. `peaks`, by component,
+    """A line for each period (and tier) whose highest demand is billed; for one that the piece does
+    not have, as a summer's in winter, none, whatever its minimum or ratchet. `peaks`, by component,
     period and month, are those of former months; the month's own are added.
     """
     for price in component.prices:
+        if not _has(component, price.period, metered):
+            continue
         measured, at, estimated = _highest(component, price.period, metered)
         key = (component.name, price.period, sheet.piece.month)
         before = _ratcheted(component, price.period, sheet.piece.month, peaks)
@@ -313,6 +316,21 @@ def demand(
                     detail=detail,
                 )
             low = max(low, high)
+
+
+def _has(component: Demand, period: str, metered: Metered) -> bool:
+    """Whether a window of a piece is of a period, measured or not."""
+    if component.schedule is None:
+        return True
+    piece, schedule = metered.piece, component.schedule
+    return schedule.periods.index(period) in calendar.window_periods_of(
+        schedule,
+        piece.zone,
+        (piece.start, piece.stop),
+        piece.month,
+        metered.fine.step_s,
+        component.window_min * 60,
+    )
 
 
 def _highest(component: Demand, period: str, metered: Metered) -> tuple[Fraction, int | None, bool]:

@@ -87,6 +87,10 @@ class Bill:
 
     def _grid(self, piece: Piece) -> Grid:
         step_s = piece.terms.tariff.interval_s
+        if any(edge % step_s for one in self.pieces for edge in (one.start, one.stop)):
+            # Local days begin within such an interval (half an hour past, in India): summed up to
+            # it, energy would change the day. What was measured is finer, or cannot be told apart.
+            step_s = min(step_s, self._fine.step_s)
         if step_s not in self._grids:
             self._grids[step_s] = self._fine.coarser(step_s)
         return self._grids[step_s]

@@ -169,6 +169,63 @@ def test_demand_is_the_highest_window_of_local_time() -> None:
     assert made.peaks == (Peak("demand", "", first, Decimal("2.2")),)
 
 
+def test_demand_of_a_period_that_a_month_does_not_have_is_not_billed() -> None:
+    """A minimum or ratchet of the summer says nothing about the winter; it holds in a summer month
+    without any reading.
+    """
+    of = document(
+        {
+            "kind": "demand",
+            "name": "peak",
+            "schedule": "seasons",
+            "prices": {"hot": 10},
+            "minimum_kw": "1.5",
+            "ratchet": {"percent": 80, "months": 12},
+        },
+        seasons={"summer": ["04-01..09-30"], "winter": ["10-01..03-31"]},
+        schedules={
+            "seasons": [
+                {"period": "hot", "seasons": ["summer"], "from": "12:00"},
+                {"period": "mild", "seasons": ["summer"], "to": "12:00"},
+                {"period": "mild", "seasons": ["winter"]},
+            ]
+        },
+    )
+    context = Context(peaks=(Peak("peak", "hot", date(2026, 8, 1), Decimal(5)),))
+    nothing = Usage.of(900, np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    winter = bill(of, nothing, date(2026, 10, 1), date(2026, 11, 1), context=context)
+    summer = bill(of, nothing, date(2026, 9, 1), date(2026, 10, 1), context=context)
+    first_summer = bill(of, nothing, date(2026, 9, 1), date(2026, 10, 1))
+
+    assert told(winter) == []
+    assert told(summer) == [("peak", "hot", 0, Decimal(4), Decimal("40.00"))]
+    assert told(first_summer) == [("peak", "hot", 0, Decimal("1.5"), Decimal("15.00"))]
+
+
+def test_where_days_begin_at_half_past_no_energy_changes_the_day() -> None:
+    """India's midnight is 18:30 UTC: summed up to hours, its first half hour would be lost, and its
+    night would begin at half past.
+    """
+    first, end = date(2026, 4, 1), date(2026, 4, 2)
+    usage = flat(KWH, first, end, zone="Asia/Kolkata")
+    of = document(
+        {"kind": "energy", "name": "e", "schedule": "hours", "prices": {"night": 1, "day": 2}},
+        interval_min=60,
+        schedules={
+            "hours": [
+                {"period": "night", "to": "06:00"},
+                {"period": "day", "from": "06:00"},
+            ]
+        },
+    )
+
+    made = bill(of, usage, first, end, zone="Asia/Kolkata")
+
+    quantities = {line.period: line.quantity for line in made.lines}
+    assert quantities == {"night": Decimal(24), "day": Decimal(72)}
+
+
 def test_of_equal_windows_the_first_counts() -> None:
     first, end = date(2026, 4, 1), date(2026, 5, 1)
     usage = flat(100_000, first, end)
