@@ -8,7 +8,8 @@ How a bill becomes one:
   given to the grid, discounts) has a negative quantity. Where quantity × price is not the amount
   (percentages, minimum charges, parts of months), it is one piece at the amount.
 - Value added tax is what `tax_percent` of the lines says: one group (BG-23) for each rate. A tax
-  that does not follow from the rates is another tax than value added tax; it is an invoice line.
+  that is itself taxed, and one that does not follow from the rates, is another tax than value added
+  tax; it is an invoice line.
 - What remains between these sums and the bill, which is rounded once, is the rounding amount
   (BT-114), so that the amount due (BT-115) is that of the bill to the cent.
 - A credit note (code 381) has the signs of an invoice: what is given back is positive.
@@ -25,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import combinations
 from typing import Final
 
 from babel import Locale
@@ -49,6 +51,10 @@ _CENT: Final = Decimal("0.01")
 # BR-CO-17 and its kin allow amounts of tax to differ by less than one from rate × basis.
 _MOST_OFF: Final = Decimal("0.99")
 _PIECE: Final = "C62"
+# Percentages are kept with three decimals.
+_SAME_PERCENT: Final = Decimal("0.002")
+# Of taxes that are taxed: each doubles what percentages may mean.
+_MOST_TAXES: Final = 6
 # UN/ECE Recommendation 20.
 _UNITS: Final = {
     "kWh": "KWH",
@@ -271,7 +277,7 @@ def _terms(document: BillDocument) -> str:
 def _notes(document: BillDocument) -> Iterable[str]:
     if document.cause:
         yield _text(word(document.language, "cause", cause=document.cause))
-    if document.estimated_kwh:
+    if document.estimated_kwh > 0:
         quantity = number(document.estimated_kwh, document.language)
         yield _text(word(document.language, "estimate", quantity=quantity))
 
@@ -285,8 +291,8 @@ def _items(document: BillDocument, *, outside: bool) -> tuple[tuple[Item, ...], 
     taxes = [line for line in document.lines if line.kind == "tax"]
     taxed = [line for line in taxes if line.tax_percent is not None]
     rated = any(line.tax_percent for line in document.lines)
-    for others in ([], taxed) if rated else ():
-        lines = priced + others
+    attempts = [(_without(priced, taxed) + taxed, taxed)] if taxed else []
+    for lines, others in [*attempts, (priced, [])] if rated else ():
         tax = document.tax - sum((line.amount for line in others), Decimal(0))
         items = tuple(_item(line, document, outside=False) for line in lines)
         least = sum((one.amount for one in _groups(items, None, document.language)), Decimal(0))
@@ -294,6 +300,32 @@ def _items(document: BillDocument, *, outside: bool) -> tuple[tuple[Item, ...], 
             return items, rounded(sign * tax, 2)
     lines = [replace(line, tax_percent=None) for line in priced + taxes]
     return tuple(_item(line, document, outside=outside) for line in lines), Decimal(0)
+
+
+def _without(priced: Sequence[DocumentLine], taxed: Sequence[DocumentLine]) -> list[DocumentLine]:
+    """Lines at the rate of value added tax alone, where other taxes that are taxed by it are in
+    their percentage: with p of value added tax and S of others they have p + S × (1 + p).
+    """
+    rates = {line.tax_percent for line in taxed}
+    if len(rates) != 1 or len(taxed) > _MOST_TAXES:
+        return list(priced)
+    percent = rates.pop() or Decimal(0)
+    parts = [line.quantity for line in taxed if line.unit == "%"]
+    sums = {
+        sum((abs(part) for part in some), Decimal(0))
+        for count in range(len(parts) + 1)
+        for some in combinations(parts, count)
+    }
+    return [
+        replace(line, tax_percent=percent)
+        if line.tax_percent is not None
+        and any(
+            abs(percent + part * (1 + percent / 100) - line.tax_percent) < _SAME_PERCENT
+            for part in sums
+        )
+        else line
+        for line in priced
+    ]
 
 
 def _coin(document: BillDocument) -> Decimal:

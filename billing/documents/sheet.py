@@ -154,7 +154,7 @@ def _key(document: BillDocument) -> list[dict[str, Any]]:
         pay["label"] = word(language, "credit" if document.total else "nothing")
     key = [pay]
     for name, energy in (("used", document.imported_kwh), ("given", document.exported_kwh)):
-        if energy or name == "used":
+        if energy > 0 or (name == "used" and not document.credit_note):
             value = f"{figures.number(energy, language, most=1)} kWh"
             key.append({"label": word(language, name), "value": value, "large": False, "more": ""})
     return key
@@ -318,7 +318,7 @@ def _row(line: DocumentLine, document: BillDocument) -> dict[str, str]:
 def _sums(document: BillDocument) -> list[dict[str, Any]]:
     language, currency = document.language, document.currency
     sums = [(word(language, "net"), document.net)]
-    sums += [(line.label, line.amount) for line in _merged(document.lines, "tax")]
+    sums += [(_tax_label(line, language), line.amount) for line in _merged(document.lines, "tax")]
     sums += [
         (word(language, "rounding"), line.amount) for line in _merged(document.lines, "rounding")
     ]
@@ -328,6 +328,14 @@ def _sums(document: BillDocument) -> list[dict[str, Any]]:
     ]
     total = figures.money(document.total, currency, language)
     return [*told, {"label": word(language, "total"), "value": total, "strong": True}]
+
+
+def _tax_label(line: DocumentLine, language: str) -> str:
+    """What the tariff calls a tax, with its percentage unless that is in the name."""
+    percent = figures.number(abs(line.quantity), language)
+    if line.unit != "%" or percent in line.label:
+        return line.label
+    return f"{line.label} {percent}\u00a0%"
 
 
 def _merged(lines: Sequence[DocumentLine], kind: str) -> list[DocumentLine]:
@@ -344,7 +352,7 @@ def _merged(lines: Sequence[DocumentLine], kind: str) -> list[DocumentLine]:
 
 def _remarks(document: BillDocument) -> list[str]:
     language, remarks = document.language, []
-    if document.estimated_kwh:
+    if document.estimated_kwh > 0:
         quantity = figures.number(document.estimated_kwh, language)
         remarks.append(word(language, "estimate", quantity=quantity))
     digits = figures.minor_units(document.currency)

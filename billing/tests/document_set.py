@@ -6,11 +6,13 @@ engine: lines exact or rounded, taxes by line, the whole rounded once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
+
+import numpy as np
 
 from billing.documents.values import (
     Address,
@@ -24,6 +26,9 @@ from billing.documents.values import (
     Supply,
     UseOfDay,
 )
+from billing.tariffs.document import read
+from billing.tariffs.rating import Terms, rate
+from billing.tariffs.values import Period, Usage
 
 FIRST: Final = date(2026, 3, 1)
 END: Final = date(2026, 4, 1)
@@ -63,6 +68,43 @@ SUPPLY: Final = Supply(
 )
 
 
+_SAME: Final = (
+    *("label", "first", "end", "quantity", "unit", "price", "amount", "period", "tier"),
+    *("estimated", "tax_percent"),
+)
+_SCHEDULE: Final = {
+    "day": [
+        {
+            "period": "day",
+            "days": ["mon", "tue", "wed", "thu", "fri"],
+            "from": "06:00",
+            "to": "22:00",
+        },
+        {"period": "night", "days": ["mon", "tue", "wed", "thu", "fri"], "to": "06:00"},
+        {"period": "night", "days": ["mon", "tue", "wed", "thu", "fri"], "from": "22:00"},
+        {"period": "night", "days": ["sat", "sun"]},
+    ]
+}
+_COMPONENTS: Final[list[dict[str, Any]]] = [
+    {"name": "base", "kind": "standing", "amount": "11.90", "per": "month"},
+    {"name": "power", "kind": "standing", "amount": "7.15", "per": "kW_month"},
+    {
+        "name": "energy",
+        "kind": "energy",
+        "flow": "import",
+        "schedule": "day",
+        "prices": {
+            "day": [{"up_to": "300", "price": "0.3215"}, {"price": "0.2915"}],
+            "night": "0.24",
+        },
+    },
+    {"name": "peak", "kind": "demand", "window_min": 15, "prices": "8.20"},
+    {"name": "feed_in", "kind": "energy", "flow": "export", "prices": "0.0803"},
+    {"name": "duty", "kind": "levy", "per_kWh": "0.0205"},
+    {"name": "loyalty", "kind": "discount", "percent": "3", "of": ["energy"]},
+]
+
+
 def line(
     kind: str, label: str, quantity: str, unit: str, price: str | None, **more: Any
 ) -> DocumentLine:
@@ -85,9 +127,9 @@ def line(
 
 
 def tax(label: str, basis: Decimal, percent: str, coin: Decimal = CENT) -> DocumentLine:
-    """A tax of so many percent of a basis."""
+    """A tax of so many percent of a basis, as the tariff engine writes it."""
     amount = (basis * Decimal(percent) / 100).quantize(coin, ROUND_HALF_UP)
-    return DocumentLine("tax", label, FIRST, END, basis, "EUR", Decimal(percent) / 100, amount)
+    return DocumentLine("tax", label, FIRST, END, Decimal(percent), "%", None, amount)
 
 
 def bill(lines: Sequence[DocumentLine], **more: Any) -> BillDocument:
@@ -159,7 +201,7 @@ def _taxed(lines: Sequence[DocumentLine], **more: Any) -> BillDocument:
     """With a value added tax of 19 %."""
     coin = more.get("coin", CENT)
     basis = sum((one.amount for one in lines), Decimal(0))
-    return bill([*lines, tax("Umsatzsteuer 19 %", basis, "19", coin)], **more)
+    return bill([*lines, tax("Umsatzsteuer", basis, "19", coin)], **more)
 
 
 def _household() -> list[DocumentLine]:
@@ -209,17 +251,19 @@ def _untaxed(seller: Seller, **more: Any) -> BillDocument:
 
 
 def _utility_taxes() -> BillDocument:
-    """Taxes on parts, one on another: none of them is value added tax."""
+    """Taxes of which no line knows: none of them is value added tax."""
     lines = _plain(tax_percent=None)
-    city = tax("City utility tax 5 %", lines[1].amount, "5")
-    state = tax("State tax 3 %", lines[0].amount + lines[1].amount + city.amount, "3")
+    city = tax("City utility tax", lines[1].amount, "5")
+    state = tax("State tax", lines[0].amount + lines[1].amount + city.amount, "3")
     return bill([*lines, city, state], currency="USD", parties=_english("US", "USD"))
 
 
 def _tax_on_tax() -> BillDocument:
     """An excise that is itself subject to value added tax."""
-    lines = _household()
-    excise = replace(tax("Electricity excise 5 %", lines[1].amount, "5"), tax_percent=Decimal(19))
+    standing, energy = _household()
+    excise = replace(tax("Electricity excise", energy.amount, "5"), tax_percent=Decimal(19))
+    # 19 % of the energy and 5 % of it, and 19 % of these.
+    lines = [standing, replace(energy, tax_percent=Decimal("24.95"))]
     basis = sum((one.amount for one in [*lines, excise]), Decimal(0))
     return bill([*lines, excise, tax("VAT 19 %", basis, "19")])
 
@@ -305,6 +349,53 @@ def _long() -> BillDocument:
     return _taxed(lines, estimated_kwh=Decimal(310))
 
 
+def rated(tariff: Mapping[str, Any], **more: Any) -> BillDocument:
+    """What the tariff engine makes of a month: a kilowatt-hour in each even quarter of an hour, and
+    a tenth of one given to the grid in the odd ones.
+    """
+    start = int(datetime(2026, 2, 28, 23, tzinfo=UTC).timestamp())
+    count = (31 * 24 - 1) * 4  # the clocks go forward
+    numbers = np.arange(count, dtype=np.int64)
+    even = numbers % 2 == 0
+    usage = Usage.of(900, start + numbers * 900, np.where(even, 10**6, 0), np.where(even, 0, 10**5))
+    terms = Terms(FIRST, END, read(tariff), contracted_kw=Decimal("12.5"))
+    rating = rate([terms], usage, Period(FIRST, END, "Europe/Berlin"))
+    lines = tuple(
+        DocumentLine(
+            **{name: getattr(one, name) for name in _SAME},
+            kind=one.kind.value,
+        )
+        for one in rating.lines
+    )
+    sums = {"net": rating.net, "tax": rating.tax, "total": rating.total}
+    return bill(lines, **sums, imported_kwh=Decimal(1486), **more)
+
+
+def _rated() -> dict[str, BillDocument]:
+    """Bills as the engine makes them, with taxes of all kinds."""
+    excise = {"name": "excise", "label": "Excise", "kind": "tax", "percent": "5", "of": ["energy"]}
+    value_added = {"name": "vat", "label": "USt", "kind": "tax", "percent": "19", "of": "all"}
+    reduced = {"name": "low", "label": "USt", "kind": "tax", "percent": "7", "of": ["base"]}
+    standard = value_added | {"of": ["power", "energy", "peak", "duty", "loyalty"]}
+    swiss = {"step": "0.05", "mode": "half_up", "at": "bill"}
+
+    def tariff(*taxes: dict[str, Any], **more: Any) -> dict[str, Any]:
+        made = {"tariff": 1, "name": "All", "currency": "EUR", "schedules": _SCHEDULE}
+        return made | {"components": [*_COMPONENTS, *taxes]} | more
+
+    made = {
+        "engine": rated(tariff(value_added)),
+        "engine_excise": rated(tariff(excise, value_added)),
+        "engine_two_rates": rated(tariff(reduced, standard)),
+        "engine_untaxed": rated(tariff()),
+        "engine_rounded": rated(
+            tariff(value_added, rounding=swiss, currency="CHF"), currency="CHF"
+        ),
+        "engine_exact": rated(tariff(value_added, rounding=swiss | {"step": "0.01"})),
+    }
+    return made | {f"credit_note_{name}": credit_note(one) for name, one in made.items()}
+
+
 def documents() -> dict[str, BillDocument]:
     """The set, by names."""
     household, rich, company = _taxed(_household()), _taxed(_rich()), _parties(buyer=COMPANY)
@@ -377,6 +468,7 @@ def documents() -> dict[str, BillDocument]:
         ),
         "no_bank": _taxed(_household(), parties=_parties(replace(SELLER, iban="", bic=""))),
         "long": _long(),
+        **_rated(),
     }
 
 
