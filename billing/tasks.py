@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from celery import shared_task
 
-from billing.domain import runs_steps
+from billing.domain import documents_mail_operations, documents_operations, runs_steps
+from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,9 @@ TURN_S: Final = 8.0
 # Workers that share a run, asked for with each tick of so many seconds.
 WORKERS: Final = 2
 TICK_S: Final = 10
+# The same for documents.
+DOCUMENTS_TURN_S: Final = 45.0
+DOCUMENTS_TICK_S: Final = 60
 
 
 @shared_task(base=KeywordTask, name="billing.drive_runs")
@@ -45,3 +49,30 @@ def drive_run(*, tenant_id: int, run_id: int, **_: Any) -> None:
     )
     if done:
         logger.info("bill_run.driven run=%d accounts=%d", run_id, done)
+
+
+@shared_task(base=KeywordTask, name="billing.tend_documents")
+def tend_documents(**_: Any) -> None:
+    """Have the documents of bills made that became final, and queue them for their customers."""
+    for tenant_id in documents_operations.tenants_lately_billed(now=datetime.now(UTC)):
+        for part in range(WORKERS):
+            make_documents.apply_async(
+                kwargs={"tenant_id": tenant_id, "part": part}, expires=DOCUMENTS_TICK_S
+            )
+
+
+@shared_task(base=KeywordTask, name="billing.make_documents")
+def make_documents(*, tenant_id: int, part: int, **_: Any) -> None:
+    """Make the documents of one of WORKERS parts of a tenant's bills, for a while."""
+    until = time.monotonic() + DOCUMENTS_TURN_S
+    done = documents_operations.make_waiting(
+        tenant_id=tenant_id,
+        part=part,
+        parts=WORKERS,
+        go_on=lambda: time.monotonic() < until,
+        clock=lambda: datetime.now(UTC),
+    )
+    with open_scope(Scope((tenant_id,))):
+        documents_mail_operations.queue_final(tenant_id=tenant_id, now=datetime.now(UTC))
+    if done:
+        logger.info("bill.documents_made tenant=%d bills=%d", tenant_id, done)

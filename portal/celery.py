@@ -85,6 +85,16 @@ app.conf.beat_schedule = {
         "schedule": timedelta(seconds=10),
         "options": {"expires": 10},
     },
+    "make documents of bills": {
+        "task": "billing.tend_documents",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
+    "send bills": {
+        "task": "portal.send_bills",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "end impersonations whose time is up": {
         "task": "portal.end_impersonations",
         "schedule": timedelta(minutes=1),

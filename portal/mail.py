@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from pathlib import Path
@@ -35,8 +36,25 @@ class BadTemplate(Exception):  # noqa: N818 - it reads as what happened
     """A template of a message does not begin with its subject."""
 
 
-def send(*, template: str, to: str, language: str, context: dict[str, Any]) -> None:
-    """Send one message, in `language`, to one address.
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
+def send(
+    *,
+    template: str,
+    to: str,
+    language: str,
+    context: dict[str, Any],
+    attachments: Sequence[Attachment] = (),
+    reply_to: str = "",
+) -> None:
+    """Send one message, in `language`, to one address; answers go to `reply_to` where it is told.
 
     Delivery takes its time and may fail: call it from a Celery task, never from a request
     (`portal.tasks.send_mail` is that task). Raises SMTPException or OSError when the mail server
@@ -51,10 +69,13 @@ def send(*, template: str, to: str, language: str, context: dict[str, Any]) -> N
     if not subject.startswith(_SUBJECT):
         raise BadTemplate(f"mail/{template}.txt must begin with a line “{_SUBJECT}…”")
     subject = " ".join(subject.removeprefix(_SUBJECT).split())
-    message = EmailMultiAlternatives(subject, body.strip() + "\n", to=[to])
+    answers = [reply_to] if reply_to else None
+    message = EmailMultiAlternatives(subject, body.strip() + "\n", to=[to], reply_to=answers)
     # What no person wrote asks no out-of-office notice for an answer (RFC 3834).
     message.extra_headers["Auto-Submitted"] = "auto-generated"
     message.attach_alternative(html, "text/html")
+    for one in attachments:
+        message.attach(one.name, one.data, one.media_type)
     message.send()
 
 

@@ -292,10 +292,12 @@ STATIC_URL = "static/"
 STATIC_ROOT = HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 _BUCKET = env.bucket("FIRMWARE_STORE_URL")
+_BILLS = env.bucket("BILLS_STORE_URL")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "portal.staticfiles.ManifestStorage"},
     "firmware": places.in_bucket(**_BUCKET) if _BUCKET else places.in_folder(HOME / "firmware"),
+    "bills": places.in_bucket(**_BILLS) if _BILLS else places.in_folder(HOME / "bills"),
 }
 # Of an image; 4 GB is what the device protocol can tell.
 FIRMWARE_MAX_BYTES = 1_000_000 * env.integer(

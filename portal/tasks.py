@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +20,10 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from billing.documents.values import DocumentError
+from billing.domain import documents_mail_operations as bill_mail
+from billing.domain.documents_store import FileDamagedError, FileMissingError
+from billing.domain.evidence import EvidenceError
 from portal import mail
 from portal.feed.notices import memberships_changed
 from portal.oauth import backchannel
@@ -34,6 +39,8 @@ logger = logging.getLogger(__name__)
 # Waits between the attempts, in seconds; together well below the broker's visibility time-out.
 LOGOUT_RETRIES: Final = (2, 10, 60, 300, 900)
 MAIL_RETRIES: Final = (5, 30, 120, 600, 1800)
+# How long one worker sends bills before others get their turn.
+BILLS_TURN_S: Final = 45.0
 # Codes, tokens and ended sessions are kept this long beyond their end.
 EXPIRED_RETENTION: Final = timedelta(days=1)
 
@@ -100,6 +107,48 @@ def send_invitation(*, tenant_id: int, invitation_id: int, **_: Any) -> None:
         raise current_task.retry(exc=error, countdown=MAIL_RETRIES[attempt]) from error
     with open_scope(scope):
         note_sent(invitation_id=invitation_id, now=datetime.now(UTC))
+
+
+@shared_task(base=KeywordTask, name="portal.send_bills")
+def send_bills(**_: Any) -> None:
+    """Send bills that wait for it, tenant by tenant, for a while; the next tick goes on."""
+    until = time.monotonic() + BILLS_TURN_S
+    for tenant_id in bill_mail.tenants_due(now=datetime.now(UTC)):
+        while time.monotonic() < until:
+            with open_scope(Scope((tenant_id,))):
+                delivery_id = bill_mail.take(tenant_id=tenant_id, now=datetime.now(UTC))
+            if delivery_id is None:
+                break
+            problem = _send_bill(tenant_id, delivery_id)
+            with open_scope(Scope((tenant_id,))):
+                now = datetime.now(UTC)
+                if problem:
+                    bill_mail.note_failed(delivery_id=delivery_id, problem=problem, now=now)
+                else:
+                    bill_mail.note_sent(delivery_id=delivery_id, now=now)
+
+
+def _send_bill(tenant_id: int, delivery_id: int) -> str:
+    """Why a bill could not be sent, or nothing."""
+    try:
+        with open_scope(Scope((tenant_id,))):
+            letter = bill_mail.write_letter(delivery_id=delivery_id, now=datetime.now(UTC))
+        attached = letter.attachment
+        mail.send(
+            template="bill",
+            to=letter.to,
+            language=letter.language,
+            context=letter.context,
+            attachments=[mail.Attachment(attached.name, attached.media_type, attached.data)],
+            reply_to=letter.reply_to,
+        )
+    except (SMTPException, OSError) as error:
+        logger.warning("bill.mail_failed delivery=%d reason=%r", delivery_id, str(error))
+        return f"The mail server did not take it: {error}"
+    except (DocumentError, EvidenceError, FileMissingError, FileDamagedError) as error:
+        logger.exception("bill.mail_without_document delivery=%d", delivery_id)
+        return str(error)
+    return ""
 
 
 @shared_task(base=KeywordTask, name="portal.remove_expired_tokens")

@@ -7,9 +7,9 @@ How a bill becomes one:
   line's, rounded to two decimals. Prices are never negative there (BR-27): what is credited (energy
   given to the grid, discounts) has a negative quantity. Where quantity × price is not the amount
   (percentages, minimum charges, parts of months), it is one piece at the amount.
-- Value added tax is what `tax_percent` of the lines says: one group (BG-23) for each rate. A tax
-  that is itself taxed, and one that does not follow from the rates, is another tax than value added
-  tax; it is an invoice line.
+- Value added tax is what `tax_percent` of the lines says: one group (BG-23) for each rate. Where
+  lines have several taxes, the last of the tariff is value added tax; the others, and what does not
+  follow from the rates, are invoice lines.
 - What remains between these sums and the bill, which is rounded once, is the rounding amount
   (BT-114), so that the amount due (BT-115) is that of the bill to the cent.
 - A credit note (code 381) has the signs of an invoice: what is given back is positive.
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -289,10 +289,8 @@ def _items(document: BillDocument, *, outside: bool) -> tuple[tuple[Item, ...], 
     sign = _sign(document)
     priced = [line for line in document.lines if line.kind not in ("tax", "rounding")]
     taxes = [line for line in document.lines if line.kind == "tax"]
-    taxed = [line for line in taxes if line.tax_percent is not None]
-    rated = any(line.tax_percent for line in document.lines)
-    attempts = [(_without(priced, taxed) + taxed, taxed)] if taxed else []
-    for lines, others in [*attempts, (priced, [])] if rated else ():
+    rated = taxes and any(line.tax_percent for line in document.lines)
+    for lines, others in (_value_added(priced, taxes), (priced, [])) if rated else ():
         tax = document.tax - sum((line.amount for line in others), Decimal(0))
         items = tuple(_item(line, document, outside=False) for line in lines)
         least = sum((one.amount for one in _groups(items, None, document.language)), Decimal(0))
@@ -302,30 +300,39 @@ def _items(document: BillDocument, *, outside: bool) -> tuple[tuple[Item, ...], 
     return tuple(_item(line, document, outside=outside) for line in lines), Decimal(0)
 
 
-def _without(priced: Sequence[DocumentLine], taxed: Sequence[DocumentLine]) -> list[DocumentLine]:
-    """Lines at the rate of value added tax alone, where other taxes that are taxed by it are in
-    their percentage: with p of value added tax and S of others they have p + S × (1 + p).
+def _value_added(
+    priced: Sequence[DocumentLine], taxes: Sequence[DocumentLine]
+) -> tuple[list[DocumentLine], list[DocumentLine]]:
+    """Lines at the rate of value added tax alone, and the taxes that are others.
+
+    Where each line has one tax, all are value added tax. Where some have several, the last one is,
+    and a line's percentage is the sum of others, with or without it: p × (1 + T) of value added tax
+    where T of the others are themselves taxed.
     """
-    rates = {line.tax_percent for line in taxed}
-    if len(rates) != 1 or len(taxed) > _MOST_TAXES:
-        return list(priced)
-    percent = rates.pop() or Decimal(0)
-    parts = [line.quantity for line in taxed if line.unit == "%"]
-    sums = {
-        sum((abs(part) for part in some), Decimal(0))
-        for count in range(len(parts) + 1)
-        for some in combinations(parts, count)
-    }
-    return [
-        replace(line, tax_percent=percent)
-        if line.tax_percent is not None
-        and any(
-            abs(percent + part * (1 + percent / 100) - line.tax_percent) < _SAME_PERCENT
-            for part in sums
-        )
-        else line
-        for line in priced
-    ]
+    single = {abs(line.quantity) for line in taxes}
+    found = {line.tax_percent for line in priced if line.tax_percent}
+    several = any(min(abs(one - each) for each in single) > _SAME_PERCENT for one in found)
+    if len(taxes) > _MOST_TAXES or not (several or any(line.tax_percent for line in taxes)):
+        return list(priced), []
+    *others, last = taxes
+    percent = abs(last.quantity)
+    meant: dict[Decimal, Decimal | None] = {}
+    for count in range(len(others) + 1):
+        for some in combinations(others, count):
+            plain = sum((abs(one.quantity) for one in some), Decimal(0))
+            taxed = sum((abs(one.quantity) for one in some if one.tax_percent), Decimal(0))
+            meant.setdefault(plain + percent * (1 + taxed / 100), percent)
+            meant.setdefault(plain, None)
+    return [_at(line, meant) for line in priced] + others, others
+
+
+def _at(line: DocumentLine, meant: Mapping[Decimal, Decimal | None]) -> DocumentLine:
+    """A line at the rate that its percentage means."""
+    if line.tax_percent:
+        for sum_of_taxes, percent in meant.items():
+            if abs(sum_of_taxes - line.tax_percent) <= _SAME_PERCENT:
+                return replace(line, tax_percent=percent)
+    return line
 
 
 def _coin(document: BillDocument) -> Decimal:
@@ -338,6 +345,8 @@ def _item(line: DocumentLine, document: BillDocument, *, outside: bool) -> Item:
     sign = _sign(document)
     net = rounded(sign * line.amount, 2)
     quantity, price, unit = sign * line.quantity, line.price, _UNITS.get(line.unit, _PIECE)
+    if price is not None and net and abs(quantity * price + net) <= _CENT:
+        quantity = -quantity  # given, where the tariff counts what was taken
     if price is None or abs(quantity * price - net) > _CENT:
         quantity, price, unit = Decimal(1), net, _PIECE
     if price < 0:

@@ -16,11 +16,6 @@ from typing import Final
 
 from lxml import etree
 
-from billing.documents.cii import cii
-from billing.documents.einvoice import EInvoice, EInvoiceError, einvoice
-from billing.documents.pdf import pdf
-from billing.documents.values import BillDocument
-
 _LEVEL: Final = "EN 16931"
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _SCHEMAS: Final = "{http://www.aiim.org/pdfa/ns/extension/}schemas"
@@ -31,22 +26,6 @@ _TAIL: Final = b'<?xpacket end="r"?>'
 _TRAILER: Final = re.compile(rb"trailer\s*<<(.*?)>>\s*startxref\s+(\d+)", re.DOTALL)
 _STREAM: Final = b"\nstream\n"
 _LONGEST_DICTIONARY: Final = 16_384
-
-
-def facturx(document: BillDocument) -> bytes:
-    """The document as PDF with its e-invoice; raises what `einvoice` and `pdf` raise."""
-    return embed(pdf(document, cii(einvoice(document))))
-
-
-def facturx_or_pdf(document: BillDocument) -> tuple[bytes, EInvoice | None, str]:
-    """The document as PDF, its e-invoice, and why there is none: the document goes out without it
-    then.
-    """
-    try:
-        invoice = einvoice(document)
-    except EInvoiceError as error:
-        return pdf(document), None, str(error)
-    return embed(pdf(document, cii(invoice))), invoice, ""
 
 
 def embed(document: bytes) -> bytes:

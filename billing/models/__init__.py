@@ -24,6 +24,7 @@ from billing.models.bill import (
     RunKind,
     RunState,
 )
+from billing.models.document import BillDelivery, BillFile, DeliveryState, FileKind
 from billing.models.dunning import (
     DunningCase,
     DunningEvent,
@@ -47,7 +48,9 @@ __all__ = [
     "AgreementTariff",
     "Allocation",
     "Bill",
+    "BillDelivery",
     "BillEvidence",
+    "BillFile",
     "BillKind",
     "BillLine",
     "BillRun",
@@ -58,11 +61,13 @@ __all__ = [
     "CustomerKind",
     "Cycle",
     "Delivery",
+    "DeliveryState",
     "DunningCase",
     "DunningEvent",
     "DunningKind",
     "DunningPolicy",
     "EntryKind",
+    "FileKind",
     "Flow",
     "InstalmentPlan",
     "ItemState",

@@ -17,6 +17,7 @@ from tenants.models import TenantOwned
 class BillingSettings(TenantOwned):
     """Who a tenant is on its bills, and how it bills.
 
+    `mail_bills`: who has an e-mail address gets bills there once they are final.
     `second_person`: a run is approved by somebody else than who asked for it. `estimate_percent`:
     with a larger part of a bill's energy not measured, the checklist holds it.
     """
@@ -35,6 +36,7 @@ class BillingSettings(TenantOwned):
     bank_name = models.CharField(max_length=80, blank=True)
     footer = models.CharField(max_length=400, blank=True)
     currency = CurrencyField(default="EUR")
+    mail_bills = models.BooleanField(default=True)
     second_person = models.BooleanField(default=True)
     estimate_percent = models.DecimalField(max_digits=5, decimal_places=2, default=20)
 
@@ -291,6 +293,7 @@ class Bill(TenantOwned):
             models.Index(fields=["tenant", "-first_on"], name="billing_bill_recent"),
             models.Index(fields=["run", "state"], name="billing_bill_run_state"),
             models.Index(fields=["user"], name="billing_bill_user"),
+            models.Index(fields=["tenant", "finalised_at"], name="billing_bill_finalised"),
         ]
 
     def __str__(self) -> str:

@@ -386,6 +386,9 @@ def _rated() -> dict[str, BillDocument]:
     made = {
         "engine": rated(tariff(value_added)),
         "engine_excise": rated(tariff(excise, value_added)),
+        "engine_taxed_excise": rated(
+            tariff(excise, value_added | {"of": [*(one["name"] for one in _COMPONENTS), "excise"]})
+        ),
         "engine_two_rates": rated(tariff(reduced, standard)),
         "engine_untaxed": rated(tariff()),
         "engine_rounded": rated(

@@ -17,7 +17,9 @@ from billing.models import (
     AgreementTariff,
     Allocation,
     Bill,
+    BillDelivery,
     BillEvidence,
+    BillFile,
     BillingSettings,
     BillLine,
     BillRun,
@@ -29,6 +31,7 @@ from billing.models import (
     DunningKind,
     DunningPolicy,
     EntryKind,
+    FileKind,
     InstalmentPlan,
     Mode,
     MovementKind,
@@ -327,6 +330,25 @@ def billing_of(park: Park) -> None:
                 tenant=tenant, run=run, agreement=made, facility=branch.facility
             )
             billed = bill(made)
+            BillFile.objects.create(
+                tenant=tenant,
+                bill=billed,
+                facility=branch.facility,
+                kind=FileKind.PDF,
+                sha256=hashlib.sha256(billed.number.encode()).hexdigest(),
+                size=1,
+                created_at=START,
+            )
+            BillDelivery.objects.create(
+                tenant=tenant,
+                bill=billed,
+                facility=branch.facility,
+                key=f"final:{billed.pk}",
+                to="customer@example.org",
+                language="en",
+                due_at=START,
+                created_at=START,
+            )
             money = payment(tenant, billed.total, agreement=made)
             debit = entry(made, billed.total, EntryKind.BILL, bill=billed)
             credit = entry(made, -billed.total, EntryKind.PAYMENT, payment=money)

@@ -113,6 +113,22 @@ def test_an_einvoice_asks_for_what_the_bill_does(name: str) -> None:
         # 100.47 + 11.90, taxed by 5.02 and 3.52, which are no value added tax.
         ("utility_taxes", [("O", "None", "120.91", "0.00")]),
         ("tax_on_tax", [("S", "19", "117.39", "22.30")]),
+        (
+            "engine_excise",
+            [("E", "0", "19.86", "0.00"), ("S", "19", "537.86", "102.19")],
+        ),
+        (
+            "engine_taxed_excise",
+            [("S", "19", "557.72", "105.97")],
+        ),
+        (
+            "engine_two_rates",
+            [
+                ("E", "0", "-11.93", "0.00"),
+                ("S", "7", "11.90", "0.83"),
+                ("S", "19", "537.89", "102.20"),
+            ],
+        ),
         ("credit_note", [("S", "19", "112.37", "21.35")]),
     ],
 )
@@ -123,13 +139,19 @@ def test_taxes_are_those_of_the_rates(name: str, groups: list[tuple[str, str, st
     ] == groups
 
 
-def test_what_is_credited_has_a_negative_quantity() -> None:
-    item = einvoice(DOCUMENTS["negative_prices"]).items[-1]
-    assert (item.quantity, item.price, item.net) == (
-        Decimal("-120.5"),
-        Decimal("0.0731"),
-        Decimal("-8.81"),
-    )
+@pytest.mark.parametrize(
+    ("name", "position", "quantity", "price", "net"),
+    [
+        ("negative_prices", -1, "-120.5", "0.0731", "-8.81"),
+        ("engine", -3, "-148.6", "0.0803", "-11.93"),
+        ("credit_note_engine", -3, "-148.6", "0.0803", "-11.93"),
+    ],
+)
+def test_what_is_credited_has_a_negative_quantity(
+    name: str, position: int, quantity: str, price: str, net: str
+) -> None:
+    item = einvoice(DOCUMENTS[name]).items[position]
+    assert (item.quantity, item.price, item.net) == tuple(map(Decimal, (quantity, price, net)))
 
 
 def _with_seller(**changes: Any) -> BillDocument:

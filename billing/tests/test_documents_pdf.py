@@ -18,7 +18,7 @@ from pypdf import PdfReader
 from billing.documents import figures, payment_code, words
 from billing.documents.cii import cii
 from billing.documents.einvoice import einvoice
-from billing.documents.facturx import facturx, facturx_or_pdf
+from billing.documents.making import make
 from billing.documents.pdf import pdf
 from billing.documents.sheet import sheet
 from billing.documents.values import Address, BillDocument, DocumentError, Parties
@@ -31,6 +31,10 @@ _NAMES: Final = {
     "conformance": "{http://www.aiim.org/pdfa/ns/id/}conformance",
     "ua": "{http://www.aiim.org/pdfua/ns/id/}part",
 }
+
+
+def _pdf(document: BillDocument) -> bytes:
+    return make(document).pdf
 
 
 def _text(document: bytes) -> str:
@@ -51,7 +55,7 @@ def _elements(node: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("name", list(DOCUMENTS))
 def test_every_document_is_whole_tagged_and_has_its_einvoice(name: str) -> None:
     document = DOCUMENTS[name]
-    made = facturx(document)
+    made = _pdf(document)
     with pikepdf.open(io.BytesIO(made)) as read:
         assert read.check_pdf_syntax() == []
         root = read.Root
@@ -73,7 +77,7 @@ def test_every_document_is_whole_tagged_and_has_its_einvoice(name: str) -> None:
 
 def test_a_screen_reader_finds_headings_tables_and_pictures() -> None:
     document = DOCUMENTS["all_components"]
-    with pikepdf.open(io.BytesIO(facturx(document))) as read:
+    with pikepdf.open(io.BytesIO(_pdf(document))) as read:
         elements = list(_elements(read.Root.StructTreeRoot.K))
         kinds = Counter(str(one.S) for one in elements)
         figures_told = [str(one.Alt) for one in elements if str(one.S) == "/Figure"]
@@ -89,11 +93,11 @@ def test_a_screen_reader_finds_headings_tables_and_pictures() -> None:
 
 
 def test_the_same_bill_makes_the_same_bytes() -> None:
-    assert facturx(DOCUMENTS["company"]) == facturx(document_set.documents()["company"])
+    assert _pdf(DOCUMENTS["company"]) == _pdf(document_set.documents()["company"])
 
 
 def test_the_page_tells_what_to_pay_and_how() -> None:
-    text = _text(facturx(DOCUMENTS["all_components_company"]))
+    text = _text(_pdf(DOCUMENTS["all_components_company"]))
     for part in (
         "Rechnung R-2026-000123",
         "Café Łódź & Söhne KG",
@@ -112,14 +116,14 @@ def test_the_page_tells_what_to_pay_and_how() -> None:
 
 
 def test_the_page_speaks_the_language_of_its_reader() -> None:
-    text = _text(facturx(DOCUMENTS["household_en"]))
+    text = _text(_pdf(DOCUMENTS["household_en"]))
     for part in ("Bill R-2026-000123", "To pay", "€133.72", "by 17 April 2026", "Page 1 of 1"):
         assert part in text
 
 
 def test_a_credit_note_asks_for_nothing_and_says_what_it_takes_back() -> None:
     document = DOCUMENTS["credit_note"]
-    text = _text(facturx(document))
+    text = _text(_pdf(document))
     assert "Diese Gutschrift nimmt die Rechnung R-2026-000123 vom 03.04.2026 zurück." in text
     assert "Korrektur der Messwerte" in text
     assert "133,72 € werden Ihrem Konto gutgeschrieben" in text
@@ -135,19 +139,22 @@ def test_a_bill_that_is_no_einvoice_goes_out_without() -> None:
             replace(parties.seller, address=Address("Weg 1")), parties.buyer, parties.supply
         ),
     )
-    made, invoice, why = facturx_or_pdf(nameless)
-    assert invoice is None
-    assert why == "An e-invoice names the seller's country: enter it in the billing settings."
-    with pikepdf.open(io.BytesIO(made)) as read:
+    files = make(nameless)
+    assert (files.cii, files.ubl) == (b"", b"")
+    assert (
+        files.problem
+        == "An e-invoice names the seller's country: enter it in the billing settings."
+    )
+    with pikepdf.open(io.BytesIO(files.pdf)) as read:
         assert "/AF" not in read.Root
-    assert "EN 16931" not in _text(made)
+    assert "EN 16931" not in _text(files.pdf)
 
 
 def test_letters_that_no_font_has_do_not_stop_a_bill() -> None:
     document = DOCUMENTS["household"]
     parties = document.parties
     buyer = replace(parties.buyer, name="Smith \U00013000 & Sons")
-    made = facturx(replace(document, parties=Parties(parties.seller, buyer, parties.supply)))
+    made = _pdf(replace(document, parties=Parties(parties.seller, buyer, parties.supply)))
     assert "Smith ? & Sons" in _text(made)
     with pikepdf.open(io.BytesIO(made)) as read:
         assert "\U00013000" in read.Root.AF[0].EF.F.read_bytes().decode()
@@ -279,7 +286,7 @@ def test_a_payment_code_of_the_longest_text_is_small_enough() -> None:
 @pytest.mark.parametrize("name", ["long"])
 def test_the_head_of_the_table_is_on_every_page(name: str) -> None:
     document: BillDocument = DOCUMENTS[name]
-    pages = PdfReader(io.BytesIO(facturx(document))).pages
+    pages = PdfReader(io.BytesIO(_pdf(document))).pages
     heads = ["Betrag (EUR)" in page.extract_text() for page in pages]
     assert len(pages) > 8
     assert sum(heads) >= len(pages) - 1

@@ -16,11 +16,13 @@ from portal.tests.permission_rows.world import World, make_world
 @pytest.fixture(autouse=True)
 def plain_storages(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Pages are rendered without the manifest of hashed names, which `collectstatic` makes; images
-    of firmware lie in the tests' own folder.
+    of firmware and documents of bills lie in the tests' own folder.
     """
     storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     firmware = places.in_folder(tmp_path_factory.getbasetemp() / "firmware")
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": storage, "firmware": firmware}
+    bills = places.in_folder(tmp_path_factory.getbasetemp() / "bills")
+    own = {"staticfiles": storage, "firmware": firmware, "bills": bills}
+    settings.STORAGES = {**settings.STORAGES, **own}
 
 
 @pytest.fixture(scope="module")
