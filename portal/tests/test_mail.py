@@ -26,7 +26,7 @@ CONTEXT: dict[str, Any] = {
 
 
 def _send(**changes: Any) -> Any:
-    values = {"template": "new_device", "to": "ada@example.org", "language": "en"}
+    values: dict[str, Any] = {"template": "new_device", "to": "ada@example.org", "language": "en"}
     mail.send(**values, context=CONTEXT | changes)
     (message,) = outbox.outbox
     return message

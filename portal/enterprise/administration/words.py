@@ -183,6 +183,7 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "bill_run.approve": _("Bill run approved"),
         "bill_run.finish": _("Bills of a run made final"),
         "bill_run.cancel": _("Bill run cancelled"),
+        "bill.mail": _("Bill sent by e-mail"),
         "bill.void": _("Bill voided by a credit note"),
     },
     _("Exports"): {
