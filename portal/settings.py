@@ -366,6 +366,15 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "CorrectionKindEnum": "devices.models.correction.Kind",
         "ExportResolutionEnum": "devices.models.data_export.ExportResolution",
+        "CustomerKindEnum": "billing.models.account.CustomerKind",
+        "AgreementModeEnum": "billing.models.account.Mode",
+        "BillKindEnum": "billing.models.bill.BillKind",
+        "BillStateEnum": "billing.models.bill.BillState",
+        "RunKindEnum": "billing.models.bill.RunKind",
+        "RunStateEnum": "billing.models.bill.RunState",
+        "ItemStateEnum": "billing.models.bill.ItemState",
+        "EntryKindEnum": "billing.models.ledger.EntryKind",
+        "TariffVersionStateEnum": "billing.models.tariff.VersionState",
     },
     "PREPROCESSING_HOOKS": ["portal.api.schema.api_alone"],
     "POSTPROCESSING_HOOKS": [

@@ -27,7 +27,8 @@ class Revoked(Exception):  # noqa: N818 - it reads as what happened
 
 
 def _key(checksum: str) -> str:
-    return f"oauth-token:{checksum}"
+    # Another shape of what is stored is another key.
+    return f"oauth-bearer:{checksum}"
 
 
 def find(checksum: str) -> Any:

@@ -7,6 +7,7 @@ that holds the tenant. What is refused is a ValidationError with a sentence at i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from django.core.exceptions import ValidationError
@@ -40,6 +41,14 @@ from tenants.domain import audit
 
 # Longer than anybody waits for money; what is longer is a typing error.
 MOST_PAYMENT_DAYS = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An agreement that has ended, and that of who moved in."""
+
+    ended: Agreement
+    successor: Agreement | None
 
 
 @transaction.atomic
@@ -107,9 +116,9 @@ def move_out(
     successor: Successor | None = None,
     reason: str = "",
     actor_id: int | None,
-) -> Agreement | None:
-    """End an agreement at the local midnight of a day, with its meters and tariffs; answers the
-    agreement of the one who moves in then, if any: at the same facility, by the same meters.
+) -> Moved:
+    """End an agreement at the local midnight of a day, with its meters and tariffs; and begin that
+    of the one who moves in then, if any: at the same facility, by the same meters.
 
     A `reason` is needed where final bills are for later days: they are restated.
     """
@@ -125,8 +134,8 @@ def move_out(
         )
     _set_end(row, ends_on, reason, actor_id, "agreement.move_out")
     if successor is None:
-        return None
-    return _hand_over(row, ends_on, successor, actor_id)
+        return Moved(row, None)
+    return Moved(row, _hand_over(row, ends_on, successor, actor_id))
 
 
 @transaction.atomic

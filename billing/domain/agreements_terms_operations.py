@@ -7,7 +7,6 @@ are restated.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
@@ -19,7 +18,7 @@ from django.utils.translation import gettext as _
 from billing.domain import agreements_checks as checks
 from billing.domain import refusals
 from billing.domain.agreements_operations import locked
-from billing.domain.agreements_values import MeterValues, TariffValues
+from billing.domain.agreements_values import MeterChange, MeterValues, TariffValues
 from billing.models import Agreement, AgreementMeter, AgreementTariff, Flow
 from tenants.domain import audit
 
@@ -44,69 +43,28 @@ def add_meter(
 
 
 @transaction.atomic
-def change_meter(
-    *,
-    agreement_id: int,
-    meter_id: int,
-    channel_id: int,
-    at: datetime,
-    reason: str = "",
-    actor_id: int | None,
-) -> AgreementMeter:
-    """Another channel counts from an instant on, in the same direction and with the same share; it
-    is that of the new meter, where one was exchanged.
+def alter_meter(
+    *, agreement_id: int, meter_id: int, wanted: MeterChange, actor_id: int | None
+) -> Agreement:
+    """From an instant on another channel in the same direction and with the same share, where a
+    meter was exchanged; another share of the same channel; or nothing more of it, which from its
+    beginning on means: as if it had never been.
     """
     row = locked(agreement_id)
     former = _meter(row, meter_id)
-    at = _within(former, at, row)
-    checks.require_reason(row, _day(at, row.facility.time_zone), reason)
+    at = _within(former, wanted.at, row)
+    checks.require_reason(row, _day(at, row.facility.time_zone), wanted.reason)
+    ends = wanted.channel is None and wanted.share is None
+    channel_id = wanted.channel or former.channel_id
     channels = checks.lock_channels([former.channel_id, channel_id])
-    values = MeterValues(channel_id, Flow(former.flow), former.share, at, former.ends_at)
-    made = checks.new_meter(row, values, channels[channel_id], row.facility.time_zone)
     _end(former, at, actor_id)
-    refusals.insert(made, actor_id=actor_id, action="agreement.change_meter")
+    if not ends:
+        share = former.share if wanted.share is None else wanted.share
+        values = MeterValues(channel_id, Flow(former.flow), share, at, former.ends_at)
+        made = checks.new_meter(row, values, channels[channel_id], row.facility.time_zone)
+        refusals.insert(made, actor_id=actor_id, action="agreement.change_meter")
     _require_sound(row, list(channels))
-    return made
-
-
-@transaction.atomic
-def change_share(
-    *,
-    agreement_id: int,
-    meter_id: int,
-    share: Decimal,
-    at: datetime,
-    reason: str = "",
-    actor_id: int | None,
-) -> AgreementMeter:
-    """Another share of the same channel counts from an instant on."""
-    row = locked(agreement_id)
-    former = _meter(row, meter_id)
-    at = _within(former, at, row)
-    checks.require_reason(row, _day(at, row.facility.time_zone), reason)
-    channels = checks.lock_channels([former.channel_id])
-    values = MeterValues(former.channel_id, Flow(former.flow), share, at, former.ends_at)
-    made = checks.new_meter(row, values, channels[former.channel_id], row.facility.time_zone)
-    _end(former, at, actor_id)
-    refusals.insert(made, actor_id=actor_id, action="agreement.change_share")
-    _require_sound(row, list(channels))
-    return made
-
-
-@transaction.atomic
-def end_meter(
-    *, agreement_id: int, meter_id: int, at: datetime, reason: str = "", actor_id: int | None
-) -> None:
-    """Bill by this channel no longer from an instant on; from its beginning on: as if it had never
-    been.
-    """
-    row = locked(agreement_id)
-    former = _meter(row, meter_id)
-    at = _within(former, at, row)
-    checks.require_reason(row, _day(at, row.facility.time_zone), reason)
-    channels = checks.lock_channels([former.channel_id])
-    _end(former, at, actor_id)
-    _require_sound(row, list(channels))
+    return row
 
 
 @transaction.atomic

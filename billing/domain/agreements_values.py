@@ -42,6 +42,18 @@ class MeterValues:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterChange:
+    """What becomes of a meter from an instant on: another channel, another share, or with neither
+    its end.
+    """
+
+    at: datetime
+    channel: int | None = None
+    share: Decimal | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TariffValues:
     """A tariff to be billed by, with the contracted power where it asks for one."""
 

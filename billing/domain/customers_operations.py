@@ -43,6 +43,17 @@ class CustomerValues:
     user_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Whether somebody must not be cut off, why or why no longer, and until when if that is known
+    (from then on no more).
+    """
+
+    protected: bool
+    reason: str
+    until: date | None = None
+
+
 @transaction.atomic
 def create_customer(*, tenant_id: int, values: CustomerValues, actor_id: int | None) -> Customer:
     """A new customer."""
@@ -107,6 +118,15 @@ def unprotect_customer(*, customer_id: int, reason: str, actor_id: int | None) -
         after=audit.snapshot(row) | {"reason": reason.strip()},
     )
     return row
+
+
+def set_protection(*, customer_id: int, wanted: Protection, actor_id: int | None) -> Customer:
+    """Protect a customer, or end the protection."""
+    if not wanted.protected:
+        return unprotect_customer(customer_id=customer_id, reason=wanted.reason, actor_id=actor_id)
+    return protect_customer(
+        customer_id=customer_id, reason=wanted.reason, until=wanted.until, actor_id=actor_id
+    )
 
 
 def _locked(customer_id: int) -> Customer:

@@ -8,13 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
 
 from billing.domain.paging import page_of
 from billing.models import PriceSeries, PriceValue
 from devices.domain.catalogue import Page
 
-# Of a period longer than this nobody reads the prices one by one.
-MOST_DAYS = 400
+# Of a longer period nobody reads the prices one by one.
+MOST: Final = timedelta(days=400)
 
 
 class SeriesNotFound(Exception):  # noqa: N818 - it reads as what happened
@@ -63,9 +67,12 @@ def prices_of(
     *, series_id: int, start: datetime, end: datetime, known_at: datetime | None = None
 ) -> SeriesPrices:
     """The prices of a series whose step begins in [start, end); two queries. Raises
-    SeriesNotFound.
+    SeriesNotFound, and ValidationError at `end` for a period that is too long or none.
     """
     found = series(series_id=series_id)
+    if not timedelta() < end - start <= MOST:
+        message = _("The end lies after the beginning, at most %(most)d days.")
+        raise ValidationError({"end": [message % {"most": MOST.days}]})
     rows = PriceValue.objects.filter(series=found, starts_at__gte=start, starts_at__lt=end)
     if known_at is not None:
         rows = rows.filter(entered_at__lte=known_at)

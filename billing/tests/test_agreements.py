@@ -19,6 +19,7 @@ from billing.domain.agreements_queries import AgreementFilter, AgreementNotFound
 from billing.domain.agreements_values import (
     AgreementValues,
     Change,
+    MeterChange,
     MeterValues,
     Successor,
     TariffValues,
@@ -227,7 +228,9 @@ def test_a_sub_meter_is_taken_off_where_something_is_counted(world: World) -> No
     assert "1.5" in refused["share"][0]
     main = AgreementMeter.objects.get(agreement=whole, share=1)
     refused = _refused(
-        lambda: terms.end_meter(agreement_id=whole.pk, meter_id=main.pk, at=APRIL, actor_id=None)
+        lambda: terms.alter_meter(
+            agreement_id=whole.pk, meter_id=main.pk, wanted=MeterChange(APRIL), actor_id=None
+        )
     )
     assert "1 Apr 2026, 00:00" in refused["share"][0]
     assert len(_meters(whole)) == 2
@@ -240,17 +243,22 @@ def test_a_meter_is_exchanged_at_a_quarter(world: World) -> None:
     change: dict[str, Any] = {"agreement_id": made.pk, "meter_id": meter.pk, "actor_id": None}
     for wrong in (at.replace(minute=16), MARCH.replace(day=1)):
         refused = _refused(
-            lambda at=wrong: terms.change_meter(channel_id=world.second.pk, at=at, **change)
+            lambda at=wrong: terms.alter_meter(
+                wanted=MeterChange(at, channel=world.second.pk), **change
+            )
         )
         assert list(refused) == ["at"]
-    terms.change_meter(channel_id=world.second.pk, at=at, **change)
+    terms.alter_meter(wanted=MeterChange(at, channel=world.second.pk), **change)
     assert _meters(made) == [
         (world.meter.pk, HALF, MARCH, at),
         (world.second.pk, HALF, at, None),
     ]
     new = AgreementMeter.objects.get(agreement=made, ends_at=None)
-    terms.change_share(
-        agreement_id=made.pk, meter_id=new.pk, share=Decimal(1), at=APRIL, actor_id=None
+    terms.alter_meter(
+        agreement_id=made.pk,
+        meter_id=new.pk,
+        wanted=MeterChange(APRIL, share=Decimal(1)),
+        actor_id=None,
     )
     assert _meters(made)[1:] == [
         (world.second.pk, HALF, at, APRIL),
@@ -292,7 +300,7 @@ def test_who_moves_in_goes_on_with_the_meters_of_who_moves_out(world: World) -> 
         ends_on=IN_APRIL,
         successor=Successor(newcomer.pk),
         actor_id=None,
-    )
+    ).successor
     assert next_one is not None
     assert _meters(made) == [(world.meter.pk, 1, MARCH, APRIL)]
     assert _meters(next_one) == [(world.meter.pk, 1, APRIL, None)]
@@ -335,7 +343,9 @@ def test_what_final_bills_rest_on_changes_with_a_reason_alone(world: World) -> N
         lambda reason: terms.change_tariff(
             values=TariffValues(other.pk), on=within, reason=reason, **end
         ),
-        lambda reason: terms.end_meter(meter_id=meter.pk, at=at, reason=reason, **end),
+        lambda reason: terms.alter_meter(
+            meter_id=meter.pk, wanted=MeterChange(at, reason=reason), **end
+        ),
     )
     for call in calls:
         assert list(_refused(lambda call=call: call(" "))) == ["reason"]

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 
 from portal.oauth.bearer import Bearer
 from tenants.domain.queries import Access
-from tenants.permissions import Permission
+from tenants.permissions import Permission, Role
 
 if TYPE_CHECKING:
     # Its module reads the settings, which name the class below.
@@ -78,6 +78,18 @@ def tenant_of(access: Access | Bearer) -> int:
 def scopes_of(request: Request) -> frozenset[str] | None:
     """The scopes of the access token; None for a signed-in browser, which no scope limits."""
     return cast(Bearer, request.auth).scopes if request.auth is not None else None
+
+
+def own_alone(request: Request) -> int | None:
+    """Whose bills and agreements alone the caller may see: a consumer, who has the facility that
+    others had before, sees what is made out to that person. None: all in reach.
+    """
+    access = access_of(request)
+    if isinstance(access, Bearer):
+        return access.user_id if access.role == Role.CONSUMER else None
+    if access is None or access.membership.role != Role.CONSUMER:
+        return None
+    return access.membership.user_id
 
 
 class DeclaredAccess(BasePermission):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from portal.api import (
+    billing_urls,
     commands,
     configuration,
     corrections,
@@ -117,6 +118,7 @@ resources = [
         firmware.SigningKeyRetirement.as_view(),
         name="signing-key-retire",
     ),
+    *billing_urls.resources,
     path("schema/", views.Schema.as_view(), name="schema"),
     # Line breaks too, which the converter `path` does not match.
     re_path(r"^(?P<path>[\s\S]*)\Z", views.Unknown.as_view(), name="unknown"),

@@ -26,7 +26,8 @@ class Bearer:
     `user_id` None: a service account. `permissions` are those of the scopes and, for a person, of
     the role too; a service account of some facilities has none that concern the whole tenant.
     `scope` is to be opened for the request: the tenant and all below it, narrowed to the facilities
-    of the person or of the service account.
+    of the person or of the service account. `role` is the code of the person's role, empty for a
+    service account.
     """
 
     token_id: int
@@ -38,6 +39,7 @@ class Bearer:
     permissions: frozenset[Permission]
     scope: Scope
     expires: datetime
+    role: str
 
     def allows(self, permission: Permission) -> bool:
         """Whether the token allows `permission`."""
@@ -68,6 +70,7 @@ def authenticate(token: str) -> Bearer:
 
 
 def _from_database(checksum: str) -> Bearer:
+    role = ""
     try:
         facts = access_token(checksum=checksum)
         permissions = permissions_of_scopes(facts.scopes)
@@ -78,6 +81,7 @@ def _from_database(checksum: str) -> Bearer:
         else:
             access, scope = access_and_scope(user_id=facts.user_id, tenant_id=facts.tenant_id)
             permissions &= access.permissions
+            role = access.membership.role
     except (UnknownToken, NoAccess):
         raise InvalidToken from None
     return Bearer(
@@ -90,4 +94,5 @@ def _from_database(checksum: str) -> Bearer:
         permissions=permissions,
         scope=scope,
         expires=facts.expires,
+        role=role,
     )

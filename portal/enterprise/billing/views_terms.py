@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from billing.domain import agreements_operations, choices_queries, pages_queries
 from billing.domain import agreements_terms_operations as terms
+from billing.domain.agreements_values import MeterChange
 from billing.domain.choices_queries import StepChoices
 from portal.enterprise.billing.forming import Done, FormPage, answer
 from portal.enterprise.billing.forms import (
@@ -64,7 +65,7 @@ def move_out(request: HttpRequest, *, pk: int) -> HttpResponse:
             actor_id=actor_id(request),
         )
         said = _("The agreement ends. The last bill is that until this day.")
-        return Done(said, reverse("agreement", args=[made.pk if made else pk]))
+        return Done(said, reverse("agreement", args=[(made.successor or made.ended).pk]))
 
     page = FormPage(_("Move out"), _parents(of), _("End the agreement"))
     return answer(request, form, page, do)
@@ -138,12 +139,10 @@ def change_meter(request: HttpRequest, *, pk: int, meter: int) -> HttpResponse:
 
     def do() -> None:
         data = form.cleaned_data
-        terms.change_meter(
+        terms.alter_meter(
             agreement_id=pk,
             meter_id=meter,
-            channel_id=data["channel"],
-            at=data["at"],
-            reason=data["reason"],
+            wanted=MeterChange(data["at"], channel=data["channel"], reason=data["reason"]),
             actor_id=actor_id(request),
         )
 
@@ -160,11 +159,11 @@ def end_meter(request: HttpRequest, *, pk: int, meter: int) -> HttpResponse:
     form = MeterEndForm(posted(request), zone=of.agreement.facility.time_zone)
 
     def do() -> None:
-        terms.end_meter(
+        data = form.cleaned_data
+        terms.alter_meter(
             agreement_id=pk,
             meter_id=meter,
-            at=form.cleaned_data["at"],
-            reason=form.cleaned_data["reason"],
+            wanted=MeterChange(data["at"], reason=data["reason"]),
             actor_id=actor_id(request),
         )
 
