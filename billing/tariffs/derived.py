@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
 from billing.tariffs.metering import Metered
 from billing.tariffs.parts import At, Discount, Flow, Levy, Minimum, Rounding, Tax
-from billing.tariffs.sheet import Item, Sheet, decimal, fraction, kwh, rounded
+from billing.tariffs.sheet import Item, Sheet, decimal, fraction, kwh, rounded, steps
 from billing.tariffs.values import MILLIWH_PER_KWH, Kind
 
 ONE = Decimal(1)
@@ -75,13 +76,26 @@ def rounding_item(items: Sequence[Item], last: Sheet) -> Item | None:
     # Lines carry a limited number of places: what they leave out is part of the rounding.
     shown = sum((fraction(decimal(item.amount)) for item in items), start=Fraction(0))
     difference = rounded(net, rounding) - shown
+    return _rounding_line(difference, items[0].first, last)
+
+
+def total_item(total: Fraction, first: date, last: Sheet) -> Item | None:
+    """What makes the sum to be paid a multiple of the larger step, if there is one."""
+    rounding = last.piece.terms.tariff.rounding
+    if rounding.total_step is None:
+        return None
+    step = fraction(rounding.total_step)
+    return _rounding_line(steps(total / step, rounding.mode) * step - total, first, last)
+
+
+def _rounding_line(difference: Fraction, first: date, last: Sheet) -> Item | None:
     if not difference:
         return None
     return Item(
         component="rounding",
         kind=Kind.ROUNDING,
         label="Rounding",
-        first=items[0].first,
+        first=first,
         end=last.piece.end,
         quantity=ONE,
         unit="",

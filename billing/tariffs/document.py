@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final
+
+from babel.numbers import get_currency_precision
 
 from billing.tariffs import form, holidaying, parts
 from billing.tariffs.parts import Tariff
@@ -47,17 +50,19 @@ def read(source: str | Mapping[str, Any]) -> Tariff:
         interval_min=reading.interval_min,
         schedules=tuple(reading.schedules.values()),
         components=tuple(reading.components),
-        rounding=_rounding(found["rounding"] or {}),
+        rounding=_rounding(found["rounding"] or {}, found["currency"]),
         sha256=sha256_of(document),
     )
 
 
-def _rounding(found: Mapping[str, Any]) -> parts.Rounding:
+def _rounding(found: Mapping[str, Any], currency: str) -> parts.Rounding:
+    """Without a step, to the smallest coin of the currency."""
     usual = parts.Rounding()
     return parts.Rounding(
-        found.get("step") or usual.step,
+        found.get("step") or Decimal(1).scaleb(-get_currency_precision(currency)),
         parts.Mode(found.get("mode") or usual.mode),
         parts.At(found.get("at") or usual.at),
+        found.get("total_step"),
     )
 
 

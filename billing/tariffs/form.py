@@ -186,6 +186,7 @@ DOCUMENT: Final = Record(
                 "step": POSITIVE,
                 "mode": Choice(tuple(parts.Mode)),
                 "at": Choice(tuple(parts.At)),
+                "total_step": POSITIVE,
             }
         ),
     },

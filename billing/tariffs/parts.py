@@ -310,11 +310,14 @@ Component = (
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """To multiples of `step`: each line, or the sum."""
+    """To multiples of `step`: each line, or the sum; with `total_step`, what is to be paid to
+    multiples of that in the end.
+    """
 
     step: Decimal = Decimal("0.01")
     mode: Mode = Mode.HALF_UP
     at: At = At.LINE
+    total_step: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

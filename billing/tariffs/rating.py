@@ -25,7 +25,7 @@ from billing.tariffs.parts import (
     Tax,
 )
 from billing.tariffs.pieces import Piece, RatingError, Terms, cut
-from billing.tariffs.sheet import Sheet, decimal, fraction
+from billing.tariffs.sheet import Item, Sheet, decimal, fraction
 from billing.tariffs.values import Context, Int64s, Period, Rating, Usage
 
 __all__ = ["RatingError", "Terms", "rate"]
@@ -64,13 +64,20 @@ class Bill:
         """All lines and their sums."""
         sheets = [self.sheet(piece) for piece in self.pieces]
         items = [item for sheet in sheets for item in sheet.items]
-        rounding = derived.rounding_item(items, sheets[-1]) if sheets else None
-        if rounding is not None:
-            items.append(rounding)
-        taxes = derived.tax_items(sheets, rounding)
+        taxes: list[Item] = []
+        if items:
+            rounding = derived.rounding_item(items, sheets[-1])
+            items += [rounding] if rounding is not None else []
+            taxes = derived.tax_items(sheets, rounding)
         net_lines, tax_lines = ([item.line() for item in part] for part in (items, taxes))
         net = sum((line.amount for line in net_lines), start=Decimal(0))
         tax = sum((line.amount for line in tax_lines), start=Decimal(0))
+        if items:
+            last = derived.total_item(fraction(net + tax), items[0].first, sheets[-1])
+            if last is not None:
+                # What is paid more or less is no part of what is taxed.
+                tax_lines.append(last.line())
+                net += tax_lines[-1].amount
         return Rating(
             lines=(*net_lines, *tax_lines),
             net=net,

@@ -26,10 +26,9 @@ def fraction(value: Decimal) -> Fraction:
     return Fraction(value)
 
 
-def steps(amount: Fraction, rounding: Rounding) -> int:
-    """How many steps an amount is, by the mode of the rounding."""
-    many = amount / fraction(rounding.step)
-    match rounding.mode:
+def steps(many: Fraction, mode: Mode) -> int:
+    """A whole number of steps."""
+    match mode:
         case Mode.HALF_EVEN:
             return round(many)
         case Mode.DOWN:
@@ -43,7 +42,7 @@ def steps(amount: Fraction, rounding: Rounding) -> int:
 
 def rounded(amount: Fraction, rounding: Rounding) -> Fraction:
     """The multiple of the step nearest by the mode."""
-    return steps(amount, rounding) * fraction(rounding.step)
+    return steps(amount / fraction(rounding.step), rounding.mode) * fraction(rounding.step)
 
 
 def rounded_down(amount: Fraction, rounding: Rounding) -> Fraction:

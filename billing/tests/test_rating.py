@@ -385,6 +385,50 @@ def test_a_bill_is_rounded_once_with_a_line_that_says_so() -> None:
     assert made.total == sum(line.amount for line in made.lines) == Decimal("0.10")
 
 
+def test_what_is_paid_can_be_rounded_to_larger_coins() -> None:
+    first, end = date(2026, 4, 1), date(2026, 5, 1)
+    of = document(
+        {"kind": "standing", "name": "a", "amount": "10.01", "per": "month"},
+        {"kind": "tax", "name": "vat", "percent": "8.1", "of": "all"},
+        rounding={"total_step": "0.05"},
+        currency="CHF",
+    )
+
+    made = bill(of, flat(0, first, end), first, end)
+
+    assert [(line.component, line.amount, line.tax_percent) for line in made.lines] == [
+        ("a", Decimal("10.01"), Decimal("8.1")),
+        ("vat", Decimal("0.81"), None),
+        ("rounding", Decimal("-0.02"), None),
+    ]
+    assert (made.net, made.tax, made.total) == (Decimal("9.99"), Decimal("0.81"), Decimal("10.80"))
+
+
+@pytest.mark.parametrize(
+    ("currency", "expected"), [("JPY", "11"), ("EUR", "10.56"), ("KWD", "10.556")]
+)
+def test_without_a_step_the_smallest_coin_counts(currency: str, expected: str) -> None:
+    first, end = date(2026, 4, 1), date(2026, 5, 1)
+    of = document(
+        {"kind": "standing", "name": "a", "amount": "10.5555", "per": "month"}, currency=currency
+    )
+
+    assert bill(of, flat(0, first, end), first, end).total == Decimal(expected)
+
+
+def test_no_days_cost_nothing() -> None:
+    day = date(2026, 4, 1)
+    of = document(
+        {"kind": "standing", "name": "a", "amount": 1, "per": "month"},
+        {"kind": "tax", "name": "vat", "percent": 19, "of": "all"},
+        rounding={"at": "bill", "total_step": 1},
+    )
+
+    made = bill(of, flat(1, day, date(2026, 5, 1)), day, day)
+
+    assert (made.lines, made.total) == ((), Decimal(0))
+
+
 def test_a_minimum_a_discount_and_a_levy_follow_what_they_name() -> None:
     first, end = date(2026, 4, 1), date(2026, 5, 1)
     of = document(

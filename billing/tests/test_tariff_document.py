@@ -66,7 +66,7 @@ components:
   - {kind: levy, name: duty, per_kWh: 0.0205}
   - {kind: levy, name: city, percent: 2, of: all}
   - {kind: tax, name: vat, percent: 19, of: all}
-rounding: {step: 0.01, mode: half_even, at: line}
+rounding: {step: 0.01, mode: half_even, at: line, total_step: 0.05}
 """
 
 
