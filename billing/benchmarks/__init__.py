@@ -1,0 +1,1 @@
+"""Benchmarks of billing; see `manage.py bench`."""
