@@ -6,12 +6,13 @@ it is a draft as before. Needs an open scope that is not narrowed to facilities.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from django.db import transaction
 
+from billing.domain import ledger_operations
 from billing.domain.numbering import Series, take
 from billing.domain.parties import parties_of
 from billing.models import (
@@ -108,6 +109,7 @@ def _finish(bills: Sequence[Bill], *, series: Series, issued_on: date, now: date
         bills, update_conflicts=True, unique_fields=["id"], update_fields=list(_WRITTEN)
     )
     _book(bills, issued_on)
+    _settle(agreement_ids)
 
 
 def _book(bills: Sequence[Bill], issued_on: date) -> None:
@@ -127,6 +129,13 @@ def _book(bills: Sequence[Bill], issued_on: date) -> None:
         )
         for bill in bills
     )
+
+
+def _settle(agreement_ids: Collection[int]) -> None:
+    """Let what accounts have in credit pay for what was booked; most of them have nothing."""
+    entries = AccountEntry.objects.filter(agreement_id__in=agreement_ids, amount__lt=0)
+    with_credit = entries.order_by("agreement").values_list("agreement_id", flat=True).distinct()
+    ledger_operations.allocate(list(with_credit))
 
 
 def _note(bill: Bill, cause: str, run_id: int | None) -> Bill:

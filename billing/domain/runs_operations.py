@@ -273,7 +273,8 @@ def _refuse_second(
 
 
 def _held(run_id: int) -> BillRun:
-    run = BillRun.objects.select_for_update().filter(pk=run_id).first()
+    # Not its key: workers that hold items, which are waited for, keep bills that name the run.
+    run = BillRun.objects.select_for_update(no_key=True).filter(pk=run_id).first()
     if run is None:
         raise RunNotFound(f"run {run_id}")
     return run

@@ -50,14 +50,19 @@ def moving() -> tuple[tuple[int, int], ...]:
 
 
 def work(
-    *, tenant_id: int, run_id: int, go_on: Callable[[], bool], clock: Callable[[], datetime]
+    *,
+    tenant_id: int,
+    run_id: int,
+    go_on: Callable[[], bool],
+    clock: Callable[[], datetime],
+    limit: int = CHUNK,
 ) -> int:
     """Take steps of a run while there is something to do and `go_on` says so; returns how many
     accounts they have brought on.
     """
     done = 0
     while go_on():
-        count = step(tenant_id=tenant_id, run_id=run_id, now=clock())
+        count = step(tenant_id=tenant_id, run_id=run_id, now=clock(), limit=limit)
         if not count:
             break
         done += count
@@ -95,7 +100,8 @@ def step(*, tenant_id: int, run_id: int, now: datetime, limit: int = CHUNK) -> i
 
 def _move_on(run: BillRun, now: datetime) -> None:
     """The next state of a run of which no account is left; what others hold is still there."""
-    row = BillRun.objects.select_for_update(skip_locked=True).filter(pk=run.pk).first()
+    rows = BillRun.objects.select_for_update(skip_locked=True, no_key=True)
+    row = rows.filter(pk=run.pk).first()
     if row is None:
         return
     if row.state == RunState.RATING:

@@ -23,6 +23,8 @@ from billing.models import (
     Bill,
     BillEvidence,
     BillLine,
+    PriceSeries,
+    PriceValue,
 )
 from billing.tariffs.values import Context, Kind, Line, Peak, Period, Prices, Rating, Usage
 from billing.tests import factories
@@ -203,6 +205,47 @@ def test_a_tariff_in_another_currency_is_refused(here: Here) -> None:
     Agreement.objects.filter(pk=here.agreement.pk).update(currency="CHF")
     with pytest.raises(DraftError, match="The tariff is in EUR and the agreement in CHF"):
         drafts.compute(here.agreement.pk, first=FIRST, end=END, known=KNOWN)
+
+
+@pytest.mark.django_db
+def test_prices_of_a_series_are_those_that_were_known(here: Here) -> None:
+    document = {
+        **FLAT,
+        "components": [{"name": "spot", "kind": "dynamic", "series": "day-ahead"}],
+    }
+    agreement = factories.agreement(here.facility, by=tariff(here.facility, document))
+    meter(agreement, here.channel, BEGIN)
+    series = PriceSeries.objects.create(tenant=here.tenant, name="day-ahead", currency="EUR")
+    early, late = KNOWN.at - timedelta(days=2), KNOWN.at + timedelta(days=1)
+    hours = [BEGIN + timedelta(hours=hour) for hour in range(743)]
+    for price, entered in (("0.10", early), ("0.20", KNOWN.at), ("0.40", late)):
+        PriceValue.objects.bulk_create(
+            PriceValue(
+                tenant=here.tenant,
+                series=series,
+                starts_at=at,
+                price=Decimal(price),
+                entered_at=entered,
+            )
+            for at in hours
+        )
+    draft = drafts.compute(agreement.pk, first=FIRST, end=END, known=KNOWN)
+    kwh = Decimal(int(draft.usage.imported.sum())) / 1_000_000
+    assert abs(draft.rating.total - kwh * Decimal("0.2")) <= Decimal("0.005")
+    bill = drafts.store([draft], run_id=None)[0]
+    assert _exact(evidence.reproduce(bill_id=bill.pk)) == _exact(draft.rating)
+
+
+@pytest.mark.django_db
+def test_a_price_that_is_missing_is_told(here: Here) -> None:
+    document = {
+        **FLAT,
+        "components": [{"name": "spot", "kind": "dynamic", "series": "day-ahead"}],
+    }
+    agreement = factories.agreement(here.facility, by=tariff(here.facility, document))
+    meter(agreement, here.channel, BEGIN)
+    with pytest.raises(DraftError, match="day-ahead"):
+        drafts.compute(agreement.pk, first=FIRST, end=END, known=KNOWN)
 
 
 def _columns(low: int) -> st.SearchStrategy[list[int]]:

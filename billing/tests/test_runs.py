@@ -20,6 +20,7 @@ from billing.models import (
     AccountEntry,
     Agreement,
     AgreementTariff,
+    Allocation,
     Bill,
     BillingSettings,
     BillKind,
@@ -397,6 +398,7 @@ def test_a_final_bill_is_taken_back_by_its_opposite(here: Here) -> None:
         for one, back in pairs
     )
     assert sum(AccountEntry.objects.values_list("amount", flat=True)) == 0
+    assert Allocation.objects.get().amount == bill.total
     assert evidence.reproduce(bill_id=note.pk).total == note.total
     with pytest.raises(finalising.NotFinalError):
         finalising.take_back([bill.pk], cause="", issued_on=ISSUED, now=NOW, actor_id=None)
