@@ -13,6 +13,7 @@ from django.db.models import Exists, F, OuterRef
 from billing.documents.making import make
 from billing.documents.values import DocumentError
 from billing.domain import documents_queries, documents_store
+from billing.domain.documents_queries import Content, NoDocument
 from billing.models import Bill, BillFile, FileKind
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
@@ -57,6 +58,16 @@ def ensure(*, bill_id: int, now: datetime, user_id: int | None = None) -> tuple[
         if not BillFile.objects.filter(bill_id=bill_id).exists():
             BillFile.objects.bulk_create(rows)
     return documents_queries.files_of(bill_id=bill_id, user_id=user_id)
+
+
+def download(*, bill_id: int, kind: FileKind, now: datetime, user_id: int | None = None) -> Content:
+    """A file of a final bill to be sent, made now unless it is there. Raises NoDocument, also where
+    the bill is no e-invoice, and what `ensure` and `documents_queries.content_of` raise.
+    """
+    for file in ensure(bill_id=bill_id, now=now, user_id=user_id):
+        if file.kind == kind:
+            return documents_queries.content_of(file)
+    raise NoDocument(f"{kind} of bill {bill_id}")
 
 
 def tenants_lately_billed(*, now: datetime) -> list[int]:

@@ -161,6 +161,20 @@ def test_a_bill_is_compared_with_those_before(here: Here) -> None:
     assert documents_queries.document_of(bill_id=before.pk).comparison.before_kwh is None
 
 
+def test_a_file_is_sent_whether_it_was_made_or_not(here: Here) -> None:
+    bill = _bill(here)
+    for _again in range(2):
+        sent = documents_operations.download(
+            bill_id=bill.pk, kind=FileKind.UBL, now=NOW, user_id=here.user.pk
+        )
+        assert (sent.name, sent.media_type) == (f"{bill.number}.ubl.xml", "application/xml")
+        assert b"<cbc:ID>" + bill.number.encode() in sent.data
+    BillingSettings.objects.update(country="")
+    plain = _bill(here, date(2026, 2, 1), FIRST)
+    with pytest.raises(NoDocument):
+        documents_operations.download(bill_id=plain.pk, kind=FileKind.UBL, now=NOW)
+
+
 def test_a_credit_note_names_the_bill_that_it_takes_back(here: Here) -> None:
     bill = _bill(here)
     note = finalising.take_back(
