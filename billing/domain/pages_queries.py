@@ -247,6 +247,14 @@ def runs() -> QuerySet[BillRun]:
     )
 
 
+def run(*, run_id: int) -> BillRun:
+    """One run. Raises NotThere."""
+    found = BillRun.objects.filter(pk=run_id).first()
+    if found is None:
+        raise NotThere
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class RunSum:
     """What the bills of a run come to in a currency."""

@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.domain.checklist import Code
 from billing.models import BillRunItem
 from portal.frame.quantities import number
 
-# By the codes of `billing.domain.checklist`.
-TITLES: Final = {
-    "missing_reads": gettext_lazy("Readings are missing"),
-    "estimated": gettext_lazy("Much is estimated"),
-    "implausible_use": gettext_lazy("Use is implausible"),
-    "above_contract": gettext_lazy("More power than agreed"),
-    "zero": gettext_lazy("Nothing to pay"),
-    "first": gettext_lazy("First bill"),
-    "negative": gettext_lazy("Negative total"),
-    "tariff_missing": gettext_lazy("No tariff"),
+TITLES: Final[dict[str, Promise]] = {
+    Code.MISSING_READS: gettext_lazy("Readings are missing"),
+    Code.ESTIMATED: gettext_lazy("Much is estimated"),
+    Code.IMPLAUSIBLE_USE: gettext_lazy("Use is implausible"),
+    Code.ABOVE_CONTRACT: gettext_lazy("More power than agreed"),
+    Code.ZERO: gettext_lazy("Nothing to pay"),
+    Code.FIRST: gettext_lazy("First bill"),
+    Code.NEGATIVE: gettext_lazy("Negative total"),
+    Code.TARIFF_MISSING: gettext_lazy("No tariff"),
 }
 CHOICES: Final = list(TITLES.items())
 
@@ -37,24 +38,39 @@ def sentences(item: BillRunItem) -> list[str]:
     if item.problem:
         told.append(item.problem)
     if item.accepted_by:
-        told.append(_("Accepted by %(person)s") % {"person": item.accepted_by})
+        told.append(f"{item.accepted_by}: {item.reason}")
     return told
 
 
 def _sentence(finding: Mapping[str, Any]) -> str:
-    """The title with its figures."""
+    """What was found, with its figures."""
     code = str(finding.get("code", ""))
-    figures = [
-        f"{name.replace('_', ' ')} {_figure(value)}"
-        for name, value in finding.items()
-        if name != "code" and value not in (None, "")
-    ]
-    return f"{title(code)} ({', '.join(figures)})" if figures else title(code)
+    text = _texts().get(code)
+    if text is None:
+        return title(code)
+    figures = {name: _figure(value) for name, value in finding.items() if name != "code"}
+    try:
+        return text % figures
+    except KeyError:
+        return title(code)
+
+
+def _texts() -> dict[str, str]:
+    return {
+        Code.MISSING_READS: _("%(intervals)s of %(of)s intervals are missing"),
+        Code.ESTIMATED: _("%(percent)s %% are estimated, above the limit of %(limit)s %%"),
+        Code.IMPLAUSIBLE_USE: _("%(kwh_day)s kWh a day, where it was %(former_kwh_day)s before"),
+        Code.ABOVE_CONTRACT: _("%(kw)s kW, where %(contracted_kw)s kW are agreed"),
+        Code.NEGATIVE: _("%(total)s are owed to the customer"),
+        Code.TARIFF_MISSING: _("no tariff from %(first)s to %(end)s"),
+    }
 
 
 def _figure(value: Any) -> str:
+    """A figure as text or number; a date and what else is no number stays."""
     try:
         exact = Decimal(str(value))
     except ArithmeticError:
         return str(value)
-    return number(exact, 0 if exact == exact.to_integral_value() else 2)
+    places = -int(exact.normalize().as_tuple().exponent)
+    return number(exact, min(2, max(0, places)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -28,6 +28,9 @@ from billing.models import (
 )
 from portal.enterprise.billing import words
 from portal.frame import quantities
+
+# Lines that are made of intervals; a levy for each kWh as well.
+_OPEN: Final = frozenset({"energy", "dynamic", "export", "demand", "levy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ def bill_title(row: Bill) -> str:
 
 def line_row(one: BillLine, of: Bill) -> LineRow:
     """A line as the table shows it."""
+    opens = one.kind in _OPEN
     return LineRow(
         label=one.label or str(words.LINE_KINDS.get(one.kind, one.kind)),
         note=_note(one, of),
@@ -98,7 +102,7 @@ def line_row(one: BillLine, of: Bill) -> LineRow:
         estimated=_("%(quantity)s estimated") % {"quantity": quantities.exact(one.estimated)}
         if one.estimated
         else "",
-        url="",
+        url=reverse("bill-line", args=[of.pk, one.position]) if opens else "",
         tax=one.kind == "tax",
     )
 

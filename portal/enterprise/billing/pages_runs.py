@@ -5,18 +5,30 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from billing.domain.pages_queries import RunPage
 from billing.models import ItemState, RunState
 from portal.enterprise.billing import findings, words
+from portal.enterprise.registry.requests import actor_id
 from portal.frame import quantities
+from portal.frame.permissions import may
+from tenants.permissions import Permission
 
 
-def run(found: RunPage) -> dict[str, Any]:
+def run(found: RunPage, request: HttpRequest) -> dict[str, Any]:
     """The page of a run."""
     row: Any = found.run
+    checking = row.state == RunState.CHECKING
+    changes = may(request, Permission.BILLS_CHANGE)
+    held = found.states.get(ItemState.HELD, 0)
     return {
+        "may_decide": checking and changes,
+        "may_approve": checking and not held and may(request, Permission.BILLS_APPROVE),
+        "may_cancel": changes and row.state in {RunState.RATING, RunState.CHECKING},
+        "held": held if checking else 0,
+        "mine": checking and row.asked_by_id == actor_id(request),
         "run": row,
         "days": words.days(row.first_on, row.end_on),
         "tone": words.RUN_TONES[row.state],

@@ -9,14 +9,18 @@ import django_tables2 as columns
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.models import BillRunItem, ItemState
 from portal.enterprise.billing import findings, words
 from portal.enterprise.billing.tables import MoneyColumn, link
-from portal.enterprise.registry.tables import ROOMY
+from portal.enterprise.registry.tables import CHOICE, ROOMY
 from portal.frame.filters import PortalFilterSet
 from portal.frame.tables import BadgeColumn, NumberColumn, PortalTable
+
+# Accounts that can be accepted, left out or computed anew.
+_DECIDED_ABOUT = (ItemState.DRAFTED, ItemState.HELD, ItemState.FAILED)
 
 
 class ItemTable(PortalTable):
@@ -67,6 +71,31 @@ class ItemTable(PortalTable):
         """The way to the bill."""
         shown = self.columns["bill_total"].column.render(value, record)
         return format_html('<a href="{}">{}</a>', reverse("bill", args=[record.bill_pk]), shown)
+
+
+class ChoosableItemTable(ItemTable):
+    """With a box to choose each account that may be decided about."""
+
+    chosen = columns.Column(
+        accessor="pk",
+        orderable=False,
+        verbose_name=gettext_lazy("Choose"),
+        attrs=CHOICE,
+        exclude_from_export=True,
+    )
+
+    class Meta(ItemTable.Meta):
+        sequence = ("chosen", "...")
+
+    def render_chosen(self, value: int, record: Any) -> str:
+        """A box of the form `chosen` (see the page's template)."""
+        if record.state not in _DECIDED_ABOUT:
+            return ""
+        return format_html(
+            '<input type="checkbox" name="item" value="{}" form="chosen" aria-label="{}">',
+            value,
+            _("Choose %(name)s") % {"name": record.number},
+        )
 
 
 class ItemFilter(PortalFilterSet):

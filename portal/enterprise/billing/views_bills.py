@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.domain import pages_queries
-from portal.enterprise.billing import pages
+from billing.domain import finalising, lines_queries, pages_queries
+from billing.domain.evidence import EvidenceError, EvidenceNotFound
+from billing.models import BillKind, BillState
+from portal.enterprise.billing import pages, pages_line
+from portal.enterprise.billing.forming import Done, FormPage, answer
+from portal.enterprise.billing.forms_runs import VoidForm
 from portal.enterprise.billing.tables import BillFilter, BillTable
+from portal.enterprise.registry.requests import actor_id, posted
 from portal.frame.listing import render_list
-from portal.frame.permissions import BILLING_OFFICE, requires
+from portal.frame.permissions import BILLING_OFFICE, may, requires
+from tenants.permissions import Permission
 
 
 @require_safe
@@ -38,4 +50,64 @@ def detail(request: HttpRequest, *, pk: int) -> HttpResponse:
         found = pages_queries.bill_page(bill_id=pk)
     except pages_queries.NotThere as error:
         raise Http404 from error
-    return render(request, "enterprise/billing/bill.html", pages.bill(found))
+    context = pages.bill(found)
+    final = found.bill.state == BillState.FINAL and found.bill.kind == BillKind.INVOICE
+    context["may_void"] = final and may(request, Permission.BILLS_APPROVE)
+    return render(request, "enterprise/billing/bill.html", context)
+
+
+@require_safe
+@never_cache
+@requires(*BILLING_OFFICE)
+def line(request: HttpRequest, *, pk: int, position: int) -> HttpResponse:
+    """A line of a bill, opened to the intervals of a day (`?day=2026-03-05`) and to their readings,
+    from the evidence of the bill.
+    """
+    try:
+        found = lines_queries.line_page(bill_id=pk, position=position)
+    except (pages_queries.NotThere, EvidenceNotFound) as error:
+        raise Http404 from error
+    except EvidenceError:
+        said = _("The evidence of this bill is damaged, so that its lines cannot be opened.")
+        messages.error(request, said)
+        return redirect("bill", pk=pk)
+    try:
+        day = date.fromisoformat(request.GET.get("day", ""))
+    except ValueError:
+        day = None
+    return render(request, "enterprise/billing/line.html", pages_line.line(found, day))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@requires(*BILLING_OFFICE, Permission.BILLS_APPROVE)
+def void(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Take a final bill back by a credit note."""
+    try:
+        bill = pages_queries.bill_page(bill_id=pk).bill
+    except pages_queries.NotThere as error:
+        raise Http404 from error
+    form = VoidForm(posted(request), initial={"issued_on": datetime.now(UTC).date()})
+
+    def do() -> Done:
+        try:
+            (note,) = finalising.take_back(
+                [pk],
+                **form.cleaned_data,
+                now=datetime.now(UTC),
+                actor_id=actor_id(request),
+            )
+        except finalising.NotFinalError as error:
+            raise ValidationError(
+                _("Only a bill that is final can be taken back, and once.")
+            ) from error
+        said = _("Credit note %(number)s takes the bill back.") % {"number": note.number}
+        return Done(said, reverse("bill", args=[note.pk]))
+
+    parents = (
+        (_("Bills"), reverse("bill-list")),
+        (pages.bill_title(bill), reverse("bill", args=[pk])),
+    )
+    note = _("The bill becomes void, and its days can be billed again.")
+    page = FormPage(_("Take the bill back"), parents, _("Make the credit note"), note, danger=True)
+    return answer(request, form, page, do)

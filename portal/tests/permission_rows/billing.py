@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
-from billing.models import Agreement, AgreementMeter, AgreementTariff, Bill, BillRun, Tariff
+from billing.models import (
+    Agreement,
+    AgreementMeter,
+    AgreementTariff,
+    Bill,
+    BillRun,
+    Tariff,
+    TariffVersion,
+    VersionState,
+)
 from billing.tests import factories
 from devices.tests.factories import number
 from portal.tests.permission_rows.notation import Area, Row
@@ -71,6 +80,9 @@ def _draft(world: World) -> int:
     tariff = _tariff(world)
     with open_scope(world.park.scope):
         of = Tariff.objects.get(pk=tariff)
+        made = TariffVersion.objects.filter(tariff=of, state=VersionState.DRAFT).first()
+        if made is not None:
+            return made.pk
         return factories.version(of, {}, valid_from=date(2100, 1, 1), published=False).pk
 
 
@@ -112,6 +124,22 @@ AREA = Area(
         # An empty document is no tariff: the draft is refused, and that is told.
         Row("tariff-version-duplicate", "POST", _CHANGES, 302, 404, 403, 403, 302, "draft version", elsewhere=403),
         Row("tariff-version-delete",    "POST", _CHANGES, 302, 404, 403, 403, 302, "draft version", elsewhere=403),
+        # Its evidence is empty: that is told on the page of the bill.
+        Row("bill-line",  "GET",  _SEES,    302, 404, 403, 403, 302, "bill and line"),
+        Row("bill-void",  "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill", elsewhere=403),
+        Row("bill-void",  "POST", _CHANGES, 422, 404, 403, 403, 302, "bill", elsewhere=403),
+        Row("bill-run-create",    "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
+        Row("bill-run-create",    "POST", _CHANGES, 422, 422, 403, 403, 302, elsewhere=403),
+        Row("bill-run-accept",    "POST", _CHANGES, 302, 404, 403, 403, 302, "bill run", elsewhere=403,
+            form=lambda world: {"item": 1, "reason": "Known"}),
+        Row("bill-run-leave-out", "POST", _CHANGES, 302, 404, 403, 403, 302, "bill run", elsewhere=403,
+            form=lambda world: {"item": 1, "reason": "Known"}),
+        Row("bill-run-again",     "POST", _CHANGES, 302, 404, 403, 403, 302, "bill run", elsewhere=403,
+            form=lambda world: {"item": 1}),
+        Row("bill-run-approve",   "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill run", elsewhere=403),
+        Row("bill-run-approve",   "POST", _CHANGES, 422, 404, 403, 403, 302, "bill run", elsewhere=403),
+        Row("bill-run-cancel",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill run", elsewhere=403),
+        Row("bill-run-cancel",    "POST", _CHANGES, 422, 404, 403, 403, 302, "bill run", elsewhere=403),
         Row("billing-settings", "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
         Row("billing-settings", "POST", _CHANGES, 302, 302, 403, 403, 302, elsewhere=403, form=_seller),
         Row("customer-create",  "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
@@ -148,6 +176,7 @@ AREA = Area(
         "bill": _bill,
         "agreement": lambda world: _agreement(world).pk,
         "customer": lambda world: _agreement(world).customer_id,
+        "bill and line": lambda world: (_bill(world), 1),
         "tariff": _tariff,
         "draft version": _draft,
         "bill run": _run,

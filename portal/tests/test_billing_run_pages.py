@@ -1,0 +1,241 @@
+"""Pages of bill runs and of what they make: the checklist, approval, a line down to readings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from billing.domain import runs_steps
+from billing.models import Agreement, Bill, BillKind, BillRun, BillState, ItemState, RunState
+from billing.tests import factories as billing
+from billing.tests.readings import meter, power, quarters, tariff
+from devices.models import Channel
+from devices.tests import factories as devices
+from portal.charts.bars import Value, bar_chart
+from portal.tests.test_billing_pages import signed_in
+from tenants.models import Tenant
+from tenants.permissions import Role
+from tenants.scope import Scope, open_scope
+from tenants.tests import factories
+
+BEGIN = datetime(2026, 2, 28, 23, tzinfo=UTC)
+LENGTH = 743 * 4
+NOW = datetime(2026, 4, 2, 8, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Office:
+    """Two people of a tenant that bills one or more customers for a month."""
+
+    tenant: Tenant
+    channel: Channel
+    agreements: tuple[Agreement, ...]
+    asks: Client
+    approves: Client
+
+    @property
+    def scope(self) -> Scope:
+        """All of the tenant."""
+        return Scope((self.tenant.pk,))
+
+    def work(self) -> None:
+        """What workers do with open runs."""
+        with open_scope(self.scope):
+            runs = [run.pk for run in BillRun.objects.filter(ended_at__isnull=True)]
+            for pk in runs:
+                runs_steps.work(
+                    tenant_id=self.tenant.pk, run_id=pk, go_on=lambda: True, clock=lambda: NOW
+                )
+
+    def start(self) -> BillRun:
+        """A run for March, computed."""
+        self.asks.post(reverse("bill-run-create"), {"cycle": "month", "first_on": "2026-03-01"})
+        self.work()
+        with open_scope(self.scope):
+            return BillRun.objects.get()
+
+    def items(self) -> list[int]:
+        """The accounts of the run."""
+        with open_scope(self.scope):
+            return list(BillRun.objects.get().items.order_by("pk").values_list("pk", flat=True))
+
+    def bill(self) -> Bill:
+        """The bill of the first agreement."""
+        with open_scope(self.scope):
+            return Bill.objects.filter(agreement=self.agreements[0]).earliest("pk")
+
+    def finish(self) -> Bill:
+        """All the way to the final bill."""
+        run = self.start()
+        given = {"item": self.items(), "reason": "First bills"}
+        self.asks.post(reverse("bill-run-accept", args=[run.pk]), given)
+        self.approves.post(reverse("bill-run-approve", args=[run.pk]), {"issued_on": "2026-04-02"})
+        self.work()
+        return self.bill()
+
+
+def office(count: int = 1) -> Office:
+    """A tenant with agreements that are billed by the same amount."""
+    of = factories.tenant()
+    with open_scope(Scope((of.pk,))):
+        at = devices.facility(of)
+        agreements = []
+        for _ in range(count):
+            channel = power(at)
+            use = np.random.default_rng(3).uniform(0, 400, LENGTH).tolist()
+            quarters(channel, BEGIN, use)
+            made = billing.agreement(at, by=tariff(at))
+            meter(made, channel, BEGIN)
+            agreements.append(made)
+        asks, approves = (signed_in(factories.member(of, Role.ADMIN)) for _ in range(2))
+    return Office(of, channel, tuple(agreements), asks, approves)
+
+
+@pytest.fixture
+def here(db: None) -> Office:
+    """One with one agreement."""
+    return office()
+
+
+def test_a_run_is_started_accepted_and_approved_by_a_second_person(here: Office) -> None:
+    form = here.asks.get(reverse("bill-run-create"))
+    assert form.status_code == 200
+    run = here.start()
+    address = reverse("bill-run", args=[run.pk])
+    text = here.asks.get(address).content.decode()
+    assert "First bill" in text
+    approve = reverse("bill-run-approve", args=[run.pk])
+    assert approve not in text
+    # Nothing is accepted without a reason.
+    accept = reverse("bill-run-accept", args=[run.pk])
+    here.asks.post(accept, {"item": here.items()})
+    assert "held by the checklist" in here.asks.get(address).content.decode()
+    here.asks.post(accept, {"item": here.items(), "reason": "Known customers"})
+    assert "Known customers" in here.asks.get(address).content.decode()
+    refused = here.asks.post(approve, {"issued_on": "2026-04-02"})
+    assert (refused.status_code, "somebody else" in refused.content.decode()) == (422, True)
+    assert here.approves.post(approve, {"issued_on": "2026-03-15"}).status_code == 422
+    assert here.approves.post(approve, {"issued_on": "2026-04-02"}).status_code == 302
+    here.work()
+    with open_scope(here.scope):
+        run.refresh_from_db()
+    assert run.state == RunState.FINISHED
+    made = here.bill()
+    assert made.state == BillState.FINAL
+    assert made.number in here.asks.get(reverse("bill-list")).content.decode()
+
+
+def test_accounts_are_left_out_or_computed_again(here: Office) -> None:
+    run = here.start()
+    (item,) = here.items()
+    here.asks.post(reverse("bill-run-again", args=[run.pk]), {"item": [item]})
+    here.work()
+    here.asks.post(
+        reverse("bill-run-leave-out", args=[run.pk]), {"item": [item], "reason": "Disputed"}
+    )
+    with open_scope(here.scope):
+        assert run.items.get().state == ItemState.SKIPPED
+        assert not Bill.objects.exists()
+    answer = here.asks.post(reverse("bill-run-accept", args=[run.pk]), {"reason": "x"}, follow=True)
+    assert "Choose the accounts" in answer.content.decode()
+
+
+def test_a_run_is_cancelled_with_a_reason(here: Office) -> None:
+    run = here.start()
+    cancel = reverse("bill-run-cancel", args=[run.pk])
+    assert here.asks.post(cancel, {}).status_code == 422
+    here.asks.post(cancel, {"reason": "Wrong month"})
+    with open_scope(here.scope):
+        run.refresh_from_db()
+        assert not Bill.objects.exists()
+    assert run.state == RunState.CANCELLED
+    again = {"cycle": "month", "first_on": "2026-03-02"}
+    assert here.asks.post(reverse("bill-run-create"), again).status_code == 422
+
+
+def test_a_bill_opens_to_lines_intervals_and_readings(here: Office) -> None:
+    bill = here.finish()
+    page = here.asks.get(reverse("bill", args=[bill.pk]))
+    urls = [one.url for one in page.context["lines"] if one.url]
+    # Day in two tiers, night, and the highest demand.
+    assert len(urls) == 4
+    line = here.asks.get(f"{urls[0]}?day=2026-03-05")
+    shown = line.context["intervals"]
+    # From 06:00 to 22:00 as far as the first tier reaches.
+    assert shown[0]["clock"] == "06:00"
+    (reading,) = shown[0]["readings"]
+    instant = int(datetime(2026, 3, 5, 5, tzinfo=UTC).timestamp() * 1000)
+    assert f"at={instant}" in reading["url"]
+    assert reading["url"].startswith(reverse("device", args=[here.channel.device_id]))
+    assert here.asks.get(reading["url"]).status_code == 200
+    assert line.content.decode().count('<rect class="wl-bars-bar"') == 31 + len(shown)
+    demand = here.asks.get(urls[3])
+    assert [one["highest"] for one in demand.context["intervals"]].count(True) == 1
+    # What is made of other lines has nothing to open.
+    tax = here.asks.get(reverse("bill-line", args=[bill.pk, len(page.context["lines"])]))
+    assert "day_title" not in tax.context
+    missing = reverse("bill-line", args=[bill.pk, 99])
+    assert here.asks.get(missing).status_code == 404
+    assert here.asks.get(f"{urls[0]}?day=never").status_code == 200
+
+
+def test_the_clock_change_shows_in_the_intervals_of_its_day(here: Office) -> None:
+    bill = here.finish()
+    page = here.asks.get(reverse("bill", args=[bill.pk]))
+    night = next(one.url for one in page.context["lines"] if "night" in one.note)
+    shown = here.asks.get(f"{night}?day=2026-03-29").context["intervals"]
+    assert [one["clock"] for one in shown][6:10] == ["01:30", "01:45", "03:00", "03:15"]
+
+
+def test_a_bill_is_taken_back_by_a_credit_note(here: Office) -> None:
+    bill = here.finish()
+    void = reverse("bill-void", args=[bill.pk])
+    assert void in here.asks.get(reverse("bill", args=[bill.pk])).content.decode()
+    assert here.asks.post(void, {"issued_on": "2026-04-03"}).status_code == 422
+    given = {"cause": "Wrong meter", "issued_on": "2026-04-03"}
+    done = here.asks.post(void, given)
+    with open_scope(here.scope):
+        note = Bill.objects.get(kind=BillKind.CREDIT_NOTE)
+    assert done["Location"] == reverse("bill", args=[note.pk])
+    text = here.asks.get(reverse("bill", args=[bill.pk])).content.decode()
+    assert "has taken this bill back" in text
+    assert note.number in text
+    assert here.asks.post(void, given).status_code == 422
+    # The lines of a credit note open as those of the bill.
+    lines = here.asks.get(reverse("bill", args=[note.pk])).context["lines"]
+    assert here.asks.get(lines[1].url).context["intervals"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_run_and_line_take_the_same_queries_however_much_there_is(
+    count: int, db: None, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    here = office(count)
+    bill = here.finish()
+    with open_scope(here.scope):
+        run = BillRun.objects.get()
+    here.asks.get(reverse("bill-list"))
+    for address, most in (
+        (reverse("bill-run", args=[run.pk]), 17),
+        (reverse("bill-line", args=[bill.pk, 2]), 14),
+    ):
+        with django_assert_max_num_queries(most):
+            assert here.asks.get(address).status_code == 200
+
+
+def test_bars_reach_below_zero_and_label_what_has_room() -> None:
+    chart = bar_chart([Value(value, str(n), "") for n, value in enumerate([3.0, -1.5, 0.0] * 16)])
+    assert chart is not None
+    assert (chart.most, chart.least) == (5.0, -2.0)
+    up, down, none = chart.bars[:3]
+    assert up.y + up.height == pytest.approx(chart.zero)
+    assert down.y == pytest.approx(chart.zero)
+    assert none.height == 0
+    assert len(chart.labels) == 16
+    assert bar_chart([]) is None
