@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from celery import shared_task
 
-from billing.domain import documents_mail_operations, documents_operations, runs_steps
+from billing.domain import (
+    documents_mail_operations,
+    documents_operations,
+    restatement_steps,
+    runs_steps,
+)
+from tenants.domain.queries import all_tenant_ids
 from tenants.scope import Scope, open_scope
 from tenants.tasks import KeywordTask
 
@@ -23,6 +29,8 @@ TICK_S: Final = 10
 # The same for documents.
 DOCUMENTS_TURN_S: Final = 45.0
 DOCUMENTS_TICK_S: Final = 60
+# How often bills are compared with what has changed.
+RESTATE_S: Final = 60
 
 
 @shared_task(base=KeywordTask, name="billing.drive_runs")
@@ -76,3 +84,18 @@ def make_documents(*, tenant_id: int, part: int, **_: Any) -> None:
         documents_mail_operations.queue_final(tenant_id=tenant_id, now=datetime.now(UTC))
     if done:
         logger.info("bill.documents_made tenant=%d bills=%d", tenant_id, done)
+
+
+@shared_task(base=KeywordTask, name="billing.restate")
+def restate(**_: Any) -> None:
+    """Find the final bills whose past has changed, and have each agreement's computed anew."""
+    for tenant_id in all_tenant_ids():
+        restate_tenant.apply_async(kwargs={"tenant_id": tenant_id}, expires=RESTATE_S)
+
+
+@shared_task(base=KeywordTask, name="billing.restate_tenant")
+def restate_tenant(*, tenant_id: int, **_: Any) -> None:
+    """Bills of a tenant; can be killed and started again at any moment."""
+    found = restatement_steps.work(tenant_id=tenant_id, now=datetime.now(UTC))
+    if found:
+        logger.info("bills_restated tenant=%d bills=%d", tenant_id, found)

@@ -95,6 +95,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    "compare bills with what has changed": {
+        "task": "billing.restate",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "end impersonations whose time is up": {
         "task": "portal.end_impersonations",
         "schedule": timedelta(minutes=1),

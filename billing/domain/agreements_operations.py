@@ -16,7 +16,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from billing.domain import agreements_checks as checks
-from billing.domain import identifiers, refusals
+from billing.domain import identifiers, refusals, restatement_finding
 from billing.domain.agreements_queries import AgreementNotFound
 from billing.domain.agreements_values import (
     AgreementValues,
@@ -210,6 +210,7 @@ def _set_end(
     zone = row.facility.time_zone
     later = [day for day in (former, ends_on) if day is not None]
     checks.require_reason(row, min(later), reason)
+    restatement_finding.agreement_changed(agreement_id=row.pk, first=min(later))
     meters = AgreementMeter.objects.filter(agreement=row)
     channels = checks.lock_channels(sorted(set(meters.values_list("channel_id", flat=True))))
     before = audit.snapshot(row)

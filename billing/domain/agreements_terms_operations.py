@@ -16,7 +16,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from billing.domain import agreements_checks as checks
-from billing.domain import refusals
+from billing.domain import refusals, restatement_finding
 from billing.domain.agreements_operations import locked
 from billing.domain.agreements_values import MeterChange, MeterValues, TariffValues
 from billing.models import Agreement, AgreementMeter, AgreementTariff, Flow
@@ -37,6 +37,7 @@ def add_meter(
     channel = checks.lock_channels([values.channel_id])[values.channel_id]
     made = checks.new_meter(row, values, channel, zone)
     checks.require_reason(row, _day(made.starts_at, zone), reason)
+    restatement_finding.agreement_changed(agreement_id=row.pk, first=_day(made.starts_at, zone))
     refusals.insert(made, actor_id=actor_id, action="agreement.add_meter")
     _require_sound(row, [channel.pk])
     return made
@@ -53,7 +54,9 @@ def alter_meter(
     row = locked(agreement_id)
     former = _meter(row, meter_id)
     at = _within(former, wanted.at, row)
-    checks.require_reason(row, _day(at, row.facility.time_zone), wanted.reason)
+    since = _day(at, row.facility.time_zone)
+    checks.require_reason(row, since, wanted.reason)
+    restatement_finding.agreement_changed(agreement_id=row.pk, first=since)
     ends = wanted.channel is None and wanted.share is None
     channel_id = wanted.channel or former.channel_id
     channels = checks.lock_channels([former.channel_id, channel_id])
@@ -84,6 +87,7 @@ def change_tariff(
         raise ValidationError({"starts_on": [_("On this day the agreement does not hold.")]})
     checks.require_tariff(values, on, row.currency)
     checks.require_reason(row, on, reason)
+    restatement_finding.agreement_changed(agreement_id=row.pk, first=on)
     held = (
         AgreementTariff.objects.filter(agreement=row, starts_on__lte=on)
         .filter(Q(ends_on__isnull=True) | Q(ends_on__gt=on))

@@ -289,6 +289,7 @@ def store(drafts: Sequence[Draft], *, run_id: int | None, cause: str = "") -> li
             bill=bill,
             facility_id=bill.facility_id,
             known_at=one.evidence.known_at,
+            change_id=one.evidence.change,
             format=evidence.FORMAT,
             body=one.body,
             sha256=bill.sha256,

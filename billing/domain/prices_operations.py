@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from billing.domain import identifiers, refusals
+from billing.domain import identifiers, refusals, restatement_finding
 from billing.domain.prices_files import PriceFile, read_csv
 from billing.domain.prices_queries import Price, SeriesNotFound
 from billing.models import PriceSeries, PriceValue
@@ -98,6 +98,12 @@ def append_prices(
                 "first": min(instants).isoformat(),
                 "last": max(instants).isoformat(),
             },
+        )
+        restatement_finding.prices_entered(
+            series_id=row.pk,
+            start=min(instants),
+            end=max(instants) + timedelta(seconds=row.step_s),
+            now=now,
         )
     return Entered(len(new), len(prices) - len(new))
 

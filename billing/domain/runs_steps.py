@@ -14,7 +14,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from billing.domain import drafts, finalising
+from billing.domain import drafts, finalising, restatement_finding
 from billing.domain.checklist import Code, Finding, findings
 from billing.domain.contexts import Former, former_bills
 from billing.domain.drafts import Account, Draft, Undone, Wanted
@@ -242,7 +242,8 @@ def _finalise(run: BillRun, items: Sequence[BillRunItem], now: datetime) -> None
         else:
             item.state = ItemState.FINAL
             chosen += own.get(item.agreement_id, [])
-    finalising.finalise(chosen, issued_on=run.issued_on, now=now)
+    made = finalising.finalise(chosen, issued_on=run.issued_on, now=now)
+    restatement_finding.made_final(made, now=now)
     _save(items)
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from billing.domain import identifiers, refusals, tariffs_checks
+from billing.domain import identifiers, refusals, restatement_finding, tariffs_checks
 from billing.domain.tariffs_queries import TariffNotFound, VersionNotFound
 from billing.models import Tariff, TariffVersion, VersionState
 from billing.tariffs import document
@@ -187,6 +187,7 @@ def publish_version(*, version_id: int, now: datetime, actor_id: int | None) -> 
     row.state, row.published_at, row.published_by_id = VersionState.PUBLISHED, now, actor_id
     row.save(update_fields=["state", "published_at", "published_by"])
     _tell(row, actor_id, "tariff.publish")
+    restatement_finding.version_published(row, now=now)
     return row
 
 

@@ -38,6 +38,7 @@ from billing.models.dunning import (
 )
 from billing.models.ledger import AccountEntry, Allocation, EntryKind, Payment, Provider
 from billing.models.payg import Delivery, PaygToken, PaygUnit, TokenKind
+from billing.models.restatement import ChangesRead, Restatement, RestatementState
 from billing.models.tariff import PriceSeries, PriceValue, Tariff, TariffVersion, VersionState
 from billing.models.wallet import MovementKind, Wallet, WalletMovement, WalletState
 
@@ -57,6 +58,7 @@ __all__ = [
     "BillRunItem",
     "BillState",
     "BillingSettings",
+    "ChangesRead",
     "Customer",
     "CustomerKind",
     "Cycle",
@@ -83,6 +85,8 @@ __all__ = [
     "PriceSeries",
     "PriceValue",
     "Provider",
+    "Restatement",
+    "RestatementState",
     "RunKind",
     "RunState",
     "StatementFormat",

@@ -335,7 +335,8 @@ class BillLine(TenantOwned):
 class BillEvidence(TenantOwned):
     """What a bill was computed from: `body` is a record of `billing.domain.evidence`
     (packed intervals, tariff documents with their hashes, agreement, prices, peaks, credits),
-    `sha256` its hash.
+    `sha256` its hash. `change_id`: of the past of devices it knows all changes up to the one with
+    this number (`devices.domain.changes`).
     """
 
     bill = models.OneToOneField(
@@ -343,6 +344,7 @@ class BillEvidence(TenantOwned):
     )
     facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="+")
     known_at = models.DateTimeField()
+    change_id = models.BigIntegerField(default=0)
     format = models.PositiveSmallIntegerField(default=1)
     body = models.BinaryField()
     sha256 = models.CharField(max_length=64)

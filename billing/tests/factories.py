@@ -25,6 +25,7 @@ from billing.models import (
     BillRun,
     BillRunItem,
     BillState,
+    ChangesRead,
     Customer,
     DunningCase,
     DunningEvent,
@@ -44,6 +45,7 @@ from billing.models import (
     PriceSeries,
     PriceValue,
     Provider,
+    Restatement,
     StatementFormat,
     Tariff,
     TariffVersion,
@@ -175,6 +177,13 @@ def bill(of: Agreement, *, final: bool = True, total: Decimal = Decimal("119.00"
         made.issued_on, made.due_on, made.finalised_at = END, END, START
         made.save()
     return made
+
+
+def restatement(of: Bill) -> Restatement:
+    """A bill that is to be computed anew."""
+    return Restatement.objects.create(
+        tenant_id=of.tenant_id, bill=of, facility_id=of.facility_id, found_at=START
+    )
 
 
 def entry(of: Agreement, amount: Decimal, kind: EntryKind, **fields: Any) -> AccountEntry:
@@ -321,6 +330,7 @@ def billing_of(park: Park) -> None:
         PriceValue.objects.create(
             tenant=tenant, series=series, starts_at=START, price=1, entered_at=START
         )
+        ChangesRead.objects.create(tenant=tenant)
         run = BillRun.objects.create(tenant=tenant, first_on=FIRST, end_on=END, known_at=START)
         taking_payments(tenant)
         for number_of, branch in enumerate(park.branches):
@@ -349,6 +359,7 @@ def billing_of(park: Park) -> None:
                 due_at=START,
                 created_at=START,
             )
+            restatement(billed)
             money = payment(tenant, billed.total, agreement=made)
             debit = entry(made, billed.total, EntryKind.BILL, bill=billed)
             credit = entry(made, -billed.total, EntryKind.PAYMENT, payment=money)

@@ -103,6 +103,7 @@ NOT_NARROWED |= dict.fromkeys(
         "billing_numberseries",
         "billing_billrun",
         "billing_payment",
+        "billing_changesread",
         "billing_paymentprovider",
         "billing_paymentimport",
         "billing_dunningpolicy",
