@@ -111,7 +111,8 @@ def dismiss(
     row.state, row.reason, row.ended_at = RestatementState.DISMISSED, reason.strip(), now
     row.decided_by_id = actor_id
     row.save(update_fields=["state", "reason", "ended_at", "decided_by", "new_bill"])
-    Bill.objects.filter(pk=draft_id).delete()
+    if draft_id is not None:
+        Bill.objects.filter(pk=draft_id).delete()
     # What comes after was computed with its draft in its place.
     later = [one.pk for one in rows if one.bill.first_on > row.bill.first_on]
     Restatement.objects.filter(pk__in=later).update(state=RestatementState.FOUND)
