@@ -26,7 +26,8 @@ from billing.domain import (
     restatement_steps,
     tariffs_operations,
 )
-from billing.domain.agreements_terms_operations import change_share
+from billing.domain.agreements_terms_operations import alter_meter
+from billing.domain.agreements_values import MeterChange
 from billing.domain.prices_queries import Price
 from billing.models import (
     AccountEntry,
@@ -314,12 +315,14 @@ def test_an_agreement_that_had_ended_before_leaves_no_bill(here: Here) -> None:
 def test_a_share_that_changes_finds_its_bills(here: Here) -> None:
     agreement = here.agreement()
     bill = here.billed(agreement)
-    change_share(
+    alter_meter(
         agreement_id=agreement.pk,
         meter_id=agreement.meters.get().pk,
-        share=Decimal("0.5"),
-        at=BEGIN + timedelta(days=10),
-        reason="Half of it is the neighbour's.",
+        wanted=MeterChange(
+            BEGIN + timedelta(days=10),
+            share=Decimal("0.5"),
+            reason="Half of it is the neighbour's.",
+        ),
         actor_id=None,
     )
     here.restate()
