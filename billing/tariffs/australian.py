@@ -103,8 +103,7 @@ def _tariff(fields: Fields, parameters: Fields, part: str = "") -> Dated:
             )
         daily.finish()
         components.append(daily_supply(amount))
-    named = [str(one) for one in parameters.record.get("TOU") or ()]
-    holidays = any("public holiday" in one.lower() for one in named)
+    holidays = any("public holiday" in one.lower() for one in parameters.inner("TOU").record)
     components += _blocks(parameters)
     if "FlatRate" in parameters:
         flat = parameters.inner("FlatRate")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Final
@@ -38,11 +38,14 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A tariff document for days [first, end); None where the record does not say."""
+    """A tariff document for days [first, end), None where the record does not say; and what is to
+    be known about its record.
+    """
 
     document: Mapping[str, Any]
     first: date | None = None
     end: date | None = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ def imported_from(source: Record, read: Callable[[Fields], Dated]) -> Imported |
         fields.finish()
     except CannotImportError as error:
         return Refused((error.note,))
-    return Imported((dated,), tuple(notes))
+    return Imported((replace(dated, notes=tuple(notes)),), tuple(notes))
 
 
 def parsed(text: str | bytes) -> Any:

@@ -26,6 +26,7 @@ from billing.tariffs.importing import (
 )
 from billing.tariffs.importing_times import (
     DAYS,
+    HOLIDAY,
     Day,
     calendar_of,
     day_of,
@@ -34,6 +35,7 @@ from billing.tariffs.importing_times import (
     spans_of,
 )
 
+WEEK: Final = DAYS[:HOLIDAY]
 DAY_SETS: Final = {"all": range(7), "weekday": range(5), "weekend": range(5, 7)}
 META: Final = (
     "country", "coverage", "contributor", "distributor", "id", "license", "notes", "region",
@@ -167,8 +169,8 @@ def _plan_windows(fields: Fields, names: Mapping[str, str]) -> list[list[tuple[i
         spans = spans_of(inner.take("from"), inner.take("to"), inner.path)
         inner.finish()
         try:
-            numbers = DAY_SETS[days] if isinstance(days, str) else [DAYS.index(d) for d in days]
-        except (KeyError, ValueError):
+            numbers = DAY_SETS[days] if isinstance(days, str) else [WEEK.index(d) for d in days]
+        except (KeyError, TypeError, ValueError):
             raise CannotImportError(inner.name("days"), f"{days} are no days.") from None
         for day in numbers:
             week[day] += [(start, end, band) for start, end in spans]

@@ -73,17 +73,16 @@ def import_urdb(
     """
     try:
         records = _records(source)
-        notes: list[Note] = []
         versions = [
-            _version(record, f"[{number}]" if len(records) > 1 else "", notes, currency,
-                     demand_window_min)
+            _version(record, f"[{number}]" if len(records) > 1 else "", currency, demand_window_min)
             for number, record in enumerate(records)
-        ]  # fmt: skip
+        ]
         versions.sort(key=lambda version: version.first or date.min)
-        _check_days(versions, notes)
+        gaps = _gaps(versions)
     except CannotImportError as error:
         return Refused((error.note,))
-    return Imported(tuple(versions), tuple(notes))
+    notes = [note for version in versions for note in version.notes]
+    return Imported(tuple(versions), (*notes, *gaps))
 
 
 def _records(source: str | bytes | Mapping[str, Any] | Sequence[Any]) -> Sequence[Any]:
@@ -96,7 +95,11 @@ def _records(source: str | bytes | Mapping[str, Any] | Sequence[Any]) -> Sequenc
     return source
 
 
-def _check_days(versions: Sequence[Dated], notes: list[Note]) -> None:
+def _gaps(versions: Sequence[Dated]) -> list[Note]:
+    """The days between versions. Raises CannotImportError where a day has two, or no version says
+    its own.
+    """
+    gaps = []
     for former, latter in pairwise(versions):
         if former.first is None or latter.first is None:
             raise CannotImportError("startdate", "is missing in one of several versions.")
@@ -105,12 +108,12 @@ def _check_days(versions: Sequence[Dated], notes: list[Note]) -> None:
                 "startdate", f"{latter.first} has two versions; import one of them alone."
             )
         if former.end and former.end < latter.first:
-            notes.append(Note("enddate", f"no version holds from {former.end} to {latter.first}."))
+            gaps.append(Note("enddate", f"no version holds from {former.end} to {latter.first}."))
+    return gaps
 
 
-def _version(
-    record: Any, path: str, notes: list[Note], currency: str, demand_window_min: int | None
-) -> Dated:
+def _version(record: Any, path: str, currency: str, demand_window_min: int | None) -> Dated:
+    notes: list[Note] = []
     fields = Fields(_api_names(record, path), path, notes)
     fields.describe(DESCRIPTIVE)
     rates = Rates(fields, _window(fields, demand_window_min))
@@ -123,7 +126,7 @@ def _version(
     fields.finish()
     used = {component["schedule"] for component in components if "schedule" in component}
     document = document_of(fields, name or "URDB", currency, rates.calendar(used), components)
-    return Dated(document, first, end and end + timedelta(days=1))
+    return Dated(document, first, end and end + timedelta(days=1), tuple(notes))
 
 
 def _api_names(record: Any, path: str) -> Mapping[str, Any]:
