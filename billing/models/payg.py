@@ -9,27 +9,30 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from billing.accounts.tokens import Keys
 from billing.models.account import Agreement
 from billing.models.fields import CurrencyField, MoneyField
 from billing.models.ledger import Payment
 from devices.models import Device, Facility
+from tenants import sealing
 from tenants.models import TenantOwned
+
+_PURPOSE = "payg"
 
 
 class PaygUnit(TenantOwned):
     """A device that works while time is paid for (OpenPAYGO Token), and who pays for it.
 
-    `secret` and `starting_code` are sealed (`devices.domain.sealing`, purpose "payg"). `count` is
-    that of the newest token issued, `divider` how many units of a token make a day, `carried` money
-    that was too little for another unit. `paid_until` is what the unit shows if all tokens were
-    typed in when they were issued (null: none yet); `released_at`: no longer limited.
+    `sealed_keys` are its key and starting code. `count` is that of the newest token issued,
+    `divider` how many units of a token make a day, `carried` money that was too little for another
+    unit. `paid_until` is until when it is paid if every token was typed in when it was issued
+    (null: none yet); `released_at`: no longer limited.
     """
 
     device = models.OneToOneField(Device, on_delete=models.PROTECT, related_name="+")
     facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="+")
     agreement = models.OneToOneField(Agreement, on_delete=models.PROTECT, related_name="payg_unit")
-    secret = models.BinaryField()
-    starting_code = models.BinaryField()
+    sealed_keys = models.TextField(editable=False)
     count = models.PositiveIntegerField(default=0)
     divider = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(96)]
@@ -57,6 +60,17 @@ class PaygUnit(TenantOwned):
 
     def __str__(self) -> str:
         return f"pay-as-you-go unit {self.device_id}"
+
+    def seal_keys(self, keys: Keys) -> None:
+        """Keep the keys, encrypted for this tenant alone."""
+        text = f"{keys.secret}:{keys.starting_code}"
+        self.sealed_keys = sealing.seal(text, purpose=_PURPOSE, owner=str(self.tenant_id))
+
+    def open_keys(self) -> Keys:
+        """The keys; raises Unsealable."""
+        text = sealing.unseal(self.sealed_keys, purpose=_PURPOSE, owner=str(self.tenant_id))
+        secret, _, starting_code = text.partition(":")
+        return Keys(secret, int(starting_code))
 
 
 class TokenKind(models.TextChoices):

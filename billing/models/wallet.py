@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -44,6 +45,8 @@ class Wallet(TenantOwned):
     currency = CurrencyField()
     balance = MoneyField(default=0)
     state = models.CharField(max_length=12, choices=WalletState, default=WalletState.GOOD)
+    # What the customer was told last.
+    told_state = models.CharField(max_length=12, choices=WalletState, default=WalletState.GOOD)
     state_at = models.DateTimeField(null=True, blank=True)
     low_balance = MoneyField(default=5, validators=[MinValueValidator(0)])
     emergency_credit = MoneyField(default=0, validators=[MinValueValidator(0)])
@@ -57,6 +60,8 @@ class Wallet(TenantOwned):
     switchings = models.PositiveIntegerField(default=0)
     # Why the last burn did not come about; empty where it did.
     problem = models.CharField(max_length=400, blank=True)
+    # Of units that could not be asked to switch, the ids.
+    missed = ArrayField(models.BigIntegerField(), default=list, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

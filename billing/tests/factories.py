@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from billing.accounts.tokens import Keys
 from billing.models import (
     AccountEntry,
     Agreement,
@@ -54,7 +55,6 @@ from billing.models import (
     Wallet,
     WalletMovement,
 )
-from devices.domain.sealing import seal
 from devices.models import Channel, Device, Facility
 from devices.tests.factories import Park, number
 from tenants.models import Tenant, User
@@ -228,16 +228,17 @@ def wallet(of: Agreement, **fields: Any) -> Wallet:
 
 def payg_unit(of: Agreement, device: Device, **fields: Any) -> PaygUnit:
     """A device that an agreement pays by the day, with the key that is all zeros but its number."""
-    return PaygUnit.objects.create(
+    made = PaygUnit(
         tenant_id=of.tenant_id,
         agreement=of,
         facility_id=of.facility_id,
         device=device,
-        secret=seal(f"{device.pk:032x}", purpose="payg"),
-        starting_code=seal("123456789", purpose="payg"),
         currency=of.currency,
         **{"price_per_day": Decimal("0.50"), **fields},
     )
+    made.seal_keys(Keys(f"{device.pk:032x}", 123456789))
+    made.save()
+    return made
 
 
 def prepaid_of(of: Agreement, device: Device, credit: AccountEntry) -> None:

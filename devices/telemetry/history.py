@@ -141,6 +141,23 @@ def event_page(
     return _page(events, places, limit)
 
 
+def newest_events(
+    connection: BaseDatabaseWrapper, device_id: int, kinds: Sequence[str], *, since: datetime
+) -> dict[str, Event]:
+    """The newest event of each kind since an instant; a kind of which there is none is left out."""
+    rows = _rows(
+        connection,
+        "SELECT DISTINCT ON (kind) received_at, occurred_at, sequence, kind, data FROM device_event"
+        " WHERE device_id = %s AND kind = ANY(%s) AND received_at >= %s"
+        " ORDER BY kind, received_at DESC, coalesce(sequence, 0) DESC",
+        [device_id, list(kinds), since],
+    )
+    return {
+        kind: Event(received_at, occurred_at, sequence, kind, json.loads(data))
+        for received_at, occurred_at, sequence, kind, data in rows
+    }
+
+
 def delivered_since(connection: BaseDatabaseWrapper, device_id: int, since: datetime) -> Delivered:
     """What arrived since the full hour of an instant, by the ledger."""
     (row,) = _rows(

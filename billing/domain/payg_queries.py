@@ -1,0 +1,104 @@
+"""Pay-as-you-go units, their tokens, and what a token is that somebody reads out. Needs an open
+scope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from django.db.models import QuerySet
+
+from billing.accounts.tokens import grouped
+from billing.models import PaygToken, PaygUnit
+
+RECENT: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """A token: `digits` in threes, `days` that it adds or sets (None: it does something else)."""
+
+    token_id: int
+    digits: str
+    kind: str
+    days: Decimal | None
+    amount: Decimal | None
+    reason: str
+    delivery: str
+    issued_at: datetime
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFacts:
+    """A unit, until when it is paid by the tokens issued, and the newest of these."""
+
+    unit_id: int
+    device_id: int
+    serial: str
+    agreement_id: int
+    price_per_day: Decimal
+    currency: str
+    carried: Decimal
+    paid_until: datetime | None
+    released_at: datetime | None
+    tokens: tuple[TokenFacts, ...]
+
+
+def unit_of_device(*, device_id: int) -> UnitFacts | None:
+    """The pay-as-you-go side of a device, None where it has none; two queries."""
+    return _facts(PaygUnit.objects.filter(device=device_id))
+
+
+def unit_of_agreement(*, agreement_id: int, user_id: int | None = None) -> UnitFacts | None:
+    """The unit that an agreement pays, with `user_id` only that person's; two queries."""
+    rows = PaygUnit.objects.filter(agreement=agreement_id)
+    return _facts(rows if user_id is None else rows.filter(agreement__user=user_id))
+
+
+def tokens_like(*, digits: str) -> tuple[tuple[TokenFacts, str], ...]:
+    """What tokens of these digits were issued for, each with the serial number of its unit: to tell
+    whoever reads one out that it is for another unit. One query.
+    """
+    plain = "".join(digits.split())
+    if not plain.isascii() or not plain.isdigit():
+        return ()
+    rows = PaygToken.objects.select_related("unit__device").filter(token=plain)
+    return tuple((_token(row, row.unit), row.unit.device.serial) for row in rows.order_by("-pk"))
+
+
+def _facts(rows: QuerySet[PaygUnit]) -> UnitFacts | None:
+    unit = rows.select_related("device").first()
+    if unit is None:
+        return None
+    newest = PaygToken.objects.filter(unit=unit).order_by("-pk")[:RECENT]
+    return UnitFacts(
+        unit_id=unit.pk,
+        device_id=unit.device_id,
+        serial=unit.device.serial,
+        agreement_id=unit.agreement_id,
+        price_per_day=unit.price_per_day,
+        currency=unit.currency,
+        carried=unit.carried,
+        paid_until=unit.paid_until,
+        released_at=unit.released_at,
+        tokens=tuple(_token(row, unit) for row in newest),
+    )
+
+
+def _token(row: PaygToken, unit: PaygUnit) -> TokenFacts:
+    timed = row.kind in ("add_time", "set_time")
+    return TokenFacts(
+        token_id=row.pk,
+        digits=grouped(row.token),
+        kind=row.kind,
+        days=Decimal(row.value) / unit.divider if timed else None,
+        amount=row.amount,
+        reason=row.reason,
+        delivery=row.delivery,
+        issued_at=row.issued_at,
+        delivered_at=row.delivered_at,
+    )

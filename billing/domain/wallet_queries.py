@@ -1,0 +1,131 @@
+"""Wallets as people see them. Needs an open scope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from django.db.models import QuerySet
+
+from billing.accounts.wallet import LOOKED_AT_DAYS, Forecast, forecast
+from billing.models import MovementKind, Wallet, WalletMovement
+
+RECENT: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class MovementFacts:
+    """A movement: `text` is that of the account's entry, `bill_number` of the bill that settled."""
+
+    at: datetime
+    kind: str
+    amount: Decimal
+    balance_after: Decimal
+    month: date | None
+    text: str
+    bill_id: int | None
+    bill_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalletFacts:
+    """A wallet, how long it lasts, and its newest movements."""
+
+    wallet_id: int
+    agreement_id: int
+    number: str
+    facility_id: int
+    time_zone: str
+    currency: str
+    balance: Decimal
+    state: str
+    state_at: datetime | None
+    low_balance: Decimal
+    emergency_credit: Decimal
+    friendly_from: time | None
+    friendly_to: time | None
+    friendly_weekend: bool
+    holidays: str
+    burned_at: datetime | None
+    switched_off_at: datetime | None
+    problem: str
+    forecast: Forecast
+    movements: tuple[MovementFacts, ...]
+
+
+def wallet_rows(*, user_id: int | None = None) -> QuerySet[Wallet]:
+    """Wallets for a list, with `user_id` only that person's."""
+    rows = Wallet.objects.select_related("agreement", "facility")
+    return rows if user_id is None else rows.filter(agreement__user=user_id)
+
+
+def wallet_of(
+    *, agreement_id: int, now: datetime, user_id: int | None = None
+) -> WalletFacts | None:
+    """The wallet of an agreement, None where it has none (or is not that person's); three
+    queries.
+    """
+    row = wallet_rows(user_id=user_id).filter(agreement=agreement_id).first()
+    if row is None:
+        return None
+    movements = WalletMovement.objects.select_related("entry", "bill").filter(wallet=row)
+    return WalletFacts(
+        wallet_id=row.pk,
+        agreement_id=row.agreement_id,
+        number=row.agreement.number,
+        facility_id=row.facility_id,
+        time_zone=row.facility.time_zone,
+        currency=row.currency,
+        balance=row.balance,
+        state=row.state,
+        state_at=row.state_at,
+        low_balance=row.low_balance,
+        emergency_credit=row.emergency_credit,
+        friendly_from=row.friendly_from,
+        friendly_to=row.friendly_to,
+        friendly_weekend=row.friendly_weekend,
+        holidays=row.holidays,
+        burned_at=row.burned_at,
+        switched_off_at=row.switched_off_at,
+        problem=row.problem,
+        forecast=_forecast(row, now),
+        movements=tuple(_movement(one) for one in movements.order_by("-pk")[:RECENT]),
+    )
+
+
+def _forecast(row: Wallet, now: datetime) -> Forecast:
+    """By what the whole local days before today have taken, at most LOOKED_AT_DAYS."""
+    zone = ZoneInfo(row.facility.time_zone)
+    today = now.astimezone(zone).date()
+    first = max(
+        today - timedelta(days=LOOKED_AT_DAYS),
+        row.created_at.astimezone(zone).date() + timedelta(days=1),
+    )
+    days = {first + timedelta(days=n): Decimal(0) for n in range((today - first).days)}
+    burned = WalletMovement.objects.filter(
+        wallet=row,
+        kind__in=[MovementKind.BURN, MovementKind.BILL],
+        at__gte=datetime.combine(first, time(0), zone),
+        at__lt=datetime.combine(today, time(0), zone),
+    )
+    for at, amount in burned.values_list("at", "amount"):
+        days[at.astimezone(zone).date()] -= amount
+    return forecast(
+        row.balance, [days[day] for day in sorted(days)], emergency=row.emergency_credit
+    )
+
+
+def _movement(row: WalletMovement) -> MovementFacts:
+    return MovementFacts(
+        at=row.at,
+        kind=row.kind,
+        amount=row.amount,
+        balance_after=row.balance_after,
+        month=row.month,
+        text=row.entry.text if row.entry is not None else "",
+        bill_id=row.bill_id,
+        bill_number=row.bill.number if row.bill is not None else "",
+    )
