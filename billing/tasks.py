@@ -12,11 +12,13 @@ from celery import shared_task
 from billing.domain import (
     documents_mail_operations,
     documents_operations,
+    payg_operations,
     restatement_steps,
     runs_steps,
+    wallet_operations,
 )
-from tenants.domain.queries import all_tenant_ids
-from tenants.scope import Scope, open_scope
+from tenants.domain.queries import all_tenant_ids, tenant_batches
+from tenants.scope import Scope, long_scope, open_scope
 from tenants.tasks import KeywordTask
 
 logger = logging.getLogger(__name__)
@@ -99,3 +101,34 @@ def restate_tenant(*, tenant_id: int, **_: Any) -> None:
     found = restatement_steps.work(tenant_id=tenant_id, now=datetime.now(UTC))
     if found:
         logger.info("bills_restated tenant=%d bills=%d", tenant_id, found)
+
+
+@shared_task(base=KeywordTask, name="billing.burn_wallets")
+def burn_wallets(**_: Any) -> None:
+    """Take from prepaid wallets what their agreements cost by now, in chunks.
+
+    Several at once share the work; one that is killed leaves whole chunks behind.
+    """
+    now = datetime.now(UTC)
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            tenants = wallet_operations.tenants_due(now=now)
+        for tenant_id in tenants:
+            done: int | None = None
+            # Nothing done: another worker holds what is left.
+            while done != 0:
+                with long_scope(Scope((tenant_id,))):
+                    due = wallet_operations.due_wallets(now=now)
+                    done = wallet_operations.burn(wallet_ids=due, now=now) if due else 0
+
+
+@shared_task(base=KeywordTask, name="billing.issue_tokens")
+def issue_tokens(**_: Any) -> None:
+    """Issue the tokens that credit pays for, where that was not done with the payment."""
+    now = datetime.now(UTC)
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            units = payg_operations.due_units()
+        for unit_id in units:
+            with open_scope(Scope(tenant_ids)):
+                payg_operations.issue_for_credit(unit_id=unit_id, now=now, actor_id=None)

@@ -100,6 +100,21 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    "burn prepaid wallets down": {
+        "task": "billing.burn_wallets",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
+    "issue tokens that are paid for": {
+        "task": "billing.issue_tokens",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
+    "tell customers who pay beforehand": {
+        "task": "portal.tell_prepaid",
+        "schedule": timedelta(seconds=30),
+        "options": {"expires": 30},
+    },
     "end impersonations whose time is up": {
         "task": "portal.end_impersonations",
         "schedule": timedelta(minutes=1),

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from billing.documents.values import DocumentError
 from billing.domain import documents_mail_operations as bill_mail
+from billing.domain import wallet_notices
 from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.evidence import EvidenceError
 from portal import mail
@@ -184,3 +185,18 @@ def clear_sessions(**_: Any) -> None:
     """Delete sessions that have expired: they open nothing, but their tables only grow."""
     import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
     UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()
+
+
+@shared_task(base=KeywordTask, name="portal.tell_prepaid")
+def tell_prepaid(**_: Any) -> None:
+    """Tell customers of their wallets and their tokens, each once."""
+    for tenant_ids in tenant_batches():
+        with open_scope(Scope(tenant_ids)):
+            letters = wallet_notices.take_letters(now=datetime.now(UTC))
+        for letter in letters:
+            send_mail.delay(
+                template=letter.template,
+                to=letter.to,
+                language=letter.language,
+                context=letter.context,
+            )

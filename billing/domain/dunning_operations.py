@@ -34,6 +34,7 @@ from billing.models import (
     DunningPolicy,
     EntryKind,
     InstalmentPlan,
+    Mode,
     PlanState,
 )
 from tenants.domain import audit
@@ -80,6 +81,8 @@ def open_cases(*, policy_id: int, now: datetime) -> int:
     late = (
         open_rows()
         .filter(tenant_id=row.tenant_id, open__gt=Decimal(0), due_on__lt=tomorrow)
+        # Who pays beforehand is cut by the wallet, or by the unit itself.
+        .filter(agreement__mode=Mode.POSTPAID)
         .exclude(Exists(open_case))
     )
     ids = late.order_by("agreement").values_list("agreement", flat=True).distinct()[:MOST_OPENED]

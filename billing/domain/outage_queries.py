@@ -151,13 +151,13 @@ def _digits(column: str) -> Func:
 def _supplied_by(agreement_ids: Sequence[int], now: datetime) -> dict[int, int]:
     """By device the agreement that it supplies now."""
     meters = _meters(now).filter(agreement__in=agreement_ids)
-    found = dict(meters.values_list("device", "agreement"))
+    found = dict(meters.values_list("channel__device", "agreement"))
     units = PaygUnit.objects.filter(agreement__in=agreement_ids)
     return found | dict(units.values_list("device", "agreement"))
 
 
 def _meters(now: datetime) -> QuerySet[AgreementMeter]:
-    rows = AgreementMeter.objects.filter(starts_at__lte=now).annotate(device=F("channel__device"))
+    rows = AgreementMeter.objects.filter(starts_at__lte=now)
     return rows.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=now))
 
 
@@ -194,7 +194,7 @@ def explain_unit(*, device_id: int, now: datetime) -> Outage:
 
 
 def _agreements_of(device_id: int, now: datetime) -> list[Agreement]:
-    metered = _meters(now).filter(device=device_id).values("agreement")
+    metered = _meters(now).filter(channel__device=device_id).values("agreement")
     paying = PaygUnit.objects.filter(device=device_id).values("agreement")
     today = now.date()
     rows = Agreement.objects.filter(Q(pk__in=metered) | Q(pk__in=paying))
@@ -314,14 +314,16 @@ def _time(device_id: int, events: Mapping[str, Event]) -> TimeSide | None:
     told_ms = told.data.get("paid_until_ms") if told else None
     return TimeSide(
         paid_until=unit.paid_until if unit else None,
-        told_until=datetime.fromtimestamp(told_ms / 1000, UTC) if _is_time(told_ms) else None,
+        told_until=_time_told(told_ms),
         released=bool(unit and unit.released_at) or bool(told and told.data.get("released")),
     )
 
 
-def _is_time(value: Any) -> bool:
-    """What a device has told, and can be shown."""
-    return isinstance(value, int) and 0 < value < 1 << 47
+def _time_told(value: Any) -> datetime | None:
+    """What a device has told, if it can be a time."""
+    if not isinstance(value, int) or not 0 < value < 1 << 47:
+        return None
+    return datetime.fromtimestamp(value / 1000, UTC)
 
 
 def _health(device_id: int, now: datetime) -> Health:

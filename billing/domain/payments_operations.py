@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils.translation import gettext as _
 
-from billing.domain import dunning_operations, ledger_operations
+from billing.domain import dunning_operations, ledger_operations, prepaid
 from billing.domain.ledger_operations import Draft
 from billing.domain.payments_matching import Match, matches
 from billing.models import AccountEntry, Agreement, EntryKind, Payment, Provider
@@ -301,6 +301,7 @@ def _book(payment: Payment, agreement: Agreement, *, actor_id: int | None) -> Ac
 def _follow(agreement_ids: Sequence[int], now: datetime) -> None:
     ledger_operations.allocate(agreement_ids, now=now)
     dunning_operations.review(agreement_ids=agreement_ids, now=now)
+    prepaid.paid(agreement_ids=agreement_ids, now=now, actor_id=None)
 
 
 def _tell(payment: Payment, actor_id: int | None) -> None:

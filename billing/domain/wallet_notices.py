@@ -31,9 +31,14 @@ class Letter:
     context: dict[str, Any]
 
 
+def take_letters(*, now: datetime) -> list[Letter]:
+    """All that is to be told now, each once: who takes letters sends them after the transaction."""
+    return [*take_wallet_letters(), *take_token_letters(now=now)]
+
+
 @transaction.atomic
 def take_wallet_letters() -> list[Letter]:
-    """What is to be told of wallets, each once: who takes a letter sends it after the transaction.
+    """What is to be told of wallets, each once.
 
     That there is enough again is told only to whom the supply was cut.
     """

@@ -182,11 +182,20 @@ def follow(*, agreement_ids: Sequence[int], now: datetime) -> int:
     return made
 
 
+def tenants_due(*, now: datetime) -> list[int]:
+    """The tenants that have wallets to be burned; one query."""
+    rows = Wallet.objects.filter(_due(now)).order_by("tenant").values_list("tenant", flat=True)
+    return list(rows.distinct())
+
+
 def due_wallets(*, now: datetime, most: int = CHUNK) -> list[int]:
     """The wallets that are to be burned, those first that have waited longest."""
-    over = Q(burned_at__isnull=True) | Q(burned_at__lte=now - EVERY) | Q(look_at__lte=now)
-    rows = Wallet.objects.filter(over).order_by(F("burned_at").asc(nulls_first=True), "pk")
+    rows = Wallet.objects.filter(_due(now)).order_by(F("burned_at").asc(nulls_first=True), "pk")
     return list(rows.values_list("pk", flat=True)[:most])
+
+
+def _due(now: datetime) -> Q:
+    return Q(burned_at__isnull=True) | Q(burned_at__lte=now - EVERY) | Q(look_at__lte=now)
 
 
 @transaction.atomic
@@ -258,9 +267,10 @@ def _charged(
     charged: dict[int, dict[date, Decimal]] = defaultdict(dict)
     counts: dict[int, dict[date, int]] = defaultdict(dict)
     sums = rows.values("wallet", "month").annotate(sum=Sum("amount"), count=Count("pk"))
-    for row in sums.order_by("wallet", "month"):
-        charged[row["wallet"]][row["month"]] = -row["sum"]
-        counts[row["wallet"]][row["month"]] = row["count"]
+    for wallet_id, month, taken, count in sums.values_list("wallet", "month", "sum", "count"):
+        assert month is not None
+        charged[wallet_id][month] = -taken
+        counts[wallet_id][month] = count
     return charged, counts
 
 

@@ -224,6 +224,13 @@ BILLING: Final = Group(
             all_of=BILLING_OFFICE,
         ),
         Entry(
+            _("Why is it dark?"),
+            "outage-search",
+            "plug",
+            words=_("outage supply off not paid call centre token"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
             _("Billing settings"),
             "billing-settings",
             "settings",

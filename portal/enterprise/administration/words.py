@@ -185,6 +185,12 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "bill_run.cancel": _("Bill run cancelled"),
         "bill.mail": _("Bill sent by e-mail"),
         "bill.void": _("Bill voided by a credit note"),
+        "wallet.open": _("Prepaid wallet opened"),
+        "wallet.change": _("Limits of a prepaid wallet changed"),
+        "wallet.adjust": _("Balance of a prepaid wallet changed"),
+        "payg.register": _("Pay-as-you-go unit registered"),
+        "payg.change_price": _("Price of a day changed"),
+        "payg.issue_token": _("Token issued"),
     },
     _("Exports"): {
         "export.audit": _("Audit log exported"),

@@ -149,11 +149,11 @@ def _time(told: Mapping[str, Any], zone: str) -> list[str]:
 
 def _command(told: Mapping[str, Any], _zone: str) -> list[str]:
     by = commands_words.asker(told["by"], told["origin"])
+    state = commands_words.state(told["state"])["label"]
     return [
         _("Asked for by %(by)s.") % {"by": by},
         _("Reason: %(why)s") % {"why": told["why"]} if told["why"] else "",
-        _("State of the command: %(state)s")
-        % {"state": commands_words.state(told["state"])["label"]},
+        _("State of the command: %(state)s") % {"state": state},
     ]
 
 
@@ -218,10 +218,8 @@ def _maintenance(told: Mapping[str, Any], _zone: str) -> list[str]:
 
 
 def _not_active(told: Mapping[str, Any], _zone: str) -> list[str]:
-    names = dict(DeviceState.choices)
-    return [
-        _("State of the device: %(state)s") % {"state": names.get(told["state"], told["state"])}
-    ]
+    state = dict(DeviceState.choices).get(told["state"], told["state"])
+    return [_("State of the device: %(state)s") % {"state": state}]
 
 
 _LINES: Final = MappingProxyType(

@@ -8,6 +8,7 @@ from portal.enterprise.billing import (
     views_agreements,
     views_bills,
     views_customers,
+    views_outage,
     views_runs,
     views_settings,
     views_tariffs,
@@ -19,6 +20,8 @@ _VERSION = "billing/tariffs/versions/<int:pk>/"
 _AGREEMENT = "billing/agreements/<int:pk>/"
 
 urlpatterns = [
+    path("billing/outages/", views_outage.search, name="outage-search"),
+    path("billing/outages/<int:pk>/", views_outage.outage, name="outage"),
     path("billing/bills/", views_bills.bill_list, name="bill-list"),
     path("billing/bills/<int:pk>/", views_bills.detail, name="bill"),
     path("billing/bills/<int:pk>/lines/<int:position>/", views_bills.line, name="bill-line"),

@@ -98,6 +98,8 @@ def _why(_world: World) -> dict[str, object]:
 AREA = Area(
     rows=(
         #    route              method roles  may  far  others newcomer nobody subject
+        Row("outage-search",    "GET", _SEES, 200, 200, 403,   403,     302),
+        Row("outage",           "GET", _SEES, 200, 404, 403,   403,     302, "unit"),
         Row("bill-list",        "GET", _SEES, 200, 200, 403,   403,     302),
         Row("bill",             "GET", _SEES, 200, 404, 403,   403,     302, "bill"),
         Row("agreement-list",   "GET", _SEES, 200, 200, 403,   403,     302),
@@ -180,6 +182,7 @@ AREA = Area(
         "tariff": _tariff,
         "draft version": _draft,
         "bill run": _run,
+        "unit": lambda world: world.park.branches[0].device.pk,
     },
 )
 # fmt: on
