@@ -1,7 +1,7 @@
 """A worker of `bench billing`: brings runs on until its standard input ends, as the task does.
 
 `python -m billing.benchmarks.worker` prints a line when it is ready, and at the end a JSON object:
-processor time in seconds and the most memory that it has held.
+processor time in seconds since then, and the most memory that it has held.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def main() -> None:
     from billing.domain import runs_steps
 
     runs_steps.moving()
+    begun = _cpu_s()
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], 0)[0]:
         done = sum(
@@ -41,8 +42,13 @@ def main() -> None:
         )
         if not done:
             time.sleep(_WAIT_S)
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"cpu_s": _cpu_s() - begun, "rss_mb": held}))
+
+
+def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "rss_mb": used.ru_maxrss / 1024}))
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from billing.tariffs.values import Context, Int64s, Line, Peak, Period, Prices, 
 FORMAT: Final = 1
 _MAGIC: Final = b"WLB1"
 _LENGTH: Final = struct.Struct("<I")
-_LEVEL: Final = 6
+_LEVEL: Final = 3
 # Longer than the evidence of ten years; what unpacks to more is none of ours.
 _MOST_INTERVALS: Final = 1_000_000
 
