@@ -15,6 +15,7 @@ urlpatterns = [
     path("api/v1/", include("portal.api.urls")),
     path("", include("portal.oauth.urls")),
     path("", include("portal.downloads.urls")),
+    path("", include("portal.webhooks.urls")),
     path("", include("portal.frame.urls")),
     path("", include("portal.enterprise.urls")),
     path("", include("portal.ddi.urls")),

@@ -12,7 +12,7 @@ Rules that hold whatever happens, in any order (`test_dunning_machine.py`):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -129,7 +129,7 @@ class Policy:
     restore_percent: int = 100
 
     @classmethod
-    def of(cls, steps: list[Mapping[str, Any]], **others: Any) -> Policy:
+    def of(cls, steps: Sequence[Mapping[str, Any]], **others: Any) -> Policy:
         """A policy whose steps fit together; raises PolicyError."""
         if not isinstance(steps, list) or not 1 <= len(steps) <= MOST_STEPS:
             raise PolicyError(f"A policy has one to {MOST_STEPS} steps.")

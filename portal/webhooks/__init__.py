@@ -1,0 +1,1 @@
+"""What services outside post to us."""
