@@ -5,11 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from billing.domain import dunning_operations, dunning_queries
-from billing.domain.dunning_queries import Letter, NoticeNotFound
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
-
-__all__ = ["Letter", "NoticeNotFound"]
 
 
 def open_cases(*, now: datetime) -> int:

@@ -87,6 +87,8 @@ def open_cases(*, policy_id: int, now: datetime) -> int:
     )
     ids = late.order_by("agreement").values_list("agreement", flat=True).distinct()[:MOST_OPENED]
     held = _held(list(ids))
+    # What is paid already may not be allocated yet.
+    ledger_operations.allocate([agreement.pk for agreement in held])
     opened = sum(_open(agreement, policy, now) for agreement in held)
     # Where there were more than one round takes, it goes on at once.
     row.next_at = now if len(held) == MOST_OPENED and opened else now + LOOK_EVERY

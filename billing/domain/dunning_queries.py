@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 from django.db.models import Prefetch, QuerySet
@@ -19,10 +19,6 @@ from billing.models import (
     DunningPolicy,
     EntryKind,
 )
-
-
-class NoticeNotFound(Exception):  # noqa: N818 - it reads as what happened
-    """No such event in the scope, or none that somebody is told of by mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +74,18 @@ def to_mail() -> list[tuple[int, int]]:
     return list(rows.order_by("pk").values_list("tenant_id", "pk")[:500])
 
 
-def letter_of(*, event_id: int) -> Letter:
-    """What a customer is told of an event. Raises NoticeNotFound."""
+def letter_of(*, event_id: int) -> Letter | None:
+    """What a customer is told of an event by mail, if anything."""
     event = (
-        DunningEvent.objects.select_related("agreement__customer", "facility", "fee", "case")
+        DunningEvent.objects.select_related(
+            "agreement__customer", "facility", "fee", "case", "tenant"
+        )
         .filter(pk=event_id)
         .exclude(mail_to="")
         .first()
     )
     if event is None:
-        raise NoticeNotFound(f"event {event_id}")
+        return None
     agreement, customer = event.agreement, event.agreement.customer
     seller = BillingSettings.objects.filter(tenant=event.tenant_id).first()
     row = DunningPolicy.objects.filter(tenant=event.tenant_id).first()
@@ -139,9 +137,3 @@ def _next(event: DunningEvent, policy: Policy | None) -> tuple[StepKind | None, 
     day = event.at.date() + timedelta(days=step.after_days - here.after_days)
     due = max(day, event.case.counts_from + timedelta(days=step.after_days))
     return step.kind, policy.quiet.next_day(due)
-
-
-def note_mailed(*, event_id: int, now: datetime) -> bool:
-    """Note that a customer was told; False where somebody else has noted it."""
-    rows = DunningEvent.objects.filter(pk=event_id, mailed_at__isnull=True)
-    return rows.update(mailed_at=now) == 1

@@ -97,10 +97,11 @@ def agree_plan(
     now: datetime,
     actor_id: int | None,
 ) -> InstalmentPlan:
-    """Agree that what is overdue is paid in parts; one part is a promise. While the plan is kept,
-    dunning rests, and what it has cut is given back at once.
+    """Agree that what is overdue, or all that is owed, is paid in parts; one part is a promise.
 
-    Raises AgreementNotFound, and ValidationError where the parts do not add up to what is overdue.
+    While the plan is kept, dunning rests, and what it has cut is given back at once.
+
+    Raises AgreementNotFound, and ValidationError where the parts do not add up to either.
     """
     held = ledger_operations.hold([agreement_id]).get(agreement_id)
     if held is None:
@@ -114,11 +115,14 @@ def agree_plan(
         raise ValidationError({"parts": [_("Nothing is overdue.")]})
     if any(day < account.today for day, _amount in parts):
         raise ValidationError({"parts": [_("An instalment cannot be due in the past.")]})
+    promised = sum((amount for _day, amount in parts), Decimal(0))
+    # What is owed and not overdue yet may be part of it.
+    total = account.balance.owed - account.balance.credit
+    if promised != total:
+        total = account.facts.overdue
     try:
         plan = Plan.of(
-            [Part(day, amount) for day, amount in parts],
-            total=account.facts.overdue,
-            grace_days=grace_days,
+            [Part(day, amount) for day, amount in parts], total=total, grace_days=grace_days
         )
     except PlanError as error:
         raise ValidationError({"parts": [str(error)]}) from error

@@ -44,9 +44,9 @@ class TimelineItem:
 
 
 def timeline(*, agreement_id: int, most: int = 500) -> tuple[TimelineItem, ...]:
-    """What happened to an agreement's account, the newest first, at most `most` items; six queries.
+    """What happened to an agreement's account, the newest first, at most `most` items.
 
-    An agreement that the scope does not hold has nothing.
+    Five queries. An agreement that the scope does not hold has nothing.
     """
     agreement = Agreement.objects.select_related("facility").filter(pk=agreement_id).first()
     if agreement is None:

@@ -50,7 +50,7 @@ def at(month: int, day: int, hour: int = 10) -> datetime:
 
 def step_at(case: Case, now: datetime, facts: Facts = OWED) -> StepKind | None:
     step = decide(POLICY, facts, case, now).step
-    return step and step.kind
+    return None if step is None else step.kind
 
 
 def test_steps_come_on_their_days() -> None:

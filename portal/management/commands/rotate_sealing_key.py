@@ -9,6 +9,7 @@ from allauth.mfa.models import Authenticator
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from billing.domain import dunning_settings
 from portal.account.adapter import MfaAdapter
 from tenants import sealing
 from tenants.domain.company_operations import seal_anew
@@ -26,29 +27,31 @@ class Command(BaseCommand):
     """Make a new key, seal everything with it, and delete the former keys."""
 
     help = (
-        "Seals the client secrets of company logins and the seeds of one-time codes with a new "
-        "key; no process needs a restart. Interrupted, it is simply run again."
+        "Seals the client secrets of company logins, the signing secrets of payment services and "
+        "the seeds of one-time codes with a new key; no process needs a restart. Interrupted, it "
+        "is simply run again."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Rotate, and say how much there was to do."""
         try:
             name = sealing.rotate()
-            count = self._logins() + self._authenticators()
+            count = self._of_tenants() + self._authenticators()
             # Who sealed with a former key and has not committed yet was passed over.
             _wait_for_older_transactions()
-            self._logins()
+            self._of_tenants()
             self._authenticators()
             former = sealing.forget_former()
         except (sealing.KeysUnusable, sealing.Unsealable) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{count} secrets are sealed with {name}; {former} former keys deleted")
 
-    def _logins(self) -> int:
+    def _of_tenants(self) -> int:
         done = 0
         for tenant_id in all_tenant_ids():
             with open_scope(Scope((tenant_id,))):
                 done += seal_anew(tenant_id=tenant_id)
+                done += dunning_settings.seal_anew(tenant_id=tenant_id)
         return done
 
     def _authenticators(self) -> int:
