@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 
 from billing.domain import dunning_settings
@@ -166,13 +167,14 @@ def test_a_notice_is_mailed_once_in_the_customers_language(
     for _ in range(2):
         tasks.mail_notices()
     (message,) = mail.outbox
+    assert isinstance(message, EmailMultiAlternatives)
     assert message.to == ["anna@example.org"]
     assert message.subject == f"{subject} {_for(language)} {behind.agreement.number}"
     assert "Anna O'Neil" in message.body
     assert "Power & Light" in message.body
     assert "DE021203" in message.body
     assert "&" not in message.body.replace("Power & Light", "")
-    html = message.alternatives[0].content
+    html = message.alternatives[0][0]
     assert "Power &amp; Light" in html
     assert DunningEvent.objects.get().mailed_at is not None
 
