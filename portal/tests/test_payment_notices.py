@@ -174,7 +174,7 @@ def test_a_notice_is_mailed_once_in_the_customers_language(
     assert "Power & Light" in message.body
     assert "DE021203" in message.body
     assert "&" not in message.body.replace("Power & Light", "")
-    html = message.alternatives[0][0]
+    html = str(message.alternatives[0][0])
     assert "Power &amp; Light" in html
     assert DunningEvent.objects.get().mailed_at is not None
 
