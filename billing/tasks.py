@@ -12,6 +12,7 @@ from celery import shared_task
 from billing.domain import (
     documents_mail_operations,
     documents_operations,
+    dunning_driver,
     payg_operations,
     restatement_steps,
     runs_steps,
@@ -28,11 +29,32 @@ TURN_S: Final = 8.0
 # Workers that share a run, asked for with each tick of so many seconds.
 WORKERS: Final = 2
 TICK_S: Final = 10
+DUNNING_TICK_S: Final = 120
 # The same for documents.
 DOCUMENTS_TURN_S: Final = 45.0
 DOCUMENTS_TICK_S: Final = 60
 # How often bills are compared with what has changed.
 RESTATE_S: Final = 60
+
+
+@shared_task(base=KeywordTask, name="billing.drive_dunning")
+def drive_dunning(**_: Any) -> None:
+    """Open cases for accounts that have fallen behind, and have each case looked at that is due."""
+    now = datetime.now(UTC)
+    if opened := dunning_driver.open_cases(now=now):
+        logger.info("dunning.opened cases=%d", opened)
+    for tenant_id, case_id in dunning_driver.due_cases(now=now):
+        # Each by itself: one that fails holds up no other. Who comes too late is not needed.
+        drive_case.apply_async(
+            kwargs={"tenant_id": tenant_id, "case_id": case_id}, expires=DUNNING_TICK_S
+        )
+
+
+@shared_task(base=KeywordTask, name="billing.drive_case")
+def drive_case(*, tenant_id: int, case_id: int, **_: Any) -> None:
+    """Do what is to be done about an account that is behind."""
+    if dunning_driver.drive(tenant_id=tenant_id, case_id=case_id, now=datetime.now(UTC)):
+        logger.info("dunning.driven case=%d", case_id)
 
 
 @shared_task(base=KeywordTask, name="billing.drive_runs")

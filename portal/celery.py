@@ -75,6 +75,16 @@ app.conf.beat_schedule = {
         "schedule": timedelta(seconds=3),
         "options": {"expires": 3},
     },
+    "dun accounts that do not pay": {
+        "task": "billing.drive_dunning",
+        "schedule": timedelta(minutes=2),
+        "options": {"expires": 120},
+    },
+    "tell customers what dunning did": {
+        "task": "portal.mail_notices",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "let new devices join roll-outs": {
         "task": "firmware.join_rollouts",
         "schedule": timedelta(minutes=10),

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from billing.documents.values import DocumentError
 from billing.domain import documents_mail_operations as bill_mail
-from billing.domain import wallet_notices
+from billing.domain import dunning_driver, dunning_notices, wallet_notices
 from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.evidence import EvidenceError
 from portal import mail
@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 # Waits between the attempts, in seconds; together well below the broker's visibility time-out.
 LOGOUT_RETRIES: Final = (2, 10, 60, 300, 900)
 MAIL_RETRIES: Final = (5, 30, 120, 600, 1800)
+# Notices that nobody takes are left to the next round.
+NOTICE_S: Final = 60
 # How long one worker sends bills before others get their turn.
 BILLS_TURN_S: Final = 45.0
 # Codes, tokens and ended sessions are kept this long beyond their end.
@@ -73,6 +75,37 @@ def send_mail(*, template: str, to: str, language: str, context: dict[str, Any],
             logger.exception("mail.lost template=%s", template)
             return
         raise current_task.retry(exc=error, countdown=MAIL_RETRIES[attempt]) from error
+
+
+@shared_task(base=KeywordTask, name="portal.mail_notices")
+def mail_notices(**_: Any) -> None:
+    """Have each notice of dunning mailed that has not been."""
+    for tenant_id, event_id in dunning_driver.unmailed():
+        mail_notice.apply_async(
+            kwargs={"tenant_id": tenant_id, "event_id": event_id}, expires=NOTICE_S
+        )
+
+
+@shared_task(base=KeywordTask, name="portal.mail_notice")
+def mail_notice(*, tenant_id: int, event_id: int, **_: Any) -> None:
+    """Mail a notice of dunning, and note it. A server that does not take it is asked again by the
+    next round; who has begun holds the notice meanwhile, so that it goes out once.
+    """
+    with open_scope(Scope((tenant_id,))):
+        letter = dunning_notices.claim(event_id=event_id)
+        if letter is None:
+            return
+        try:
+            mail.send(
+                template="dunning",
+                to=letter.to,
+                language=letter.language,
+                context={"letter": letter},
+            )
+        except (SMTPException, OSError):
+            logger.warning("mail.delayed template=dunning event=%d", event_id, exc_info=True)
+            return
+        dunning_notices.note_mailed(event_id=event_id, now=datetime.now(UTC))
 
 
 @shared_task(base=KeywordTask, name="portal.send_invitation", max_retries=len(MAIL_RETRIES))
