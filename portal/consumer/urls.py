@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.consumer import views
+from portal.consumer import bills, views
 
 app_name = "consumer"
 urlpatterns = [
@@ -12,6 +12,9 @@ urlpatterns = [
     path("facilities/<int:pk>/", views.home, name="facility"),
     path("facilities/<int:pk>/today/", views.today, name="today"),
     path("facilities/<int:pk>/use/", views.use, name="use"),
+    path("bills/", bills.bill_list, name="bills"),
+    path("bills/<int:pk>/", bills.bill, name="bill"),
+    path("bills/<int:pk>/pdf/", bills.pdf, name="bill-pdf"),
     path("sign-in/", views.sign_in, name="sign-in"),
     path("callback/", views.callback, name="callback"),
     path("sign-out/", views.sign_out, name="sign-out"),

@@ -38,7 +38,7 @@ class Own:
 HOME: Final = Own(
     prefix="wattline-home-",
     name="Wattline Home",
-    scopes=("openid", "profile", "facilities:read", "readings:read"),
+    scopes=("openid", "profile", "facilities:read", "readings:read", "bills:read"),
     callback="consumer:callback",
     confidential=True,
     asks_consent=False,

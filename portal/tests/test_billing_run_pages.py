@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from billing.domain import runs_steps
 from billing.models import Agreement, Bill, BillKind, BillRun, BillState, ItemState, RunState
 from billing.tests import factories as billing
 from billing.tests.readings import meter, power, quarters, tariff
+from devices.domain import operations
 from devices.models import Channel
 from devices.tests import factories as devices
 from portal.charts.bars import Value, bar_chart
+from portal.tests import home
 from portal.tests.test_billing_pages import signed_in
 from tenants.models import Tenant
 from tenants.permissions import Role
@@ -239,3 +242,61 @@ def test_bars_reach_below_zero_and_label_what_has_room() -> None:
     assert none.height == 0
     assert len(chart.labels) == 16
     assert bar_chart([]) is None
+
+
+# --- previews, documents, and what a customer sees ---------------------------------------
+
+
+def test_a_draft_is_rated_by_the_use_of_a_month_beside_what_is_agreed(here: Office) -> None:
+    with open_scope(here.scope):
+        agreed = here.agreements[0].tariffs.get().tariff.versions.get()
+        dearer = json.loads(json.dumps(agreed.document))
+        dearer["components"][0]["amount"] = "13.00"
+        draft = billing.version(agreed.tariff, dearer, valid_from=date(2026, 6, 1), published=False)
+    address = reverse("tariff-version-preview", args=[draft.pk])
+    assert "rows" not in here.asks.get(address).context
+    page = here.asks.get(f"{address}?agreement={here.agreements[0].pk}&month=2026-03")
+    rows = {row["label"]: row["difference"] for row in page.context["rows"]}
+    assert rows["Base"] == "+3.00\N{NO-BREAK SPACE}EUR"
+    # Three more, and their tax.
+    assert page.context["difference"] == "+3.57\N{NO-BREAK SPACE}EUR"
+    early = here.asks.get(f"{address}?agreement={here.agreements[0].pk}&month=2025-03")
+    assert "does not hold" in early.content.decode()
+
+
+def test_the_documents_of_a_final_bill_are_downloaded(here: Office) -> None:
+    bill = here.finish()
+    pdf = here.asks.get(reverse("bill-file", args=[bill.pk, "pdf"]))
+    assert (pdf["Content-Type"], pdf.content[:5]) == ("application/pdf", b"%PDF-")
+    assert bill.number in pdf["Content-Disposition"]
+    assert here.asks.get(reverse("bill-file", args=[bill.pk, "odt"])).status_code == 404
+
+
+def test_a_customer_sees_their_own_bills_at_home_and_no_others(here: Office) -> None:
+    with open_scope(here.scope):
+        at = here.agreements[0].facility
+        mine, later = (factories.member(here.tenant, Role.CONSUMER) for _ in range(2))
+        for one in (mine, later):
+            operations.grant_facility(membership_id=one.pk, facility_id=at.pk, actor_id=None)
+        Agreement.objects.filter(pk=here.agreements[0].pk).update(user=mine.user)
+    draft = here.start()
+    browser = home.signed_in(mine.user)
+    assert "no bill for you" in browser.get("/home/bills/").content.decode()
+    given = {"item": here.items(), "reason": "First bills"}
+    here.asks.post(reverse("bill-run-accept", args=[draft.pk]), given)
+    here.approves.post(reverse("bill-run-approve", args=[draft.pk]), {"issued_on": "2026-04-02"})
+    here.work()
+    bill = here.bill()
+    listed = browser.get("/home/bills/").content.decode()
+    assert bill.number in listed
+    page = browser.get(f"/home/bills/{bill.pk}/").content.decode()
+    assert "Please pay by" in page
+    assert "at 0.30\N{NO-BREAK SPACE}EUR each" in page
+    # Who lives there later has the facility as well, and not its bills.
+    other = home.signed_in(later.user)
+    assert bill.number not in other.get("/home/bills/").content.decode()
+    assert other.get(f"/home/bills/{bill.pk}/").status_code == 404
+    assert other.get(f"/home/bills/{bill.pk}/pdf/").status_code == 404
+    # The pages of who bills are not for customers.
+    client = signed_in(mine)
+    assert client.get(reverse("bill", args=[bill.pk])).status_code == 403

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -138,6 +140,34 @@ def test_a_tariff_is_archived_and_taken_back_and_a_draft_deleted(db: None) -> No
     (version,) = _versions(books, tariff)
     client.post(reverse("tariff-version-delete", args=[version.pk]))
     assert _versions(books, tariff) == []
+
+
+def test_a_published_tariff_is_taken_in_as_a_draft(db: None) -> None:
+    books = keep()
+    client = books.browser()
+    address = reverse("tariff-import")
+    assert client.get(address).status_code == 200
+    weekday = [[0] * 24 for _month in range(12)]
+    record = {
+        "name": "Residential",
+        "utility": "Town",
+        "energyratestructure": [[{"rate": 0.11, "unit": "kWh"}]],
+        "energyweekdayschedule": weekday,
+        "energyweekendschedule": weekday,
+    }
+
+    def sent(of: dict[str, Any]) -> dict[str, Any]:
+        file = SimpleUploadedFile("urdb.json", json.dumps(of).encode())
+        return {"content": file, "currency": "USD", "valid_from": "2026-01-01"}
+
+    refused = client.post(address, sent({**record, "coincidentratestructure": [[{"rate": 3}]]}))
+    assert (refused.status_code, list(refused.context["form"].errors)) == (422, ["content"])
+    done = client.post(address, sent(record))
+    with open_scope(books.scope):
+        made = Tariff.objects.latest("pk")
+    assert done["Location"] == reverse("tariff", args=[made.pk])
+    (version,) = _versions(books, made)
+    assert "0.11" in client.get(reverse("tariff-version", args=[version.pk])).content.decode()
 
 
 def test_who_only_sees_bills_changes_no_tariff(db: None) -> None:

@@ -101,18 +101,21 @@ class VersionForm(forms.Form):
 
 
 class ImportForm(forms.Form):
-    """A published tariff to be taken over as drafts."""
+    """A published tariff to be taken in as drafts."""
 
-    form = forms.ChoiceField(
-        label=gettext_lazy("Form"),
-        choices=[
-            ("urdb", gettext_lazy("OpenEI Utility Rate Database (URDB), JSON")),
-            ("plan", gettext_lazy("open-energy-tariffs, JSON")),
-            ("au-retail", gettext_lazy("Australian retail tariff, JSON")),
-            ("au-network", gettext_lazy("Australian network tariff, JSON")),
-        ],
+    content = forms.FileField(
+        label=gettext_lazy("File"),
+        help_text=gettext_lazy(
+            "JSON of OpenEI's URDB, of open-energy-tariffs, or of an Australian retailer or"
+            " network: which one is found out by itself."
+        ),
     )
-    file = forms.FileField(label=gettext_lazy("File"))
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=120,
+        required=False,
+        help_text=gettext_lazy("Left empty, the one in the file."),
+    )
     currency = forms.CharField(
         label=gettext_lazy("Currency"),
         max_length=3,
@@ -125,9 +128,9 @@ class ImportForm(forms.Form):
         help_text=gettext_lazy("Where the file does not say from when on it is valid."),
     )
 
-    def clean_file(self) -> bytes:
-        """Its content."""
-        given = self.cleaned_data["file"]
+    def clean_content(self) -> bytes:
+        """What is in the file."""
+        given = self.cleaned_data["content"]
         if given.size > 4 * MAX_BYTES:
             raise ValidationError(_("The file is too large for a tariff."))
         return bytes(given.read())

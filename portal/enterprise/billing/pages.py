@@ -25,6 +25,7 @@ from billing.models import (
     BillLine,
     BillState,
     Customer,
+    FileKind,
 )
 from portal.enterprise.billing import words
 from portal.frame import quantities
@@ -71,6 +72,11 @@ def bill(found: BillPage) -> dict[str, Any]:
             Fact(_("Made by"), str(row.run) if row.run_id and row.run else "–"),
         ],
         "notices": _notices(row),
+        "files": []
+        if row.state == BillState.DRAFT
+        else [
+            (reverse("bill-file", args=[row.pk, kind]), label) for kind, label in FileKind.choices
+        ],
         "related": [
             {
                 "url": reverse("bill", args=[one.pk]),

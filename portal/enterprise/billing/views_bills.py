@@ -10,13 +10,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.domain import finalising, lines_queries, pages_queries
+from billing.documents.values import DocumentError
+from billing.domain import documents_operations, finalising, lines_queries, pages_queries
+from billing.domain.documents_queries import NoDocument
+from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.evidence import EvidenceError, EvidenceNotFound
-from billing.models import BillKind, BillState
+from billing.models import BillKind, BillState, FileKind
 from portal.enterprise.billing import pages, pages_line
 from portal.enterprise.billing.forming import Done, FormPage, answer
 from portal.enterprise.billing.forms_runs import VoidForm
@@ -111,3 +115,25 @@ def void(request: HttpRequest, *, pk: int) -> HttpResponse:
     note = _("The bill becomes void, and its days can be billed again.")
     page = FormPage(_("Take the bill back"), parents, _("Make the credit note"), note, danger=True)
     return answer(request, form, page, do)
+
+
+@require_safe
+@never_cache
+@requires(*BILLING_OFFICE)
+def download(request: HttpRequest, *, pk: int, kind: str) -> HttpResponse:
+    """A document of a final bill: PDF, or an e-invoice."""
+    try:
+        content = documents_operations.download(
+            bill_id=pk, kind=FileKind(kind), now=datetime.now(UTC)
+        )
+    except (NoDocument, ValueError) as error:
+        raise Http404 from error
+    except (FileMissingError, FileDamagedError):
+        messages.error(request, _("The document is not in the store as it was made."))
+        return redirect("bill", pk=pk)
+    except (DocumentError, EvidenceError) as error:
+        messages.error(request, str(error))
+        return redirect("bill", pk=pk)
+    response = HttpResponse(content.data, content_type=content.media_type)
+    response["Content-Disposition"] = str(content_disposition_header(True, content.name))
+    return response

@@ -14,12 +14,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing.domain import pages_queries, tariffs_operations, tariffs_queries
+from billing.domain import (
+    pages_queries,
+    tariffs_imports,
+    tariffs_operations,
+    tariffs_queries,
+)
 from billing.domain.tariffs_queries import TariffNotFound
 from billing.models import Tariff
+from billing.tariffs.recognising import Wishes
 from portal.enterprise.billing import pages_tariffs
 from portal.enterprise.billing.forming import Done, FormPage, answer
-from portal.enterprise.billing.forms_tariffs import TariffForm, TariffNameForm
+from portal.enterprise.billing.forms_tariffs import ImportForm, TariffForm, TariffNameForm
 from portal.enterprise.billing.tables import TariffFilter, TariffTable
 from portal.enterprise.registry.requests import actor_id, own_tenant_id, posted
 from portal.frame.listing import render_list
@@ -95,6 +101,32 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
         (row.name, reverse("tariff", args=[pk])),
     )
     return answer(request, form, FormPage(_("Name the tariff"), parents, _("Save")), do)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@requires(*BILLING_OFFICE, Permission.TARIFFS_CHANGE)
+def import_published(request: HttpRequest) -> HttpResponse:
+    """Take a published tariff in as drafts, or say which field cannot be expressed."""
+    files = request.FILES if request.method == "POST" else None
+    form = ImportForm(posted(request), files)
+
+    def do() -> Done:
+        data = form.cleaned_data
+        taken = tariffs_imports.import_tariff(
+            tenant_id=own_tenant_id(request),
+            content=data["content"],
+            wishes=Wishes(currency=data["currency"].upper()),
+            name=data["name"],
+            valid_from=data["valid_from"],
+            actor_id=actor_id(request),
+        )
+        said = _("“%(name)s” was taken in as a draft: read it, preview it, publish it.")
+        address = reverse("tariff", args=[taken.tariff.pk])
+        return Done(said % {"name": taken.tariff.name}, address)
+
+    page = FormPage(_("Import a tariff"), ((_("Tariffs"), reverse("tariff-list")),), _("Import"))
+    return answer(request, form, page, do)
 
 
 @require_POST

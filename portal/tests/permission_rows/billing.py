@@ -112,6 +112,8 @@ AREA = Area(
         Row("bill-run",         "GET", _SEES, 200, 404, 403,   403,     302, "bill run"),
         Row("tariff-create",   "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
         Row("tariff-create",   "POST", _CHANGES, 302, 302, 403, 403, 302, elsewhere=403, form=_tariff_named),
+        Row("tariff-import",   "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
+        Row("tariff-import",   "POST", _CHANGES, 422, 422, 403, 403, 302, elsewhere=403),
         Row("tariff-check",    "POST", _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
         Row("tariff-edit",     "GET",  _CHANGES, 200, 404, 403, 403, 302, "tariff", elsewhere=403),
         Row("tariff-edit",     "POST", _CHANGES, 302, 404, 403, 403, 302, "tariff", elsewhere=403, form=_tariff_named),
@@ -128,6 +130,9 @@ AREA = Area(
         Row("tariff-version-delete",    "POST", _CHANGES, 302, 404, 403, 403, 302, "draft version", elsewhere=403),
         # Its evidence is empty: that is told on the page of the bill.
         Row("bill-line",  "GET",  _SEES,    302, 404, 403, 403, 302, "bill and line"),
+        # Its file was never stored: that is told on the page of the bill.
+        Row("bill-file",  "GET",  _SEES,    302, 404, 403, 403, 302, "bill and file"),
+        Row("tariff-version-preview", "GET", _SEES, 200, 404, 403, 403, 302, "draft version"),
         Row("bill-void",  "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill", elsewhere=403),
         Row("bill-void",  "POST", _CHANGES, 422, 404, 403, 403, 302, "bill", elsewhere=403),
         Row("bill-run-create",    "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
@@ -178,6 +183,7 @@ AREA = Area(
         "bill": _bill,
         "agreement": lambda world: _agreement(world).pk,
         "customer": lambda world: _agreement(world).customer_id,
+        "bill and file": lambda world: (_bill(world), "pdf"),
         "bill and line": lambda world: (_bill(world), 1),
         "tariff": _tariff,
         "draft version": _draft,
