@@ -169,13 +169,14 @@ def table_of(schedule: Schedule) -> Codes:
     for rule in schedule.rules:
         code = schedule.periods.index(rule.period)
         days = rule.days or range(len(DAYS))
-        for n, name in enumerate(names):
-            if rule.seasons and name not in rule.seasons:
-                continue
-            for day in days:
-                row = n * len(DAYS) + day
-                counts[row, rule.start : rule.end] += 1
-                table[row, rule.start : rule.end] = code
+        rows = [
+            n * len(DAYS) + day
+            for n, name in enumerate(names)
+            if not rule.seasons or name in rule.seasons
+            for day in days
+        ]
+        counts[rows, rule.start : rule.end] += 1
+        table[rows, rule.start : rule.end] = code
     table[counts > 1] = SEVERAL
     return _locked(table)
 

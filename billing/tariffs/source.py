@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -20,6 +19,7 @@ import yaml
 # Stops a text from filling memory; the largest published tariffs need a tenth of it.
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 12
+_LONGEST: Final = 40
 _TOO_DEEP: Final = "This is nested too deeply for a tariff."
 
 
@@ -78,8 +78,17 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _point)
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 
 
+def _length(value: Decimal) -> int:
+    """How far from the point its digits reach."""
+    return max(abs(int(value.as_tuple().exponent)), value.adjusted())
+
+
 def plain_number(value: Decimal) -> int | str:
-    """A whole number as one, others as people write them: the same for 0.30 and 3e-1."""
+    """A whole number as one, others as people write them: the same for 0.30 and 3e-1. Raises
+    ValueError for a number that is longer than any of a tariff: 1e999999999 would fill memory.
+    """
+    if not value.is_finite() or _length(value) > _LONGEST:
+        raise ValueError(f"{value} is longer than any number of a tariff")
     return int(value) if value == value.to_integral_value() else format(value.normalize(), "f")
 
 
@@ -139,9 +148,10 @@ def _plain(value: Any, path: str, depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one, f"{path}[{n}]", depth - 1) for n, one in enumerate(value)]
     if isinstance(value, float | Decimal):
-        if not math.isfinite(value):
-            raise TariffError([(path, "This is no number.")])
-        return plain_number(Decimal(repr(value)) if isinstance(value, float) else value)
+        try:
+            return plain_number(Decimal(repr(value)) if isinstance(value, float) else value)
+        except ValueError as error:
+            raise TariffError([(path, "This is no number that a tariff can have.")]) from error
     if value is None or isinstance(value, str | int):
         return value
     raise TariffError([(path, f"A document does not hold {type(value).__name__}.")])

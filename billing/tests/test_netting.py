@@ -186,3 +186,25 @@ def test_two_months_in_one_bill_carry_as_two_bills_do() -> None:
 
     assert whole.lines == april.lines + second.lines
     assert whole.credit_milliwh == second.credit_milliwh
+
+
+def test_credit_pays_no_more_than_there_is_when_lines_are_rounded() -> None:
+    of = _net("interval", carry="money")
+    context = Context(credit=Decimal("1.2399"))
+
+    made = bill(of, _use((10, 20, 0)), FIRST, END, context=context)
+
+    assert _told(made)[1:] == _expected(("net", "", "1", "-1.23"))
+    assert made.credit == Decimal("0.0099")
+
+
+def test_what_was_estimated_either_way_counts_as_estimated_after_netting() -> None:
+    use = _use((1, 10, 0), (2, 0, 4), (10, 20, 0), (11, 0, 50))
+    use.quality[:] = [0, 1, 1, 0]
+
+    made = bill(_net("period"), use, FIRST, END)
+
+    # Of what was bought at night: what was given may be less than thought.
+    assert [(line.quantity, line.estimated) for line in made.lines[:1]] == [
+        (Decimal(6), Decimal(4))
+    ]

@@ -278,6 +278,62 @@ def test_a_ratchet_bills_a_part_of_former_peaks(
     assert made.peaks == (Peak("d", "", first, Decimal("2.4")),)
 
 
+def test_a_ratchet_may_look_at_some_months_alone() -> None:
+    first, end = date(2026, 4, 1), date(2026, 5, 1)
+    ratchet = {"percent": 100, "months": 12, "of_months": [7, 8]}
+    of = document({"kind": "demand", "name": "d", "prices": 10, "ratchet": ratchet})
+    peaks = tuple(
+        Peak("d", "", date(2025, month, 1), Decimal(kw)) for month, kw in ((7, 5), (8, 4), (9, 6))
+    )
+
+    made = bill(of, flat(600_000, first, end), first, end, context=Context(peaks=peaks))
+
+    assert told(made) == [("d", "", 0, Decimal(5), Decimal(50))]
+
+
+def test_two_parts_of_a_month_have_their_own_demand_and_one_peak() -> None:
+    first, change, end = date(2026, 4, 1), date(2026, 4, 16), date(2026, 5, 1)
+    of = document(
+        {"kind": "demand", "name": "d", "prices": 10, "ratchet": {"percent": 100, "months": 11}}
+    )
+    usage = flat(500_000, first, end)
+    usage.imported[3] = 1_000_000
+    terms = [Terms(first, change, read(of)), Terms(change, end, read(of))]
+
+    made = rate(terms, usage, Period(first, end, BERLIN))
+
+    # A ratchet looks at former months, not at this one.
+    assert told(made) == [
+        ("d", "", 0, Decimal(4), Decimal(20)),
+        ("d", "", 0, Decimal(2), Decimal(10)),
+    ]
+    assert made.peaks == (Peak("d", "", first, Decimal(4)),)
+
+
+def test_what_is_estimated_is_told_by_line() -> None:
+    first, end = date(2026, 4, 1), date(2026, 4, 2)
+    usage = flat(250_000, first, end)
+    # Of 8 kWh by night one is estimated, of 16 by day two.
+    usage.quality[[0, 1, 2, 3, *range(40, 48)]] = Quality.ESTIMATED
+    prices = {"day": 1, "night": [{"up_to": 2, "price": 1}, {"price": 2}]}
+    of = document(
+        {**HOURS, "prices": prices, "tiers": {"shared": "per_period", "pro_rated": False}},
+        {"kind": "levy", "name": "duty", "per_kWh": 1},
+        {"kind": "demand", "name": "d", "prices": 1},
+        **NIGHT,
+    )
+
+    made = bill(of, usage, first, end)
+
+    assert [(line.component, line.period, line.tier, line.estimated) for line in made.lines] == [
+        ("energy", "night", 1, Decimal("0.25")),
+        ("energy", "night", 2, Decimal("0.75")),
+        ("energy", "day", 0, Decimal(2)),
+        ("duty", "", 0, Decimal(3)),
+        ("d", "", 0, Decimal(1)),
+    ]
+
+
 def test_what_is_missing_in_the_terms_is_told() -> None:
     first, end = date(2026, 4, 1), date(2026, 5, 1)
     usage = flat(1, first, end)

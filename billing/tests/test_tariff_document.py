@@ -218,6 +218,12 @@ def test_a_text_that_is_no_document_is_refused(text: str, sentence: str) -> None
     assert sentence in _problems(text)[""]
 
 
+@pytest.mark.parametrize("number", ["1e999999999", "-1e-999999999", "0e999999999", "1e99", "NaN"])
+def test_a_number_without_bounds_fills_no_memory(number: str) -> None:
+    (sentence,) = _problems(f'{{"tariff": {number}}}').values()
+    assert sentence == "This is no number that a tariff can have."
+
+
 def test_a_document_has_few_levels() -> None:
     (sentence,) = _problems("a: " + "[" * 20 + "]" * 20).values()
 
