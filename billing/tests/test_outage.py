@@ -18,6 +18,7 @@ from billing.domain.outage_queries import Outage
 from billing.domain.wallet_operations import WalletRules
 from billing.models import Agreement, Customer, DunningCase, EntryKind, Mode
 from billing.tests import factories
+from devices.commands.states import Origin
 from devices.domain import commands_operations
 from devices.domain.commands_policy import SYSTEM, Actor
 from devices.domain.queries import DeviceNotFound
@@ -159,7 +160,7 @@ def test_bills_are_not_paid(unit: Unit) -> None:
         arguments={"output": 0},
         device_ids=[unit.device.pk],
         reason="Not paid",
-        origin=commands_operations.Origin.BILLING,
+        origin=Origin.BILLING,
         request_key="dunning:1:step:3",
         now=NOW - HOUR,
     )

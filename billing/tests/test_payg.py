@@ -25,6 +25,7 @@ from billing.models import (
     AccountEntry,
     Agreement,
     Delivery,
+    EntryKind,
     Mode,
     PaygToken,
     PaygUnit,
@@ -145,7 +146,7 @@ def test_a_payment_that_was_given_back_buys_nothing_more(lamp: Lamp) -> None:
 
 
 def test_credit_that_nobody_told_of_is_found(lamp: Lamp) -> None:
-    factories.entry(lamp.agreement, Decimal(-2), kind=payg_operations.EntryKind.PAYMENT)
+    factories.entry(lamp.agreement, Decimal(-2), kind=EntryKind.PAYMENT)
     assert payg_operations.due_units() == [lamp.unit.pk]
     payg_operations.issue_for_credit(unit_id=lamp.unit.pk, now=NOW, actor_id=None)
     assert [token.value for token in lamp.tokens] == [4]
@@ -216,7 +217,7 @@ def test_a_token_that_somebody_reads_out_is_told(
     (token,) = lamp.tokens
     with django_assert_num_queries(1):
         ((found, serial),) = payg_queries.tokens_like(digits=f"{token.token[:3]} {token.token[3:]}")
-    assert (found.days, serial) == (20, lamp.device.serial)
+    assert (found.days, serial) == (Decimal(20), lamp.device.serial)
     assert payg_queries.tokens_like(digits="abc") == ()
     with django_assert_num_queries(2):
         unit = payg_queries.unit_of_device(device_id=lamp.device.pk)
