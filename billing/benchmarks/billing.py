@@ -52,6 +52,7 @@ from tenants.scope import Scope, open_scope
 ACCOUNTS: Final = 2_000
 WORKERS: Final = 2
 GOAL: Final = 300.0
+PDF_GOAL: Final = 20.0
 PATTERN_DAYS: Final = 64
 FIRST: Final = date(2026, 3, 1)
 END: Final = date(2026, 4, 1)
@@ -102,15 +103,17 @@ DOCUMENT: Final[dict[str, Any]] = {
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """How many accounts are billed."""
+    """How many accounts are billed, and how long documents are made."""
     parser.add_argument("--accounts", type=int, default=ACCOUNTS)
+    parser.add_argument("--pdf-seconds", type=int, default=10)
 
 
 def run(options: Namespace) -> dict[str, object]:
     """Measure; `ok` is False when bills are missing, numbers have a gap, or it takes too long.
 
     `bills_per_s` counts everything from asking for the run until the last bill is final, accepting
-    what the checklist holds included; `rss_mb` is the most that the workers held together.
+    what the checklist holds included; `rss_mb` is the most that the workers held together until
+    then. `pdf_per_s`: documents that they then make, none of which is kept.
     """
     with open_stack() as stack:
         began = time.perf_counter()
@@ -120,17 +123,20 @@ def run(options: Namespace) -> dict[str, object]:
             before = stack.cpu_seconds()["postgres"]
             took = _bill(tenant_id)
             postgres_s = stack.cpu_seconds()["postgres"] - before
+            documents = _documents(workers, tenant_id, options.pdf_seconds)
             used = [_ended(worker) for worker in workers]
         stored = _stored(tenant_id)
     whole_s = sum(took.values())
     complete = stored["bills"] == stored["entries"] == stored["numbers"] == options.accounts
     rate = options.accounts / whole_s
     return {
-        "ok": complete and rate >= GOAL,
+        "ok": complete and rate >= GOAL and documents >= PDF_GOAL,
         "complete": complete,
         "goal_bills_per_s": GOAL,
+        "goal_pdf_per_s": PDF_GOAL,
         "accounts": options.accounts,
         "bills_per_s": round(rate, 1),
+        "pdf_per_s": documents,
         "rss_mb": round(sum(one["rss_mb"] for one in used)),
         "workers_cpu_s": round(sum(one["cpu_s"] for one in used), 1),
         "postgres_cpu_s": round(postgres_s, 1),
@@ -201,6 +207,22 @@ def _workers(stack: Stack) -> Iterator[list[subprocess.Popen[str]]]:
         for worker in started:
             worker.kill()
             worker.wait()
+
+
+def _documents(workers: Sequence[subprocess.Popen[str]], tenant_id: int, seconds: int) -> float:
+    """How many documents of bills all workers together make in a second: PDF with the e-invoice in
+    it, and UBL.
+    """
+    for part, worker in enumerate(workers):
+        assert worker.stdin is not None
+        worker.stdin.write(f"{tenant_id} {part} {len(workers)} {seconds}\n")
+        worker.stdin.flush()
+    rate = 0.0
+    for worker in workers:
+        assert worker.stdout is not None
+        made = json.loads(worker.stdout.readline())
+        rate += made["made"] / made["seconds"]
+    return round(rate, 1)
 
 
 def _ended(worker: subprocess.Popen[str]) -> dict[str, float]:

@@ -20,7 +20,6 @@ from billing.domain import evidence
 from billing.domain.calendars import seconds
 from billing.domain.contexts import Former, PriceTable, context_of, former_bills, utc
 from billing.domain.evidence import Evidence
-from billing.domain.parties import parties_of
 from billing.domain.terms import Dated, dated_of, missing_days
 from billing.domain.usage import usage_between
 from billing.models import Agreement, Bill, BillEvidence, BillLine, BillState
@@ -270,12 +269,12 @@ def _refused(account: Account, dated: Sequence[Dated], first: date, end: date) -
 @transaction.atomic
 def store(drafts: Sequence[Draft], *, run_id: int | None, cause: str = "") -> list[Bill]:
     """Keep drafts as bills with lines and evidence, instead of those of the same run; returns the
-    bills in the same order. Nobody else may be at the same agreements: the caller holds them.
+    bills in the same order. Nobody else may be at the same agreements: the caller holds them. Whom
+    bills name is kept when they become final.
     """
     ids = [one.account.agreement_id for one in drafts]
     Bill.objects.filter(agreement_id__in=ids, run_id=run_id, state=BillState.DRAFT).delete()
-    parties = parties_of(ids)
-    bills = [_bill(one, run_id, cause, parties[one.account.agreement_id]) for one in drafts]
+    bills = [_bill(one, run_id, cause) for one in drafts]
     Bill.objects.bulk_create(bills)
     lines = [
         _line(bill, position, line)
@@ -299,7 +298,7 @@ def store(drafts: Sequence[Draft], *, run_id: int | None, cause: str = "") -> li
     return bills
 
 
-def _bill(one: Draft, run_id: int | None, cause: str, parties: dict[str, object]) -> Bill:
+def _bill(one: Draft, run_id: int | None, cause: str) -> Bill:
     account, period, usage, rating = one.account, one.period, one.usage, one.rating
     same = [
         former.revision
@@ -330,7 +329,6 @@ def _bill(one: Draft, run_id: int | None, cause: str, parties: dict[str, object]
             int(usage.imported[estimated].sum()) + int(usage.exported[estimated].sum())
         ),
         missing_intervals=int(np.count_nonzero(usage.quality == Quality.MISSING)),
-        parties=parties,
         carried=evidence.carried_of(rating.peaks, rating.credit, rating.credit_milliwh),
         sha256=evidence.sha256_of(one.body),
     )

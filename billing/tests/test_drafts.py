@@ -118,7 +118,6 @@ def test_a_bill_has_the_lines_and_the_energy_of_its_rating(here: Here) -> None:
     assert bill.imported_kwh == energy == Decimal(int(draft.usage.imported.sum())) / 1_000_000
     assert bill.net + bill.tax == bill.total == draft.rating.total
     assert (bill.zone, bill.first_on, bill.end_on) == ("Europe/Berlin", FIRST, END)
-    assert bill.parties["supply"]["agreement"] == here.agreement.number
     assert evidence.peaks_of(bill.carried) == draft.rating.peaks != ()
 
 

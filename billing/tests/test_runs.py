@@ -123,7 +123,8 @@ def test_a_run_makes_each_bill_final_with_a_number_and_an_entry(here: Here) -> N
     assert [(one.key, one.kind, one.amount, one.due_on) for one in entries] == [
         (f"bill:{bill.pk}", EntryKind.BILL, bill.total, bill.due_on) for bill in bills
     ]
-    for bill in bills:
+    for bill, agreement in zip(bills, agreements, strict=True):
+        assert bill.parties["supply"]["agreement"] == agreement.number
         assert evidence.reproduce(bill_id=bill.pk).total == bill.total > 0
     assert NumberSeries.objects.get(code="bill").next_number == 3
     told = AuditEntry.objects.filter(action__startswith="bill_run")
