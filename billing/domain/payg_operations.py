@@ -37,6 +37,7 @@ from devices.commands.states import Origin
 from devices.domain import commands_operations
 from devices.domain.commands_policy import Actor
 from devices.models import Device
+from tenants import sealing
 from tenants.domain import audit
 
 REASON_LENGTH: Final = 200
@@ -233,6 +234,18 @@ def note_mailed(*, token_ids: Sequence[int], now: datetime) -> None:
     """That tokens were handed to the mail."""
     for token in PaygToken.objects.filter(pk__in=token_ids).order_by("pk"):
         _delivered(token, Delivery.MAIL, now)
+
+
+def seal_anew(*, tenant_id: int) -> int:
+    """Seal the keys of a tenant's units with the key that seals now; returns how many."""
+    done = 0
+    with transaction.atomic():
+        for unit in PaygUnit.objects.select_for_update().filter(tenant=tenant_id):
+            if not sealing.is_current(unit.sealed_keys):
+                unit.seal_keys(unit.open_keys())
+                unit.save(update_fields=["sealed_keys"])
+                done += 1
+    return done
 
 
 def _delivered(token: PaygToken, how: Delivery, now: datetime) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Sum
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from billing.accounts.tokens import Keys, Kind
 from billing.domain import (
@@ -37,6 +38,7 @@ from devices.models import Command, Device, DeviceState, Facility
 from devices.simulator import payg
 from devices.simulator.payg import DAY_MS, PaygKeys, PaygState, Refusal
 from devices.tests.factories import device, facility
+from tenants import sealing
 from tenants.models import AuditEntry, Tenant
 from tenants.scope import Scope, open_scope
 from tenants.tests.factories import tenant
@@ -83,7 +85,8 @@ class Lamp:
 
 
 @pytest.fixture
-def lamp() -> Iterator[Lamp]:
+def lamp(settings: Settings, tmp_path: Path) -> Iterator[Lamp]:
+    settings.SEALING_KEYS_DIR = tmp_path / "sealing"
     of = tenant()
     with open_scope(Scope((of.pk,))):
         at = facility(of)
@@ -232,6 +235,17 @@ def test_keys_are_sealed_and_tokens_stay_as_they_are(lamp: Lamp) -> None:
     for verb in ("UPDATE {} SET value = 900", "DELETE FROM {}"):
         with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
             connection.cursor().execute(verb.format("billing_paygtoken"))
+
+
+def test_keys_are_sealed_anew_when_the_key_that_seals_them_changes(lamp: Lamp) -> None:
+    assert payg_operations.seal_anew(tenant_id=lamp.tenant.pk) == 0
+    before = lamp.unit.sealed_keys
+    sealing.rotate()
+    assert payg_operations.seal_anew(tenant_id=lamp.tenant.pk) == 1
+    unit = PaygUnit.objects.get()
+    assert unit.sealed_keys != before
+    assert sealing.is_current(unit.sealed_keys)
+    assert unit.open_keys() == KEYS
 
 
 def test_others_see_and_change_nothing(lamp: Lamp) -> None:

@@ -9,7 +9,7 @@ from allauth.mfa.models import Authenticator
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from billing.domain import dunning_settings
+from billing.domain import dunning_settings, payg_operations
 from portal.account.adapter import MfaAdapter
 from tenants import sealing
 from tenants.domain.company_operations import seal_anew
@@ -52,6 +52,7 @@ class Command(BaseCommand):
             with open_scope(Scope((tenant_id,))):
                 done += seal_anew(tenant_id=tenant_id)
                 done += dunning_settings.seal_anew(tenant_id=tenant_id)
+                done += payg_operations.seal_anew(tenant_id=tenant_id)
         return done
 
     def _authenticators(self) -> int:
