@@ -117,9 +117,10 @@ def _version(record: Any, path: str, currency: str, demand_window_min: int | Non
     fields = Fields(_api_names(record, path), path, notes)
     fields.describe(DESCRIPTIVE)
     rates = Rates(fields, _window(fields, demand_window_min))
-    components = [*_standing(fields), *rates.components(), *_minimum(fields)]
+    components = [*_standing(fields), *rates.components()]
     _netting(fields, components)
     _ratchet(fields, components)
+    components += _minimum(fields)
     _unsupported(fields)
     name = " – ".join(str(part) for part in (fields.take("utility"), fields.take("name")) if part)
     first, end = _day(fields, "startdate"), _day(fields, "enddate")

@@ -32,14 +32,20 @@ class Charges:
 
 
 def charges(
-    record: Mapping[str, Any], load: Sequence[float], *, option: int = PROPORTIONAL
+    record: Mapping[str, Any],
+    load: Sequence[float],
+    *,
+    option: int = PROPORTIONAL,
+    generation: Sequence[float] | None = None,
 ) -> Charges:
-    """What a URDB record costs for 8760 kWh. Only what random tariffs use is passed on."""
+    """What a URDB record costs for 8760 kWh. Only what random tariffs use is passed on. With what
+    is generated behind the meter `energy` is that of net metering, paid out never.
+    """
     model = Utilityrate5.new()
     model.Lifetime.analysis_period = 1
     model.Lifetime.system_use_lifetime_output = 0
     model.Lifetime.inflation_rate = 0
-    model.SystemOutput.gen = [0.0] * HOURS
+    model.SystemOutput.gen = list(generation or [0.0] * HOURS)
     model.SystemOutput.degradation = [0]
     model.Load.load = list(load)
     model.Load.load_escalation = [0]
@@ -51,6 +57,8 @@ def charges(
     rates.ur_monthly_min_charge = record.get("minmonthlycharge", 0)
     rates.ur_annual_min_charge = 0
     rates.ur_nm_yearend_sell_rate = 0
+    rates.ur_nm_credit_month = 11
+    rates.ur_nm_credit_rollover = 0
     rates.ur_en_ts_sell_rate = 0
     rates.ur_en_ts_buy_rate = 0
     rates.ur_ec_sched_weekday = _from_one(record["energyweekdayschedule"])
@@ -63,8 +71,9 @@ def charges(
     _demand(rates, record)
     model.execute()
     out = model.Outputs
+    netted = out.year1_monthly_ec_charge_with_system
     return Charges(
-        energy=tuple(out.year1_monthly_ec_charge_without_system),
+        energy=tuple(netted if generation else out.year1_monthly_ec_charge_without_system),
         flat_demand=tuple(out.year1_monthly_dc_fixed_without_system),
         demand=tuple(out.year1_monthly_dc_tou_without_system),
         fixed=tuple(out.year1_monthly_fixed_without_system),

@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from billing.tariffs.calendar import midnight, next_month
 from billing.tariffs.document import read
 from billing.tariffs.explaining import explain
-from billing.tariffs.parts import Demand
+from billing.tariffs.parts import Demand, Energy, Pool
 from billing.tariffs.rating import Terms, rate
 from billing.tariffs.values import Context, Int64s, Kind, Line, Period, Quality, Rating, Usage
 
@@ -39,6 +39,9 @@ MONTHS = [
     date(2028, 4, 1),
     date(2027, 12, 1),
 ]
+
+PER = ("month", "average_day", "day", "bill")
+SHARED = ("proportional", "per_period", "chronological")
 
 price = st.decimals(-2, 2, places=5)
 positive = st.decimals(0, 9, places=3)
@@ -95,12 +98,17 @@ def documents(
         "prices": prices_of(draw, rules, bounds),
     }
     if bounds:
+        ways = ["proportional", "per_period"] if nets else [*SHARED]
         energy["tiers"] = {
-            "per": draw(st.sampled_from(["month", "average_day"])),
-            "unit": draw(st.sampled_from(["kWh", "kWh/kW"])),
+            "per": draw(st.sampled_from(["month", "average_day"] if nets else [*PER])),
+            "unit": draw(st.sampled_from(["kWh", "kWh/kW", "kWh/kW_contracted"])),
+            "pro_rated": draw(st.booleans()),
             "window_min": 60,
-            "shared": draw(st.sampled_from(["proportional", "per_period"])),
+            "shared": draw(st.sampled_from(ways)),
         }
+        if energy["tiers"]["per"] in {"day", "bill"}:
+            # The highest demand is one of a month.
+            energy["tiers"]["unit"] = "kWh"
     feed_in: dict[str, Any] = {
         "kind": "energy",
         "name": "sold",
@@ -308,7 +316,11 @@ def test_months_of_netting_add_up_with_what_one_hands_to_the_next(
 
 
 def months_add_up(terms: Terms, usage: Usage, period: Period) -> None:
-    """A bill of three months costs what three bills do that hand on peaks and credits."""
+    """A bill of three months costs what three bills do that hand on peaks and credits; but for
+    tiers of a bill, which are longer in a longer one.
+    """
+    tiers = [one.tiers.per for one in terms.tariff.components if isinstance(one, Energy)]
+    assume(Pool.BILL not in tiers)
     whole = rate([terms], usage, period)
     context, parts, month = Context(), [], period.first
     while month < period.end:
