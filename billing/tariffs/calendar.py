@@ -27,8 +27,9 @@ DAY_S: Final = 86_400
 NONE: Final = -1
 SEVERAL: Final = -2
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-# What a worker keeps: at 3 kB for a month of quarters some 25 MB.
-_KEPT: Final = 8192
+# What a worker keeps of each: codes of a month of quarters are 6 kB, its instants 24 kB.
+_KEPT: Final = 4096
+_INSTANTS_KEPT: Final = 512
 
 
 class CoverageError(Exception):
@@ -62,14 +63,14 @@ def first_start(instant: int, step_s: int) -> int:
     return -(-instant // step_s) * step_s
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_INSTANTS_KEPT)
 def starts_of(zone: str, month: date, step_s: int) -> Int64s:
     """The starts of all intervals that begin in a local month (its first day)."""
     begin = first_start(midnight(zone, month), step_s)
     return _locked(np.arange(begin, midnight(zone, next_month(month)), step_s, dtype=np.int64))
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_INSTANTS_KEPT)
 def local_of(zone: str, month: date, step_s: int) -> Int64s:
     """The same starts as local wall clock: seconds since 1970-01-01 00:00 local."""
     starts = starts_of(zone, month, step_s)
@@ -111,7 +112,7 @@ def days_of(zone: str, month: date, step_s: int) -> Codes:
     return _locked(days.astype(np.int16))
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_INSTANTS_KEPT)
 def windows_of(zone: str, month: date, step_s: int, window_s: int) -> tuple[Int64s, Int64s]:
     """Windows of local wall clock: for each interval of a month the index of its window (n,), and
     the first interval of each window (m,). A window ends where the clock is changed, too.

@@ -155,6 +155,24 @@ def test_tiers_fill_over_the_time_the_tariff_says(per: str, expected: list[str])
     assert [line.quantity for line in made.lines] == [Decimal(one) for one in expected]
 
 
+@pytest.mark.parametrize("shared", ["proportional", "chronological", "per_period"])
+def test_tiers_of_a_bill_fill_over_all_of_its_months_under_the_tariff(shared: str) -> None:
+    first, change, end = date(2026, 4, 1), date(2026, 6, 1), date(2026, 7, 1)
+    tiers = {"per": "bill", "shared": shared}
+    old = {**ENERGY, "prices": [{"up_to": 910, "price": 1}, {"price": 2}], "tiers": tiers}
+    new = {**ENERGY, "prices": 3}
+    terms = [Terms(first, change, read(document(old))), Terms(change, end, read(document(new)))]
+
+    made = rate(terms, flat(250_000, first, end), Period(first, end, BERLIN))
+
+    # 61 of the bill's 91 days, of 24 kWh each: 610 of their 1464 kWh are in the first tier.
+    assert [(line.first, line.end, line.tier, line.quantity) for line in made.lines] == [
+        (first, change, 1, Decimal(610)),
+        (first, change, 2, Decimal(854)),
+        (change, end, 0, Decimal(720)),
+    ]
+
+
 def test_demand_is_the_highest_window_of_local_time() -> None:
     first, end = date(2026, 4, 1), date(2026, 5, 1)
     usage = flat(100_000, first, end)

@@ -179,3 +179,15 @@ def test_a_holiday_is_its_weekday_where_no_rule_is_for_holidays() -> None:
 
     # Friday, 1 May, a holiday.
     assert {schedule.periods[code] for code in codes[:24]} == {"work"}
+
+
+def test_holidays_are_regions_dates_and_days_of_every_year() -> None:
+    texts = ["DE-BY", "2026-05-15", "02-29", "12-24"]
+    own = {year: holidaying.holidays_in(year, texts) for year in (2026, 2028)}
+
+    assert {date(2026, 5, 15), date(2026, 12, 24), date(2026, 1, 6)} < own[2026]
+    assert {date(2028, 2, 29), date(2028, 12, 24)} < own[2028]
+    assert {year: {day.year for day in days} for year, days in own.items()} == {
+        2026: {2026},
+        2028: {2028},
+    }
