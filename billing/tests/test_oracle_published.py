@@ -23,8 +23,8 @@ from billing.tariffs.document import read
 from billing.tariffs.importing import Imported, Refused
 from billing.tariffs.published import import_plan
 from billing.tariffs.rating import Terms, rate
-from billing.tariffs.values import Period, Usage
-from billing.tests.recordings import json_of, needs_recordings
+from billing.tariffs.values import Context, Period, Prices, Usage
+from billing.tests.recordings import json_of, needs_recordings, rows
 
 pytestmark = needs_recordings
 
@@ -173,3 +173,48 @@ def compare(answer: Imported | Refused, form: Mapping[str, Any], price: Priced, 
         expected = sum((one * amount / MILLIWH for one, amount in by_period.items()), Decimal(0))
         found = sum((one.amount for one in lines if one.component in bought), Decimal(0))
         assert abs(found - expected) < TOLERANCE
+
+
+def test_the_bands_of_london_price_every_half_hour() -> None:
+    """Low Carbon London's dynamic time of use: half hours of GMT all year."""
+    prices = {
+        int(datetime.fromisoformat(row["start_gmt"]).timestamp()): Decimal(row["price_p_per_kwh"])
+        for row in rows(f"{FOLDER}/london_dynamic_tou_2013.csv.gz")
+    }
+    assert len(prices) == 8688
+    zone, first, end = "Europe/London", date(2013, 1, 1), date(2013, 6, 1)
+    starts = np.arange(midnight(zone, first), midnight(zone, end), 900, dtype=np.int64)
+    draw = random.Random(zone)
+    milliwh = [draw.randrange(0, MILLIWH) for _ in starts]
+    terms = Terms(
+        first,
+        end,
+        read(
+            {
+                "tariff": 1,
+                "name": "London",
+                "currency": "GBP",
+                "components": [
+                    {"kind": "dynamic", "name": "energy", "series": "bands", "factor": "0.01"}
+                ],
+                "rounding": {"step": "0.0000000001", "at": "bill"},
+            }
+        ),
+    )
+    series = Prices(1800, np.array(list(prices), np.int64), tuple(prices.values()))
+
+    rating = rate(
+        (terms,),
+        Usage.of(900, starts, np.array(milliwh, np.int64)),
+        Period(first, end, zone),
+        Context(prices={"bands": series}),
+    )
+
+    pence = sum(
+        (
+            prices[start - start % 1800] * amount
+            for start, amount in zip(starts.tolist(), milliwh, strict=True)
+        ),
+        Decimal(0),
+    )
+    assert abs(rating.total - pence / 100 / MILLIWH) < TOLERANCE

@@ -184,3 +184,14 @@ def test_tiers_of_a_bill_are_shared_by_the_days_of_its_terms() -> None:
         ("new", 1, Decimal(50)),
         ("new", 2, left),
     ]
+
+
+def test_a_year_has_twelve_equal_months() -> None:
+    of = document({"kind": "standing", "name": "meter", "amount": 30, "per": "year"})
+    nothing = flat(0, APRIL, MAY)
+
+    whole = bill(of, nothing, date(2026, 1, 1), date(2027, 1, 1))
+
+    assert {line.amount for line in whole.lines} == {Decimal("2.50")}
+    assert whole.total == 30
+    assert bill(of, nothing, APRIL, date(2026, 4, 16)).total == Decimal("1.25")
