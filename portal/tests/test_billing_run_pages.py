@@ -22,7 +22,7 @@ from devices.tests import factories as devices
 from portal.charts.bars import Value, bar_chart
 from portal.tests import home
 from portal.tests.test_billing_pages import signed_in
-from tenants.models import Tenant
+from tenants.models import Tenant, User
 from tenants.permissions import Role
 from tenants.scope import Scope, open_scope
 from tenants.tests import factories
@@ -39,6 +39,7 @@ class Office:
     tenant: Tenant
     channel: Channel
     agreements: tuple[Agreement, ...]
+    people: tuple[User, User]
     asks: Client
     approves: Client
 
@@ -96,8 +97,9 @@ def office(count: int = 1) -> Office:
             made = billing.agreement(at, by=tariff(at))
             meter(made, channel, BEGIN)
             agreements.append(made)
-        asks, approves = (signed_in(factories.member(of, Role.ADMIN)) for _ in range(2))
-    return Office(of, channel, tuple(agreements), asks, approves)
+        first, second = (factories.member(of, Role.ADMIN) for _ in range(2))
+    people = first.user, second.user
+    return Office(of, channel, tuple(agreements), people, signed_in(first), signed_in(second))
 
 
 @pytest.fixture

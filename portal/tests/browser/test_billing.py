@@ -1,0 +1,129 @@
+"""Billing in a real Chromium: a tariff is written with its checks beside it and published; a run is
+accepted and approved by a second person, and its bill opened down to the readings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from pytest_django import DjangoDbBlocker
+
+from devices.tests import factories
+from portal.benchmarks.live import session_cookie
+from portal.tests.browser.conftest import Copy, free_port
+from portal.tests.browser.visiting import violations, visits
+from portal.tests.test_billing_run_pages import Office, office
+
+pytestmark = [pytest.mark.browser]
+
+
+@dataclass
+class Site:
+    """A tenant with an agreement and a month of readings, and the pages of two administrators."""
+
+    office: Office
+    asks: Page
+    approves: Page
+
+
+@pytest.fixture
+def site(
+    tmp_path: Path,
+    served_files: None,
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    browser: Browser,
+) -> Iterator[Site]:
+    """Gone with the test."""
+    with django_db_blocker.unblock():
+        made = office()
+        people = made.people
+        running = Copy(tmp_path, made.tenant, people[0], free_port(), free_port())
+        try:
+            running.start_web()
+            cookies = [session_cookie(person) for person in people]
+            with visits(browser, running, *cookies) as (asks, approves):
+                yield Site(made, asks, approves)
+        finally:
+            for name in list(running.processes):
+                running.stop(name)
+            factories.remove_everything()
+
+
+def test_a_tariff_is_written_checked_and_published(site: Site) -> None:
+    page = site.asks
+    page.goto("/billing/tariffs/")
+    page.get_by_role("link", name="New tariff").click()
+    page.get_by_label("Name", exact=True).fill("Households")
+    page.get_by_role("button", name="Create").click()
+    check = page.locator("#version-check")
+    expect(check).to_contain_text("No problem")
+    expect(check.locator("svg[role=img]").first).to_be_visible()
+    assert violations(page) == []
+    source = page.get_by_label("Source")
+    sound = source.input_value()
+    source.fill(sound.replace("off-peak: 0.26", "off-peak: cheap"))
+    expect(check.locator(".wl-problems li")).to_contain_text("Line")
+    source.fill(sound.replace("off-peak: 0.26", "off-peak: 0.25"))
+    expect(check).to_contain_text("0.25")
+    page.get_by_role("button", name="Keep the draft").click()
+    expect(page.get_by_role("heading", name="Households")).to_contain_text("Draft")
+    assert violations(page) == []
+    page.get_by_role("link", name="Preview on real use").click()
+    page.get_by_label("Month").fill("2026-03")
+    number = site.office.agreements[0].number
+    page.locator("#id_agreement").evaluate(
+        "(one, text) => { one.value = [...one.options].find((o) => o.text.includes(text)).value; }",
+        number,
+    )
+    page.get_by_role("button", name="Compute").click()
+    expect(page.get_by_role("heading", name="Line by line")).to_be_visible()
+    assert violations(page) == []
+    page.go_back()
+    page.go_back()
+    page.get_by_role("button", name="Publish").click()
+    page.get_by_role("dialog").get_by_role("button", name="Publish").click()
+    expect(page.get_by_role("table")).to_contain_text("Published")
+    assert violations(page) == []
+
+
+def test_a_run_is_approved_by_another_and_its_bill_opened_to_readings(site: Site) -> None:
+    page, other = site.asks, site.approves
+    page.goto("/billing/runs/new/")
+    page.get_by_label("First day").fill("2026-03-01")
+    page.get_by_role("button", name="Begin").click()
+    site.office.work()
+    page.reload()
+    expect(page.locator("#list")).to_contain_text("First bill")
+    assert violations(page) == []
+    page.get_by_role("checkbox", name=re.compile("^Choose ")).check()
+    page.get_by_label("Reason").fill("A new customer")
+    page.get_by_role("button", name="Accept").click()
+    expect(page.locator("#list")).to_contain_text("A new customer")
+    address = page.url
+    page.get_by_role("link", name="Approve").click()
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("alert")).to_contain_text("somebody else")
+    other.goto(address)
+    other.get_by_role("link", name="Approve").click()
+    other.get_by_role("button", name="Approve").click()
+    expect(other.locator("#run-standing")).to_be_visible()
+    site.office.work()
+
+    bill = site.office.bill()
+    page.goto("/billing/bills/")
+    page.get_by_role("link", name=bill.number).click()
+    expect(page.get_by_text(bill.sha256)).to_be_visible()
+    assert violations(page) == []
+    page.locator("table a").first.click()
+    expect(page.get_by_role("heading", name="By day")).to_be_visible()
+    assert violations(page) == []
+    page.goto(f"{page.url.partition('?')[0]}?day=2026-03-05")
+    expect(page.get_by_role("heading", name=re.compile("5 March"))).to_be_visible()
+    page.locator("tbody a").first.click()
+    expect(page).to_have_url(re.compile(r"/devices/\d+/\?from=\d+&to=\d+&at=\d+"))
