@@ -60,10 +60,11 @@ def alter_meter(
     ends = wanted.channel is None and wanted.share is None
     channel_id = wanted.channel or former.channel_id
     channels = checks.lock_channels([former.channel_id, channel_id])
+    until = former.ends_at
     _end(former, at, actor_id)
     if not ends:
         share = former.share if wanted.share is None else wanted.share
-        values = MeterValues(channel_id, Flow(former.flow), share, at, former.ends_at)
+        values = MeterValues(channel_id, Flow(former.flow), share, at, until)
         made = checks.new_meter(row, values, channels[channel_id], row.facility.time_zone)
         refusals.insert(made, actor_id=actor_id, action="agreement.change_meter")
     _require_sound(row, list(channels))

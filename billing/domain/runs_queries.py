@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from django.db.models import Count, Q, QuerySet, Sum
 
+from billing.domain.paging import page_of
 from billing.models import (
     Bill,
     BillKind,
@@ -20,6 +21,7 @@ from billing.models import (
     RunKind,
     RunState,
 )
+from devices.domain.catalogue import Page
 
 PAGE: Final = 50
 _MONTHS: Final = {Cycle.MONTH: 1, Cycle.QUARTER: 3, Cycle.YEAR: 12}
@@ -115,6 +117,29 @@ def runs(*, limit: int = PAGE, before: int | None = None) -> tuple[RunEntry, ...
     if before is not None:
         rows = rows.filter(pk__lt=before)
     return _entries(rows.select_related("asked_by", "approved_by")[:limit])
+
+
+def run_page(
+    *, limit: int, after: int = 0, state: str | None = None, cycle: str | None = None
+) -> Page[RunEntry]:
+    """Runs by id; four queries."""
+    rows = BillRun.objects.select_related("asked_by", "approved_by")
+    wanted = {"state": state, "cycle": cycle}
+    page = page_of(rows, limit=limit, after=after, wanted=wanted)
+    ids = [run.pk for run in page.items]
+    found = _entries(rows.filter(pk__in=ids).order_by("pk"))
+    return Page(found, page.next_after)
+
+
+def item_page(
+    *, run_id: int, limit: int, after: int = 0, state: str | None = None
+) -> Page[ItemEntry]:
+    """The accounts of a run by id; three queries. Raises RunNotFound."""
+    if not BillRun.objects.filter(pk=run_id).exists():
+        raise RunNotFound(f"run {run_id}")
+    states = () if state is None else (ItemState(state),)
+    found = items(run_id=run_id, states=states, after=after, limit=limit)
+    return Page(found.items, found.after)
 
 
 def run_entry(*, run_id: int) -> RunEntry:

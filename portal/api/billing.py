@@ -16,8 +16,15 @@ from rest_framework.response import Response
 
 from billing.domain.agreements_queries import AgreementNotFound
 from billing.domain.agreements_terms_operations import MeterNotFound
+from billing.domain.bills_queries import BillNotFound
 from billing.domain.customers_queries import CustomerNotFound
+from billing.domain.documents_queries import NoDocument
+from billing.domain.evidence import EvidenceNotFound
+from billing.domain.pages_queries import NotThere
+from billing.domain.payments_operations import AgreementNotFound as AccountNotFound
+from billing.domain.payments_operations import PaymentNotFound
 from billing.domain.prices_queries import SeriesNotFound
+from billing.domain.runs_queries import RunNotFound
 from billing.domain.tariffs_queries import TariffNotFound, VersionNotFound
 from portal.api import serializers as shapes
 from portal.api.access import Requires, access_of, tenant_of
@@ -32,15 +39,26 @@ TARIFFS: Final = Requires((_VIEW,), ("tariffs:read",))
 TARIFFS_CHANGE: Final = Requires(
     (_VIEW, Permission.TARIFFS_CHANGE), ("tariffs:read", "tariffs:write")
 )
+# Who tries tariffs is to see whole agreements and prices: nobody of some facilities alone.
+TARIFFS_PREVIEW: Final = Requires(
+    (_VIEW, Permission.TARIFFS_CHANGE), ("bills:read", "tariffs:read", "tariffs:write")
+)
 PAYMENTS: Final = Requires((_VIEW,), ("payments:read",))
 PAYMENTS_CHANGE: Final = Requires(
     (_VIEW, Permission.PAYMENTS_CHANGE), ("payments:read", "payments:write")
 )
 
 _MISSING: Final[tuple[type[Exception], ...]] = (
+    AccountNotFound,
     AgreementNotFound,
+    BillNotFound,
     CustomerNotFound,
+    EvidenceNotFound,
     MeterNotFound,
+    NoDocument,
+    NotThere,
+    PaymentNotFound,
+    RunNotFound,
     SeriesNotFound,
     TariffNotFound,
     VersionNotFound,

@@ -11,10 +11,13 @@ from rest_framework.response import Response
 
 from billing.domain import tariffs_operations as operations
 from billing.domain import tariffs_queries as queries
+from billing.domain.tariffs_preview import PreviewValues, preview
+from portal.api import billing_bills_shapes as bills
 from portal.api import billing_tariffs_shapes as forms
 from portal.api.billing import (
     TARIFFS,
     TARIFFS_CHANGE,
+    TARIFFS_PREVIEW,
     BillingView,
     tenant_id_of,
 )
@@ -292,3 +295,24 @@ class TariffCheck(BillingView):
             now=datetime.now(UTC),
         )
         return Response(forms.CheckedTariffSerializer(found).data)
+
+
+class TariffPreview(BillingView):
+    """What a tariff would have cost."""
+
+    access = {"POST": TARIFFS_PREVIEW}
+
+    @extend_schema(
+        operation_id="tariffs_preview",
+        tags=["Tariffs"],
+        request=bills.TariffPreviewBody,
+        responses={200: bills.TariffPreviewSerializer, **problems(400, 401, 403, 404, 429)},
+    )
+    def post(self, request: Request) -> Response:
+        """Rated over what an agreement has used; nothing is written."""
+        values = dict(body_of(bills.TariffPreviewBody, request))
+        with told():
+            found = preview(
+                values=PreviewValues(source=values.pop("text"), **values), now=datetime.now(UTC)
+            )
+        return Response(bills.TariffPreviewSerializer(found).data)

@@ -7,12 +7,17 @@ from typing import Final
 from django.urls import URLPattern, path
 
 from portal.api import billing_agreements as agreements
+from portal.api import billing_bills as bills
 from portal.api import billing_customers as customers
+from portal.api import billing_parts as parts
+from portal.api import billing_payments as payments
 from portal.api import billing_prices as prices
+from portal.api import billing_runs as runs
 from portal.api import billing_tariffs as tariffs
 
 TARIFFS: Final[list[URLPattern]] = [
     path("tariffs/", tariffs.TariffList.as_view(), name="tariff-list"),
+    path("tariffs/preview/", tariffs.TariffPreview.as_view(), name="tariff-preview"),
     path("tariffs/check/", tariffs.TariffCheck.as_view(), name="tariff-check"),
     path("tariffs/<int:pk>/", tariffs.TariffOne.as_view(), name="tariff"),
     path("tariffs/<int:pk>/archive/", tariffs.TariffArchive.as_view(), name="tariff-archive"),
@@ -66,4 +71,31 @@ AGREEMENTS: Final[list[URLPattern]] = [
     ),
     path("billing-settings/", agreements.Settings.as_view(), name="billing-settings"),
 ]
-resources: Final = [*TARIFFS, *AGREEMENTS]
+BILLS: Final[list[URLPattern]] = [
+    path("bills/", bills.BillList.as_view(), name="bill-list"),
+    path("bills/<int:pk>/", bills.BillOne.as_view(), name="bill"),
+    path("bills/<int:pk>/file/", parts.BillFile.as_view(), name="bill-file"),
+    path(
+        "bills/<int:pk>/lines/<int:position>/intervals/",
+        parts.BillLineIntervals.as_view(),
+        name="bill-line-intervals",
+    ),
+    path("bill-runs/", runs.RunList.as_view(), name="bill-run-list"),
+    path("bill-runs/<int:pk>/", runs.RunOne.as_view(), name="bill-run"),
+    path("bill-runs/<int:pk>/items/", runs.RunItems.as_view(), name="bill-run-items"),
+    path("bill-runs/<int:pk>/approve/", runs.RunApprove.as_view(), name="bill-run-approve"),
+    path("bill-runs/<int:pk>/cancel/", runs.RunCancel.as_view(), name="bill-run-cancel"),
+    path("payments/", payments.PaymentList.as_view(), name="payment-list"),
+    path("payments/<int:pk>/assign/", payments.PaymentAssign.as_view(), name="payment-assign"),
+    path(
+        "agreements/<int:pk>/account/",
+        payments.AgreementAccount.as_view(),
+        name="agreement-account",
+    ),
+    path(
+        "agreements/<int:pk>/entries/",
+        payments.AgreementEntries.as_view(),
+        name="agreement-entries",
+    ),
+]
+resources: Final = [*TARIFFS, *AGREEMENTS, *BILLS]

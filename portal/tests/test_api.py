@@ -636,6 +636,7 @@ def test_schema_names_scopes_that_exist(client: Client) -> None:
     writing = {"commands:read", "commands:write", "devices:derive"}
     writing |= {"firmware:read", "firmware:write", "rollouts:write", "policies:write"}
     writing |= {"bills:read", "bills:write", "tariffs:read", "tariffs:write"}
+    writing |= {"payments:read", "payments:write"}
     assert named == {*READ, *writing, "readings:correct", "readings:export"}
     assert set(flows["authorizationCode"]["scopes"]) == set(ACCESS_SCOPES)
 

@@ -1,0 +1,141 @@
+"""Bills, runs and payments over the REST API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from billing.domain import drafts, finalising
+from billing.domain.drafts import Known
+from billing.models import Agreement, BillRun, RunState
+from billing.tests import factories
+from devices.tests.factories import number
+from portal.tests.permission_rows.notation import Area, Row
+from tenants.scope import open_scope
+
+if TYPE_CHECKING:
+    from portal.tests.permission_rows.world import World
+
+_SEES = "operator admin manager analyst consumer"
+_CHANGES = "operator admin"
+_READ = "bills:read"
+_WRITE = "bills:read bills:write"
+_PAYMENTS = "payments:read"
+_PAY = "payments:read payments:write"
+
+
+def _agreement(world: World) -> Agreement:
+    """One of the tenant's consumer, in the first facility."""
+    with open_scope(world.park.scope):
+        user = world.person("own consumer").user
+        return factories.agreement(world.park.branches[0].facility, user=user)
+
+
+def _bill(world: World) -> int:
+    made = _agreement(world)
+    with open_scope(world.park.scope):
+        return factories.bill(made).pk
+
+
+def _computed(world: World) -> int:
+    """A final bill of the tenant's consumer that was computed from something."""
+    at = world.park.branches[0].facility
+    with open_scope(world.park.scope):
+        user = world.person("own consumer").user
+        by = factories.tariff(world.park.tenant, _FLAT)
+        made = factories.agreement(at, by=by, user=user)
+        known = Known(_NOW, 0)
+        draft = drafts.compute(made.pk, first=factories.FIRST, end=factories.END, known=known)
+        [stored] = drafts.store([draft], run_id=None)
+        [final] = finalising.finalise([stored.pk], issued_on=factories.END, now=_NOW)
+    return final.pk
+
+
+def _run(world: World) -> int:
+    with open_scope(world.park.scope):
+        made = BillRun.objects.create(
+            tenant=world.park.tenant,
+            first_on=factories.FIRST,
+            end_on=factories.END,
+            known_at=factories.START,
+            state=RunState.CHECKING,
+        )
+    return made.pk
+
+
+def _payment(world: World) -> int:
+    with open_scope(world.park.scope):
+        return factories.payment(world.park.tenant, Decimal(5)).pk
+
+
+def _paid(world: World) -> dict[str, object]:
+    """For an agreement that nobody has."""
+    del world
+    return {
+        "agreement": 2**40,
+        "amount": "5",
+        "currency": "EUR",
+        "received_on": "2026-03-01",
+        "request_key": f"{number()}",
+    }
+
+
+def _tried(world: World) -> dict[str, object]:
+    """The same."""
+    del world
+    text = "tariff: 1\nname: F\ncurrency: EUR\ncomponents: [{name: e, kind: energy, prices: 1}]"
+    days = {"first_on": "2026-03-01", "end_on": "2026-03-02"}
+    return {"agreement": 2**40, "text": text, **days}
+
+
+_NOW: Final = datetime(2026, 4, 2, tzinfo=UTC)
+_FLAT: Final[dict[str, Any]] = {
+    "tariff": 1,
+    "name": "Flat",
+    "currency": "EUR",
+    "components": [{"name": "base", "kind": "standing", "amount": 10, "per": "month"}],
+}
+# What concerns the tenant as a whole, for those who reach some facilities alone.
+_TENANT: Final[Mapping[str, Any]] = {"elsewhere": 404, "but": {"own consumer": 404}}
+
+# fmt: off
+AREA = Area(
+    rows=(
+        #    route                     method  roles     may  far  others newcomer nobody subject
+        Row("api:bill-list",           "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_READ),
+        Row("api:bill",                "GET",  _SEES,    200, 404, 403, 403, 401, "api bill", scopes=_READ),
+        Row("api:bill-line-intervals", "GET",  _SEES,    200, 404, 403, 403, 401, "api line", scopes=_READ),
+        Row("api:bill-file",           "GET",  _SEES,    200, 404, 403, 403, 401, "api computed", scopes=_READ),
+        Row("api:bill-run-list",       "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_READ),
+        Row("api:bill-run-list",       "POST", _CHANGES, 201, 201, 403, 403, 401, scopes=_WRITE, elsewhere=403,
+            form=lambda world: {"first_on": "2026-01-01"}),
+        Row("api:bill-run",            "GET",  _SEES,    200, 404, 403, 403, 401, "api run", scopes=_READ, **_TENANT),
+        Row("api:bill-run-items",      "GET",  _SEES,    200, 404, 403, 403, 401, "api run", scopes=_READ, **_TENANT),
+        Row("api:bill-run-items",      "POST", _CHANGES, 200, 404, 403, 403, 401, "api run", scopes=_WRITE, elsewhere=403,
+            form=lambda world: {"decision": "accept", "reason": "Looked at"}),
+        Row("api:bill-run-approve",    "POST", _CHANGES, 200, 404, 403, 403, 401, "api run", scopes=_WRITE, elsewhere=403,
+            form=lambda world: {"issued_on": "2026-04-01"}),
+        Row("api:bill-run-cancel",     "POST", _CHANGES, 200, 404, 403, 403, 401, "api run", scopes=_WRITE, elsewhere=403,
+            form=lambda world: {"reason": "Twice"}),
+        Row("api:tariff-preview",      "POST", _CHANGES, 404, 404, 403, 403, 401, scopes="bills:read tariffs:read tariffs:write",
+            elsewhere=403, form=_tried),
+        Row("api:payment-list",        "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
+        Row("api:payment-list",        "POST", _CHANGES, 404, 404, 403, 403, 401, scopes=_PAY, elsewhere=403, form=_paid),
+        # Nobody has that agreement.
+        Row("api:payment-assign",      "POST", _CHANGES, 404, 404, 403, 403, 401, "api payment", scopes=_PAY, elsewhere=403,
+            form=lambda world: {"agreement": 2**40}),
+        Row("api:agreement-account",   "GET",  _SEES,    200, 404, 403, 403, 401, "api account", scopes=_PAYMENTS),
+        Row("api:agreement-entries",   "GET",  _SEES,    200, 404, 403, 403, 401, "api account", scopes=_PAYMENTS),
+    ),
+    subjects={
+        "api bill": _bill,
+        "api computed": _computed,
+        "api line": lambda world: (_computed(world), 1),
+        "api run": _run,
+        "api payment": _payment,
+        "api account": lambda world: _agreement(world).pk,
+    },
+)
+# fmt: on
