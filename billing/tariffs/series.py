@@ -90,17 +90,24 @@ def dynamic(component: Dynamic, sheet: Sheet, metered: Metered, prices: Prices) 
         MILLIWH_PER_KWH * scale,
     )
     total = int(energy.sum())
-    flow = Flow.EXPORT if component.flow is Flow.EXPORT else Flow.IMPORT
-    guessed = metered.grid.estimated
     mean = {"mean_price": str(decimal(cost * MILLIWH_PER_KWH / total))} if total else {}
     sheet.add(
         component,
         -cost if component.flow is Flow.EXPORT else cost,
         quantity=kwh(total),
         unit="kWh",
-        estimated=kwh(0 if guessed is None else int(guessed[flow].sum())),
+        estimated=kwh(_guessed(component, metered.grid, abs(total))),
         detail=mean,
     )
+
+
+def _guessed(component: Dynamic, grid: Grid, total: int) -> int:
+    """What of the energy is estimated; of net energy at most, from what was so either way."""
+    if grid.estimated is None:
+        return 0
+    if component.flow is not Flow.NET:
+        return int(grid.estimated[component.flow].sum())
+    return min(total, sum(int(column.sum()) for column in grid.estimated.values()))
 
 
 def power_factor(component: PowerFactor, sheet: Sheet, metered: Metered) -> None:

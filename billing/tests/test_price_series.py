@@ -11,7 +11,7 @@ import pytest
 
 from billing.tariffs.calendar import CoverageError, midnight
 from billing.tariffs.rating import RatingError
-from billing.tariffs.values import Context, Prices, Rating, Usage
+from billing.tariffs.values import Context, Prices, Quality, Rating, Usage
 from billing.tests.tariffs import BERLIN, KWH, bill, document, flat
 
 FIRST, END = date(2026, 10, 25), date(2026, 10, 26)
@@ -65,6 +65,23 @@ def test_energy_given_at_a_dynamic_price_is_paid(flow: str, quantity: str, cost:
     assert [(line.quantity, line.amount) for line in made.lines] == [
         (Decimal(quantity), Decimal(cost))
     ]
+
+
+@pytest.mark.parametrize(
+    ("flow", "quantity", "estimated"),
+    [("import", "25", "2"), ("export", "20", "1.6"), ("net", "5", "3.6")],
+)
+def test_no_more_is_estimated_than_the_line_has(flow: str, quantity: str, estimated: str) -> None:
+    usage = flat(250_000, FIRST, END)
+    usage.exported[:] = 200_000
+    usage.quality[:8] = Quality.ESTIMATED
+
+    line = _spot(_prices(*["0.20"] * 25), usage, flow=flow).lines[0]
+    assert (line.quantity, line.estimated) == (Decimal(quantity), Decimal(estimated))
+
+    usage.quality[:] = Quality.ESTIMATED
+    line = _spot(_prices(*["0.20"] * 25), usage, flow=flow).lines[0]
+    assert line.estimated == Decimal(quantity)
 
 
 def test_a_series_that_does_not_cover_is_told_with_the_first_instant() -> None:
