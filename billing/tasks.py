@@ -134,6 +134,7 @@ def burn_wallets(**_: Any) -> None:
     now = datetime.now(UTC)
     for tenant_ids in tenant_batches():
         with open_scope(Scope(tenant_ids)):
+            wallet_operations.open_missing(now=now)
             tenants = wallet_operations.tenants_due(now=now)
         for tenant_id in tenants:
             done: int | None = None

@@ -106,6 +106,16 @@ def open_wallet(*, agreement_id: int, rules: WalletRules, actor_id: int | None) 
     return wallet
 
 
+def open_missing(*, now: datetime) -> int:
+    """Open the wallets of prepaid agreements that have none; returns how many there were."""
+    over = Q(ends_on__isnull=False, ends_on__lte=now.date())
+    rows = Agreement.objects.filter(mode=Mode.PREPAID, wallet__isnull=True).exclude(over)
+    missing = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
+    for agreement_id in missing:
+        open_wallet(agreement_id=agreement_id, rules=WalletRules(), actor_id=None)
+    return len(missing)
+
+
 @transaction.atomic
 def set_rules(*, wallet_id: int, rules: WalletRules, now: datetime, actor_id: int | None) -> None:
     """Change the limits of a wallet; how it stands by them is seen at once. Raises WalletNotFound,

@@ -98,6 +98,13 @@ def _why(_world: World) -> dict[str, object]:
 AREA = Area(
     rows=(
         #    route              method roles  may  far  others newcomer nobody subject
+        Row("prepaid",          "GET", _SEES, 200, 404, 403,   403,     302, "agreement"),
+        Row("prepaid-top-up", "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("prepaid-top-up", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("prepaid-adjust", "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("prepaid-adjust", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("prepaid-limits", "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("prepaid-limits", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
         Row("outage-search",    "GET", _SEES, 200, 200, 403,   403,     302),
         Row("outage",           "GET", _SEES, 200, 404, 403,   403,     302, "unit"),
         Row("bill-list",        "GET", _SEES, 200, 200, 403,   403,     302),
