@@ -1,4 +1,4 @@
-"""What each kind of component makes of a month: time, energy and demand."""
+"""What some kinds of component make of a month: time and energy."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ from billing.tariffs.metering import (
     fill_each,
     fill_in_order,
     fill_together,
-    power,
 )
 from billing.tariffs.netting import Netted
 from billing.tariffs.parts import (
-    Demand,
     Energy,
     Flow,
     LimitUnit,
@@ -36,7 +34,7 @@ from billing.tariffs.parts import (
 )
 from billing.tariffs.pieces import Piece, RatingError, contracted
 from billing.tariffs.sheet import Sheet, decimal, fraction, kwh
-from billing.tariffs.values import MILLIWH_PER_KWH, Int64s, Peak
+from billing.tariffs.values import MILLIWH_PER_KWH, Int64s
 
 
 def standing(component: Standing, sheet: Sheet) -> None:
@@ -51,14 +49,8 @@ def standing(component: Standing, sheet: Sheet) -> None:
         quantity=decimal(many),
         unit=unit,
         price=component.amount,
-        detail=_part(sheet.piece),
+        detail=sheet.piece.part_of_month(),
     )
-
-
-def _part(piece: Piece) -> dict[str, str]:
-    """Which part of its month a piece is, where it is not the whole."""
-    of = calendar.month_days(piece.first)
-    return {} if piece.days == of else {"days": str(piece.days), "of_days": str(of)}
 
 
 @dataclass(slots=True)
@@ -277,109 +269,3 @@ def by_day(
 
 def _pair(codes: Int64s, energies: Int64s) -> tuple[Int64s, Int64s]:
     return codes, energies
-
-
-def demand(
-    component: Demand, sheet: Sheet, metered: Metered, peaks: dict[tuple[str, str, date], Decimal]
-) -> None:
-    """A line for each period (and tier) whose highest demand is billed; for one that the piece does
-    not have, as a summer's in winter, none, whatever its minimum or ratchet. `peaks`, by component,
-    period and month, are those of former months; the month's own are added.
-    """
-    for price in component.prices:
-        if not _has(component, price.period, metered):
-            continue
-        measured, at, estimated = _highest(component, price.period, metered)
-        key = (component.name, price.period, sheet.piece.month)
-        before = _ratcheted(component, price.period, sheet.piece.month, peaks)
-        peaks[key] = max(peaks.get(key, Decimal(0)), decimal(measured))
-        billed = max(measured, fraction(component.minimum_kw), before)
-        detail = _part(sheet.piece)
-        if billed > measured:
-            detail |= {"measured_kw": str(decimal(measured))}
-            detail |= {"by": "ratchet" if before == billed else "minimum"}
-        low = Fraction(0)
-        for n, tier in enumerate(price.tiers):
-            high = billed if tier.up_to is None else min(billed, fraction(tier.up_to))
-            if high > low:
-                quantity = decimal(high - low)
-                sheet.add(
-                    component,
-                    (high - low) * fraction(tier.price) * sheet.piece.part,
-                    quantity=quantity,
-                    unit="kW",
-                    price=tier.price,
-                    period=price.period,
-                    tier=n + 1 if price.tiered else 0,
-                    estimated=quantity if estimated else Decimal(0),
-                    at=at,
-                    detail=detail,
-                )
-            low = max(low, high)
-
-
-def _has(component: Demand, period: str, metered: Metered) -> bool:
-    """Whether a window of a piece is of a period, measured or not."""
-    if component.schedule is None:
-        return True
-    piece, schedule = metered.piece, component.schedule
-    return schedule.periods.index(period) in calendar.window_periods_of(
-        schedule,
-        piece.zone,
-        (piece.start, piece.stop),
-        piece.month,
-        metered.fine.step_s,
-        component.window_min * 60,
-    )
-
-
-def _highest(component: Demand, period: str, metered: Metered) -> tuple[Fraction, int | None, bool]:
-    """The highest demand in kW in a period, when its window began (the first of equals), and
-    whether any of it is estimated.
-    """
-    energy_of, places = metered.windows(component.window_min)
-    piece, fine, window_s = metered.piece, metered.fine, component.window_min * 60
-    if component.schedule is not None:
-        codes = calendar.window_codes_of(
-            component.schedule, piece.zone, piece.month, fine.step_s, window_s
-        )[places]
-        mine = np.flatnonzero(codes == component.schedule.periods.index(period))
-        energy_of, places = energy_of[mine], places[mine]
-    if not len(energy_of) or (n := int(energy_of.argmax())) < 0 or energy_of[n] <= 0:
-        return Fraction(0), None, False
-    index, first = calendar.windows_of(piece.zone, piece.month, fine.step_s, window_s)
-    starts = calendar.starts_of(piece.zone, piece.month, fine.step_s)
-    at = int(starts[first[places[n]]])
-    estimated = False
-    if fine.estimated is not None:
-        inside = index[fine.place(piece)] == places[n]
-        estimated = bool(fine.estimated[Flow.IMPORT][inside].any())
-    return power(int(energy_of[n]), component.window_min), at, estimated
-
-
-def _ratcheted(
-    component: Demand, period: str, month: date, peaks: dict[tuple[str, str, date], Decimal]
-) -> Fraction:
-    """The least that former months leave to be billed, in kW."""
-    ratchet = component.ratchet
-    if ratchet is None:
-        return Fraction(0)
-    now = month.year * 12 + month.month
-    former = [
-        kw
-        for (name, of, when), kw in peaks.items()
-        if name == component.name
-        and of == period
-        and 1 <= now - (when.year * 12 + when.month) <= ratchet.months
-        and (not ratchet.of_months or when.month in ratchet.of_months)
-    ]
-    return fraction(max(former, default=Decimal(0))) * fraction(ratchet.percent) / 100
-
-
-def merged(peaks: dict[tuple[str, str, date], Decimal], months: set[date]) -> tuple[Peak, ...]:
-    """The peaks of some months."""
-    return tuple(
-        Peak(name, period, month, kw)
-        for (name, period, month), kw in peaks.items()
-        if month in months
-    )

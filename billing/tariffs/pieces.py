@@ -59,6 +59,11 @@ class Piece:
         """Which part of its month it is, by days."""
         return Fraction(self.days, month_days(self.first))
 
+    def part_of_month(self) -> dict[str, str]:
+        """Which part of its month it is, for people; nothing for a whole one."""
+        of = month_days(self.first)
+        return {} if self.days == of else {"days": str(self.days), "of_days": str(of)}
+
     def times(self, per: Per) -> Fraction:
         """How many days, months or years it is; a year is twelve months. For KW_MONTH, months times
         the contracted power. Raises RatingError where no power is contracted.

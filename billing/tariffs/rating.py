@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from billing.tariffs import charges, derived, series
+from billing.tariffs import charges, demand, derived, series
 from billing.tariffs.calendar import midnight
 from billing.tariffs.metering import Grid, Metered
 from billing.tariffs.netting import Carried, net, settle
@@ -83,7 +83,7 @@ class Bill:
             net=net,
             tax=tax,
             total=net + tax,
-            peaks=charges.merged(self.peaks, {piece.month for piece in self.pieces}),
+            peaks=demand.merged(self.peaks, {piece.month for piece in self.pieces}),
             credit=decimal(self.carried.money),
             credit_milliwh={name: left for name, left in self.carried.energy.items() if left},
         )
@@ -124,7 +124,7 @@ class Bill:
                     prices = series.series_of(component, self.context.prices)
                     series.dynamic(component, sheet, metered, prices)
                 case Demand():
-                    charges.demand(component, sheet, metered, self.peaks)
+                    demand.demand(component, sheet, metered, self.peaks)
                 case PowerFactor():
                     series.power_factor(component, sheet, metered)
                 case Netting():
