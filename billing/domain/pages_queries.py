@@ -27,6 +27,7 @@ from billing.models import (
     BillState,
     Customer,
     ItemState,
+    Restatement,
     Tariff,
     TariffVersion,
     VersionState,
@@ -326,3 +327,27 @@ def run_items(*, run_id: int) -> QuerySet[BillRunItem]:
             bill_kwh=Subquery(made.values("imported_kwh")[:1]),
         )
     )
+
+
+# --- restatements ------------------------------------------------------------------------
+
+
+def restatements() -> QuerySet[Restatement]:
+    """Final bills that may not be right any more, with what was found; `number` of the bill,
+    `customer_name`.
+    """
+    return Restatement.objects.select_related(
+        "bill", "facility", "new_bill", "credit_note"
+    ).annotate(
+        number=F("bill__number"),
+        agreement_number=F("bill__agreement__number"),
+        customer_name=_customer("name", "bill__agreement__customer_id"),
+    )
+
+
+def restatement(*, restatement_id: int) -> Restatement:
+    """One of them. Raises NotThere."""
+    found = restatements().filter(pk=restatement_id).first()
+    if found is None:
+        raise NotThere
+    return found

@@ -231,6 +231,13 @@ BILLING: Final = Group(
             all_of=BILLING_OFFICE,
         ),
         Entry(
+            _("Restatements"),
+            "restatement-list",
+            "history",
+            words=_("late readings corrections credit notes settle"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
             _("Billing settings"),
             "billing-settings",
             "settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -12,8 +13,17 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from billing.domain import runs_steps
-from billing.models import Agreement, Bill, BillKind, BillRun, BillState, ItemState, RunState
+from billing.domain import restatement_finding, restatement_steps, runs_steps
+from billing.models import (
+    Agreement,
+    Bill,
+    BillKind,
+    BillRun,
+    BillState,
+    ItemState,
+    Restatement,
+    RunState,
+)
 from billing.tests import factories as billing
 from billing.tests.readings import meter, power, quarters, tariff
 from devices.domain import operations
@@ -302,3 +312,50 @@ def test_a_customer_sees_their_own_bills_at_home_and_no_others(here: Office) -> 
     # The pages of who bills are not for customers.
     client = signed_in(mine)
     assert client.get(reverse("bill", args=[bill.pk])).status_code == 403
+
+
+def _changed(here: Office, bill: Bill) -> Restatement:
+    """A tariff that was too dear for the whole month, and what follows."""
+    with open_scope(here.scope):
+        tariff = here.agreements[0].tariffs.get().tariff
+        cheaper = json.loads(json.dumps(tariff.versions.get().document))
+        cheaper["components"][0]["amount"] = "8.00"
+        made = billing.version(tariff, cheaper, revision=2)
+        restatement_finding.version_published(made, now=NOW)
+        restatement_steps.compute(agreement_id=bill.agreement_id, now=NOW)
+        return Restatement.objects.get(bill=bill)
+
+
+def test_a_bill_is_restated_by_credit_note_and_new_bill(here: Office) -> None:
+    bill = here.finish()
+    found = _changed(here, bill)
+    listed = here.asks.get(reverse("restatement-list")).content.decode()
+    assert bill.number in listed
+    assert "The tariff was corrected" in listed
+    # Two less, and their tax.
+    assert "\N{MINUS SIGN}2.38\N{NO-BREAK SPACE}EUR" in listed
+    settle = reverse("restatement-settle", args=[found.pk])
+    assert here.asks.get(settle).status_code == 200
+    done = here.asks.post(settle, {"issued_on": "2026-04-10"})
+    assert done["Location"] == reverse("bill", args=[bill.pk])
+    with open_scope(here.scope):
+        made = Bill.objects.filter(agreement=here.agreements[0]).exclude(pk=bill.pk)
+        by_kind = {one.kind: one for one in made}
+        bill.refresh_from_db()
+    assert bill.state == BillState.VOID
+    assert by_kind[BillKind.CREDIT_NOTE].total == -bill.total
+    assert bill.total - by_kind[BillKind.INVOICE].total == Decimal("2.38")
+    assert here.asks.post(settle, {"issued_on": "2026-04-10"}).status_code == 422
+
+
+def test_a_bill_is_let_stand_with_a_reason(here: Office) -> None:
+    bill = here.finish()
+    found = _changed(here, bill)
+    dismiss = reverse("restatement-dismiss", args=[found.pk])
+    assert here.asks.post(dismiss, {}).status_code == 422
+    here.asks.post(dismiss, {"reason": "Agreed with the customer"})
+    assert "Agreed with the customer" in here.asks.get(reverse("restatement-list")).content.decode()
+    assert here.asks.post(dismiss, {"reason": "Again"}).status_code == 404
+    with open_scope(here.scope):
+        bill.refresh_from_db()
+    assert bill.state == BillState.FINAL

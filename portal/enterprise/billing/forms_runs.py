@@ -36,3 +36,9 @@ class VoidForm(forms.Form):
         help_text=gettext_lazy("The credit note names it to the customer."),
     )
     issued_on = DayField(label=gettext_lazy("Date of the credit note"))
+
+
+class SettleForm(forms.Form):
+    """The date of credit notes and new bills."""
+
+    issued_on = ApproveForm.base_fields["issued_on"]

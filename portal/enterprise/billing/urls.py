@@ -11,6 +11,7 @@ from portal.enterprise.billing import (
     views_outage,
     views_prepaid,
     views_preview,
+    views_restatements,
     views_runs,
     views_settings,
     views_tariffs,
@@ -81,5 +82,16 @@ urlpatterns = [
     path("billing/runs/<int:pk>/again/", views_runs.again, name="bill-run-again"),
     path("billing/runs/<int:pk>/approve/", views_runs.approve, name="bill-run-approve"),
     path("billing/runs/<int:pk>/cancel/", views_runs.cancel, name="bill-run-cancel"),
+    path("billing/restatements/", views_restatements.restatement_list, name="restatement-list"),
+    path(
+        "billing/restatements/<int:pk>/settle/",
+        views_restatements.settle,
+        name="restatement-settle",
+    ),
+    path(
+        "billing/restatements/<int:pk>/dismiss/",
+        views_restatements.dismiss,
+        name="restatement-dismiss",
+    ),
     path("billing/settings/", views_settings.billing_settings, name="billing-settings"),
 ]

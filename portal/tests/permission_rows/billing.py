@@ -11,6 +11,7 @@ from billing.models import (
     AgreementTariff,
     Bill,
     BillRun,
+    Restatement,
     Tariff,
     TariffVersion,
     VersionState,
@@ -44,6 +45,21 @@ def _bill(world: World) -> int:
     agreement = _agreement(world)
     with open_scope(world.park.scope):
         return Bill.objects.filter(agreement=agreement)[0].pk
+
+
+def _restatement(world: World) -> int:
+    bill = _bill(world)
+    with open_scope(world.park.scope):
+        made = Restatement.objects.filter(bill_id=bill, ended_at=None).first()
+        if made is None:
+            row = Bill.objects.get(pk=bill)
+            made = Restatement.objects.create(
+                tenant_id=row.tenant_id,
+                bill=row,
+                facility_id=row.facility_id,
+                found_at=factories.START,
+            )
+        return made.pk
 
 
 def _tariff(world: World) -> int:
@@ -154,6 +170,11 @@ AREA = Area(
         Row("bill-run-approve",   "POST", _CHANGES, 422, 404, 403, 403, 302, "bill run", elsewhere=403),
         Row("bill-run-cancel",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill run", elsewhere=403),
         Row("bill-run-cancel",    "POST", _CHANGES, 422, 404, 403, 403, 302, "bill run", elsewhere=403),
+        Row("restatement-list",    "GET",  _SEES,    200, 200, 403, 403, 302),
+        Row("restatement-settle",  "GET",  _CHANGES, 200, 404, 403, 403, 302, "open restatement", elsewhere=403),
+        Row("restatement-settle",  "POST", _CHANGES, 422, 404, 403, 403, 302, "open restatement", elsewhere=403),
+        Row("restatement-dismiss", "GET",  _CHANGES, 200, 404, 403, 403, 302, "open restatement", elsewhere=403),
+        Row("restatement-dismiss", "POST", _CHANGES, 422, 404, 403, 403, 302, "open restatement", elsewhere=403),
         Row("billing-settings", "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
         Row("billing-settings", "POST", _CHANGES, 302, 302, 403, 403, 302, elsewhere=403, form=_seller),
         Row("customer-create",  "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
@@ -190,6 +211,7 @@ AREA = Area(
         "bill": _bill,
         "agreement": lambda world: _agreement(world).pk,
         "customer": lambda world: _agreement(world).customer_id,
+        "open restatement": _restatement,
         "bill and file": lambda world: (_bill(world), "pdf"),
         "bill and line": lambda world: (_bill(world), 1),
         "tariff": _tariff,
