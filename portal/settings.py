@@ -372,7 +372,7 @@ SPECTACULAR_SETTINGS = {
         "BillStateEnum": "billing.models.bill.BillState",
         "BillFileKindEnum": "billing.models.document.FileKind",
         "RunKindEnum": "billing.models.bill.RunKind",
-        "BillLineKindEnum": "billing.tariffs.values.Kind",
+        "BillLineKindEnum": "portal.api.billing_bills_shapes.LINE_KINDS",
         "RunStateEnum": "billing.models.bill.RunState",
         "ItemStateEnum": "billing.models.bill.ItemState",
         "EntryKindEnum": "billing.models.ledger.EntryKind",

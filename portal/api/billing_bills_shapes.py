@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
@@ -20,6 +20,8 @@ from billing.tariffs.values import Kind
 from portal.api import serializers as shapes
 from portal.api.billing import ExactField, IdField, MoneyField, text
 from portal.api.billing_tariffs_shapes import SourceField
+
+LINE_KINDS: Final = [kind.value for kind in Kind]
 
 
 class BillQuery(shapes.PageQuery):
@@ -75,7 +77,7 @@ class BillLineSerializer(serializers.Serializer[Any]):
 
     position = serializers.IntegerField()
     component = serializers.CharField()
-    kind = serializers.ChoiceField([kind.value for kind in Kind])
+    kind = serializers.ChoiceField(LINE_KINDS)
     # A serializer has a member `label` of its own.
     text = serializers.CharField(source="label")
     first_on = serializers.DateField()
@@ -321,7 +323,7 @@ class RatedLineSerializer(serializers.Serializer[Any]):
     """A line of what it would have cost."""
 
     component = serializers.CharField()
-    kind = serializers.ChoiceField([kind.value for kind in Kind])
+    kind = serializers.ChoiceField(LINE_KINDS)
     text = serializers.CharField(source="label")
     first_on = serializers.DateField(source="first")
     end_on = serializers.DateField(source="end")
