@@ -116,6 +116,7 @@ def document_of(
     """A document of these parts; a name that is too long is cut, with a note. Raises
     CannotImportError where a window begins between the intervals of meters.
     """
+    name = plain_name(name) or "Tariff"
     if len(name) > LONGEST_NAME:
         fields.note("name", f"cut after {LONGEST_NAME} characters: {name}")
         name = name[:LONGEST_NAME].rstrip()
@@ -194,9 +195,14 @@ def _rules(week: Sequence[Day], season: str) -> list[dict[str, Any]]:
     return rules
 
 
+def plain_name(text: str) -> str:
+    """A name in one line of characters that can be shown, as documents and the database take it."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
 def period_named(text: Any, taken: Iterable[str]) -> str:
     """The name of a period, unlike those that are taken."""
-    name, names = " ".join(str(text).split())[: LONGEST_PERIOD - 4] or "period", set(taken)
+    name, names = plain_name(str(text))[: LONGEST_PERIOD - 4].rstrip() or "period", set(taken)
     if name not in names:
         return name
     return next(one for n in count(2) if (one := f"{name} {n}") not in names)

@@ -230,6 +230,24 @@ def test_a_record_becomes_a_tariff_with_drafts(here: Tenant) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("two\nlines\x00", "Valley – two lines"),
+        ("\u2028", "Valley –"),
+        ("long " * 40, f"Valley – {'long ' * 22}l"),
+    ],
+)
+def test_a_name_is_made_fit_for_a_tariff(here: Tenant, name: str, kept: str) -> None:
+    taken = import_tariff(
+        tenant_id=here.pk, content=json.dumps(URDB | {"name": name}), actor_id=None
+    )
+
+    assert taken.tariff.name == kept
+    assert taken.versions[0].document["name"] == kept
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
     ("record", "valid_from", "field"),
     [
         (PLAN, None, "valid_from"),

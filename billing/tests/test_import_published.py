@@ -108,6 +108,7 @@ def test_a_flat_plan_with_feed_in_needs_no_schedule() -> None:
     ("change", "reason"),
     [
         ({"to": "16:00"}, "tariff.import.schedule mon: 16:00 has no price."),
+        ({"to": "17:15"}, "tariff.import.schedule mon: 17:00 has two prices: a, b."),
         ({"to": "18:00"}, "tariff.import.schedule mon: 17:00 has two prices: a, b."),
         ({"days": "never"}, "tariff.import.schedule[0].days: never are no days."),
         ({"band": "z"}, "tariff.import.schedule[0].band: z is no band of the plan."),

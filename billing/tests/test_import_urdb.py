@@ -262,6 +262,7 @@ def test_more_places_than_documents_have_are_rounded_with_a_note() -> None:
         ({"demandunits": "kVA"}, "demandunits: is kVA"),
         ({"demandwindow": 5}, "demandwindow: is 5 minutes"),
         ({"annualmincharge": 100}, "annualmincharge: is 100 a year"),
+        ({"annualmincharge": 240.01, "minmonthlycharge": 20}, "annualmincharge: is 240.01 a year"),
         ({"mincharge": 1, "minchargeunits": "$/day"}, "minchargeunits: is $/day"),
         ({"dgrules": "Buy All Sell All"}, "dgrules: is buy all sell all"),
         ({"demandratchetpercentage": [50] * 12}, "demandratchetpercentage: does not say"),
