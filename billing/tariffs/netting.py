@@ -12,6 +12,7 @@ import numpy as np
 from billing.tariffs.calendar import next_month
 from billing.tariffs.metering import Metered, added_up
 from billing.tariffs.parts import At, Carry, Energy, Flow, Netting, Schedule, Within
+from billing.tariffs.pieces import RatingError
 from billing.tariffs.sheet import Sheet, decimal, fraction, kwh, rounded_down
 from billing.tariffs.values import MILLIWH_PER_KWH, Int64s
 
@@ -155,9 +156,18 @@ def settle(netting: Netting, sheet: Sheet, netted: Netted, carried: Carried) -> 
 
 
 def _price(netting: Netting, period: str) -> Decimal:
-    """What a surplus in a period is worth."""
+    """What a surplus in a period is worth. Raises RatingError for a period of a former tariff that
+    this one has no price for.
+    """
     prices = {price.period: price.tiers[0].price for price in netting.sell_prices}
-    return prices[period] if period in prices else prices[WHOLE]
+    found = prices.get(period, prices.get(WHOLE))
+    if found is None:
+        told = f"of the period “{period}”" if period else "of no period"
+        raise RatingError(
+            f"Energy {told} was carried from a former tariff, and “{netting.name}” has no price "
+            "for it: give a single sell_price."
+        )
+    return found
 
 
 def _sell(netting: Netting, sheet: Sheet, sold: dict[str, int]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from billing.tariffs.calendar import midnight
+from billing.tariffs.rating import RatingError
 from billing.tariffs.values import Context, Kind, Rating, Usage
 from billing.tests.tariffs import BERLIN, HOURS, KWH, NIGHT, bill, document
 
@@ -208,3 +209,18 @@ def test_what_was_estimated_either_way_counts_as_estimated_after_netting() -> No
     assert [(line.quantity, line.estimated) for line in made.lines[:1]] == [
         (Decimal(6), Decimal(4))
     ]
+
+
+@pytest.mark.parametrize(("period", "told"), [("", "of no period"), ("dusk", "“dusk”")])
+def test_energy_of_a_former_tariff_is_not_settled_without_a_price(period: str, told: str) -> None:
+    carried = Context(credit_milliwh={period: 5 * KWH})
+    more = {"carry": "energy", "settle_month": 4}
+    by_period = _net("period", sell={"day": "0.10", "night": "0.05"}, **more)
+
+    with pytest.raises(RatingError, match=f"{told} was carried from a former tariff"):
+        bill(by_period, USE, FIRST, END, context=carried)
+
+    # A single price is for whatever is carried: 28 kWh of this month, and 5.
+    made = bill(_net("period", sell="0.10", **more), USE, FIRST, END, context=carried)
+    assert sum(line.amount for line in made.lines[1:]) == Decimal("-3.3")
+    assert made.credit_milliwh == {}
