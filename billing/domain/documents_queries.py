@@ -88,6 +88,16 @@ def deliveries_of(*, bill_id: int, user_id: int | None = None) -> tuple[BillDeli
     return tuple(BillDelivery.objects.filter(bill__in=bills).order_by("pk"))
 
 
+def recipient_of(*, bill_id: int) -> str:
+    """The e-mail address of a final bill's customer, empty without one; one query. Raises
+    NoDocument.
+    """
+    bill = final_bills().filter(pk=bill_id).first()
+    if bill is None:
+        raise NoDocument(f"bill {bill_id}")
+    return Parties.of(bill.parties).buyer.email
+
+
 def document_of(*, bill_id: int, user_id: int | None = None) -> BillDocument:
     """What the document of a bill says, from what the bill has kept; seven queries at most. Raises
     NoDocument, and EvidenceError when what it was computed from is damaged.

@@ -60,6 +60,15 @@ def _restatement(world: World) -> int:
                 found_at=factories.START,
             )
         return made.pk
+def _bill_to_print(world: World) -> tuple[int, str]:
+    """A bill whose documents were not made yet."""
+    with open_scope(world.park.scope):
+        made = factories.bill(factories.agreement(world.park.branches[0].facility))
+        return made.pk, "pdf"
+
+
+def _address(_world: World) -> dict[str, object]:
+    return {"to": "customer@example.org"}
 
 
 def _tariff(world: World) -> int:
@@ -125,6 +134,10 @@ AREA = Area(
         Row("outage",           "GET", _SEES, 200, 404, 403,   403,     302, "unit"),
         Row("bill-list",        "GET", _SEES, 200, 200, 403,   403,     302),
         Row("bill",             "GET", _SEES, 200, 404, 403,   403,     302, "bill"),
+        Row("bill-document",    "GET", _SEES, 200, 404, 403,   403,     302, "bill to print"),
+        Row("bill-mail",        "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill", elsewhere=403),
+        Row("bill-mail",        "POST", _CHANGES, 302, 404, 403, 403, 302, "bill", elsewhere=403, form=_address),
+        Row("bill-journal",     "GET", _SEES, 200, 200, 403,   403,     302),
         Row("agreement-list",   "GET", _SEES, 200, 200, 403,   403,     302),
         Row("agreement",        "GET", _SEES, 200, 404, 403,   403,     302, "agreement"),
         Row("customer-list",    "GET", _SEES, 200, 200, 403,   403,     302),
@@ -209,6 +222,7 @@ AREA = Area(
     subjects={
         "agreement and meter": _meter,
         "bill": _bill,
+        "bill to print": _bill_to_print,
         "agreement": lambda world: _agreement(world).pk,
         "customer": lambda world: _agreement(world).customer_id,
         "open restatement": _restatement,
