@@ -13,7 +13,7 @@ from django.db.models import Exists, F, OuterRef
 from billing.documents.making import make
 from billing.documents.values import DocumentError
 from billing.domain import documents_queries, documents_store
-from billing.domain.documents_queries import Content, NoDocument
+from billing.domain.documents_queries import Content
 from billing.models import Bill, BillFile, FileKind
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
@@ -61,13 +61,14 @@ def ensure(*, bill_id: int, now: datetime, user_id: int | None = None) -> tuple[
 
 
 def download(*, bill_id: int, kind: FileKind, now: datetime, user_id: int | None = None) -> Content:
-    """A file of a final bill to be sent, made now unless it is there. Raises NoDocument, also where
-    the bill is no e-invoice, and what `ensure` and `documents_queries.content_of` raise.
+    """A file of a final bill to be sent, made now unless it is there. Raises DocumentError where
+    the bill could not be an e-invoice, with the reason, and what `ensure` and
+    `documents_queries.content_of` raise.
     """
-    for file in ensure(bill_id=bill_id, now=now, user_id=user_id):
-        if file.kind == kind:
-            return documents_queries.content_of(file)
-    raise NoDocument(f"{kind} of bill {bill_id}")
+    files = {file.kind: file for file in ensure(bill_id=bill_id, now=now, user_id=user_id)}
+    if kind not in files:
+        raise DocumentError(files[FileKind.PDF].problem)
+    return documents_queries.content_of(files[kind])
 
 
 def tenants_lately_billed(*, now: datetime) -> list[int]:

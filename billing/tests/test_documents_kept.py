@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection, transaction
 from pypdf import PdfReader
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from billing.documents.values import Address, Brand, UseOfDay
+from billing.documents.values import Address, Brand, DocumentError, UseOfDay
 from billing.domain import (
     documents_mail_operations,
     documents_operations,
@@ -171,7 +171,7 @@ def test_a_file_is_sent_whether_it_was_made_or_not(here: Here) -> None:
         assert b"<cbc:ID>" + bill.number.encode() in sent.data
     BillingSettings.objects.update(country="")
     plain = _bill(here, date(2026, 2, 1), FIRST)
-    with pytest.raises(NoDocument):
+    with pytest.raises(DocumentError, match=r"names the seller's country: enter it"):
         documents_operations.download(bill_id=plain.pk, kind=FileKind.UBL, now=NOW)
 
 

@@ -53,7 +53,8 @@ def test_a_document_is_made_when_it_is_asked_for(browser: Client, here: Tenant, 
     with open_scope(Scope((here.pk,))):
         # Nothing is known of the seller, so that there is no e-invoice.
         assert [one.kind for one in BillFile.objects.all()] == ["pdf"]
-    assert browser.get(f"/billing/bills/{bill.pk}/document/ubl/").status_code == 404
+    none = browser.get(f"/billing/bills/{bill.pk}/document/ubl/", follow=True)
+    assert "An e-invoice names the seller" in none.content.decode()
     assert browser.get(f"/billing/bills/{bill.pk}/document/other/").status_code == 404
 
 

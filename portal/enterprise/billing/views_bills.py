@@ -56,6 +56,9 @@ def detail(request: HttpRequest, *, pk: int) -> HttpResponse:
         raise Http404 from error
     context = pages.bill(found)
     final = found.bill.state == BillState.FINAL and found.bill.kind == BillKind.INVOICE
+    context["may_mail"] = found.bill.state != BillState.DRAFT and may(
+        request, Permission.BILLS_CHANGE
+    )
     context["may_void"] = final and may(request, Permission.BILLS_APPROVE)
     return render(request, "enterprise/billing/bill.html", context)
 
