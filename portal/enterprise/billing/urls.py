@@ -13,6 +13,7 @@ from portal.enterprise.billing import (
     views_preview,
     views_restatements,
     views_documents,
+    views_outage,
     views_runs,
     views_settings,
     views_tariffs,
