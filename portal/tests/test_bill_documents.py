@@ -44,18 +44,18 @@ def browser(here: Tenant) -> Client:
 
 def test_a_document_is_made_when_it_is_asked_for(browser: Client, here: Tenant, bill: Bill) -> None:
     for _again in range(2):
-        response = browser.get(f"/billing/bills/{bill.pk}/document/pdf/")
+        response = browser.get(f"/billing/bills/{bill.pk}/files/pdf/")
         assert response.status_code == 200
         assert response["Content-Type"] == "application/pdf"
-        assert response["Content-Disposition"] == f'inline; filename="{bill.number}.pdf"'
+        assert response["Content-Disposition"] == f'attachment; filename="{bill.number}.pdf"'
         text = PdfReader(io.BytesIO(response.content)).pages[0].extract_text()
         assert f"Bill {bill.number}" in text
     with open_scope(Scope((here.pk,))):
         # Nothing is known of the seller, so that there is no e-invoice.
         assert [one.kind for one in BillFile.objects.all()] == ["pdf"]
-    none = browser.get(f"/billing/bills/{bill.pk}/document/ubl/", follow=True)
+    none = browser.get(f"/billing/bills/{bill.pk}/files/ubl/", follow=True)
     assert "An e-invoice names the seller" in none.content.decode()
-    assert browser.get(f"/billing/bills/{bill.pk}/document/other/").status_code == 404
+    assert browser.get(f"/billing/bills/{bill.pk}/files/other/").status_code == 404
 
 
 def test_a_document_that_is_lost_is_told(browser: Client, here: Tenant, bill: Bill) -> None:
@@ -69,8 +69,8 @@ def test_a_document_that_is_lost_is_told(browser: Client, here: Tenant, bill: Bi
             size=1,
             created_at=factories.START,
         )
-    response = browser.get(f"/billing/bills/{bill.pk}/document/pdf/", follow=True)
-    assert "The document cannot be given out: the store has no file" in response.content.decode()
+    response = browser.get(f"/billing/bills/{bill.pk}/files/pdf/", follow=True)
+    assert "The document is not in the store as it was made." in response.content.decode()
 
 
 def test_a_bill_is_sent_to_an_address(browser: Client, here: Tenant, bill: Bill) -> None:

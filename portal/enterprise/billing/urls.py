@@ -34,11 +34,6 @@ urlpatterns = [
     path("billing/bills/<int:pk>/files/<str:kind>/", views_bills.download, name="bill-file"),
     path("billing/bills/<int:pk>/void/", views_bills.void, name="bill-void"),
     path("billing/bills/<int:pk>/mail/", views_documents.mail, name="bill-mail"),
-    path(
-        "billing/bills/<int:pk>/document/<slug:kind>/",
-        views_documents.document,
-        name="bill-document",
-    ),
     path("billing/journal/", views_documents.journal, name="bill-journal"),
     path("billing/agreements/", views_agreements.agreement_list, name="agreement-list"),
     path("billing/agreements/place/", views_agreements.choose_place, name="agreement-place"),

@@ -1,29 +1,23 @@
-"""Documents of bills: PDF and e-invoice, sent by e-mail; and the accounting journal."""
+"""Bills sent by e-mail, and the accounting journal."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.documents.values import DocumentError
 from billing.domain import (
     documents_journal_queries,
     documents_mail_operations,
-    documents_operations,
     documents_queries,
 )
 from billing.domain.documents_queries import NoDocument
-from billing.domain.documents_store import FileDamagedError, FileMissingError
-from billing.models import FileKind
 from portal.enterprise.billing.forming import Done, FormPage, answer
 from portal.enterprise.billing.forms_documents import BillMailForm, JournalForm, last_month
 from portal.enterprise.registry.requests import actor_id, own_tenant_id, posted
@@ -34,28 +28,6 @@ from tenants.permissions import Permission
 from tenants.scope import open_scope, require_scope
 
 _CSV = "text/csv; charset=utf-8"
-
-
-@require_safe
-@never_cache
-@requires(*BILLING_OFFICE)
-def document(request: HttpRequest, *, pk: int, kind: str) -> HttpResponse:
-    """A file of a final bill, made when it is asked for first."""
-    if kind not in FileKind.values:
-        raise Http404
-    try:
-        content = documents_operations.download(
-            bill_id=pk, kind=FileKind(kind), now=datetime.now(UTC)
-        )
-    except NoDocument as error:
-        raise Http404 from error
-    except (DocumentError, FileMissingError, FileDamagedError) as error:
-        messages.error(request, _("The document cannot be given out: %(why)s") % {"why": error})
-        return redirect("bill", pk=pk)
-    response = HttpResponse(content.data, content_type=content.media_type)
-    shown = content_disposition_header(kind != FileKind.PDF, content.name)
-    response["Content-Disposition"] = str(shown)
-    return response
 
 
 @require_http_methods(["GET", "POST"])

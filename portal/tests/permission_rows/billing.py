@@ -134,7 +134,6 @@ AREA = Area(
         Row("outage",           "GET", _SEES, 200, 404, 403,   403,     302, "unit"),
         Row("bill-list",        "GET", _SEES, 200, 200, 403,   403,     302),
         Row("bill",             "GET", _SEES, 200, 404, 403,   403,     302, "bill"),
-        Row("bill-document",    "GET", _SEES, 200, 404, 403,   403,     302, "bill to print"),
         Row("bill-mail",        "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill", elsewhere=403),
         Row("bill-mail",        "POST", _CHANGES, 302, 404, 403, 403, 302, "bill", elsewhere=403, form=_address),
         Row("bill-journal",     "GET", _SEES, 200, 200, 403,   403,     302),
@@ -222,7 +221,6 @@ AREA = Area(
     subjects={
         "agreement and meter": _meter,
         "bill": _bill,
-        "bill to print": _bill_to_print,
         "agreement": lambda world: _agreement(world).pk,
         "customer": lambda world: _agreement(world).customer_id,
         "open restatement": _restatement,
