@@ -14,6 +14,7 @@ from portal.enterprise.billing import (
     views_restatements,
     views_documents,
     views_outage,
+    views_prepaid,
     views_preview,
     views_runs,
     views_settings,
