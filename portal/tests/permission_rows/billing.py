@@ -60,6 +60,8 @@ def _restatement(world: World) -> int:
                 found_at=factories.START,
             )
         return made.pk
+
+
 def _bill_to_print(world: World) -> tuple[int, str]:
     """A bill whose documents were not made yet."""
     with open_scope(world.park.scope):
