@@ -62,13 +62,6 @@ def _restatement(world: World) -> int:
         return made.pk
 
 
-def _bill_to_print(world: World) -> tuple[int, str]:
-    """A bill whose documents were not made yet."""
-    with open_scope(world.park.scope):
-        made = factories.bill(factories.agreement(world.park.branches[0].facility))
-        return made.pk, "pdf"
-
-
 def _address(_world: World) -> dict[str, object]:
     return {"to": "customer@example.org"}
 
