@@ -126,12 +126,19 @@ def tax_items(sheets: Sequence[Sheet], rounding: Item | None) -> list[Item]:
             if isinstance(tax, Tax):
                 of = found.setdefault((tax.name, tax.percent), _Taxed(tax, tariff.rounding, []))
                 of.covered += [item for item in sheet.items if item.component in tax.of]
+    # The rounding of a bill is that of its last tariff: no other's taxes cover it.
+    last = {
+        (one.name, one.percent)
+        for sheet in sheets[-1:]
+        for one in sheet.piece.terms.tariff.components
+        if isinstance(one, Tax) and one.of_all
+    }
     made: list[Item] = []
     for (name, percent), of in found.items():
         part = fraction(percent) / 100
         below = [item for item in made if item.component in of.tax.of]
         covered = [*of.covered, *below]
-        if rounding is not None and of.tax.of_all:
+        if rounding is not None and (name, percent) in last:
             covered.append(rounding)
         if not covered:
             continue

@@ -104,6 +104,27 @@ def test_the_tax_of_a_rounded_bill_is_on_what_was_rounded() -> None:
     )
 
 
+def test_the_rounding_of_a_bill_is_taxed_once() -> None:
+    """5.05 by one tariff and 5.00 by the next are 10.10: the 0.05 more are the last one's."""
+    change = date(2026, 4, 16)
+    tariffs = [
+        read(
+            document(
+                {"kind": "standing", "name": "fee", "amount": amount, "per": "month"},
+                {"kind": "tax", "name": "vat", "percent": percent, "of": "all"},
+                rounding={"step": "0.1", "at": "bill"},
+            )
+        )
+        for amount, percent in (("10.10", 50), ("10", 10))
+    ]
+    terms = [Terms(APRIL, change, tariffs[0]), Terms(change, MAY, tariffs[1])]
+
+    made = rate(terms, flat(0, APRIL, MAY), Period(APRIL, MAY, BERLIN))
+
+    assert made.net == Decimal("10.1")
+    assert by_kind(made, Kind.TAX) == [Decimal("2.5"), Decimal("0.5")]
+
+
 @pytest.mark.parametrize("at", ["line", "bill"])
 def test_a_tax_is_an_amount_that_can_be_paid(at: str) -> None:
     of = document(
