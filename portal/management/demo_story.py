@@ -30,6 +30,7 @@ from firmware.domain import release_queries, rollout_operations, rollout_plan
 from firmware.domain.rollout_operations import RolloutRefused
 from firmware.models import Rollout, RolloutState, RolloutTarget, TargetState
 from firmware.rollout.strategy import Strategy
+from portal.management.demo_dunning import Overdue
 from portal.management.demo_groups import METERS, REFRIGERATION, SUBMETERS
 from portal.management.demo_people import PEOPLE
 from tenants.domain.queries import all_tenant_ids
@@ -161,7 +162,7 @@ class RollOut:
         return Selection(rule=Rule((Condition("device_type", tuple(ids)),)))
 
 
-Act = Ask | RollOut
+Act = Ask | RollOut | Overdue
 
 STORY: Final[tuple[Act, ...]] = (
     Ask(

@@ -24,6 +24,7 @@ from devices.models import Command, CommandBatch, Device, DeviceGroup
 from devices.simulator.park import LOST
 from firmware.domain import policy_operations, rollout_operations
 from firmware.models import Rollout, RolloutTarget, TargetState
+from portal.management.demo_dunning import OVERDUE
 from portal.management.demo_groups import REFRIGERATION
 from portal.management.demo_story import (
     GATEWAYS_ROLLOUT,
@@ -178,6 +179,7 @@ def test_story_leaves_alone_what_people_have_changed(demo: None) -> None:
         f"demo: {SUBMETERS_ROLLOUT} is not possible any more: {refused}",
         f"demo: {GATEWAYS_ROLLOUT} is not possible any more: {refused}",
         f"demo: not done, its devices are not there: {LAST.name}",
+        f"demo: not done, its devices are not there: {OVERDUE.name}",
     ]
     told = made()
     assert len(told["batches"]) == 1

@@ -1,4 +1,5 @@
-"""`manage.py demo_events`: lets happen in the demo what its people would do: commands, roll-outs.
+"""`manage.py demo_events`: lets happen in the demo what its people would do: commands, roll-outs,
+and an account that does not pay.
 
 `make up` runs it once everything is ready. It waits for the devices, asks for what was not asked
 for before, and ends.
@@ -16,6 +17,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 
+from portal.management.demo_dunning import OVERDUE
 from portal.management.demo_story import REFUSALS, STORY, Act, perform
 
 EVERY_S: Final = 3.0
@@ -36,7 +38,7 @@ class Command(BaseCommand):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda _number, _frame: stopped.set())
-        left = list(STORY)
+        left: list[Act] = [*STORY, OVERDUE]
         ends_at = time.monotonic() + options["patience"]
         while left:
             left = [act for act in left if not self._done(act)]
