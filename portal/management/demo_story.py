@@ -162,7 +162,7 @@ class RollOut:
         return Selection(rule=Rule((Condition("device_type", tuple(ids)),)))
 
 
-Act = Ask | RollOut | Overdue
+Act = Ask | RollOut
 
 STORY: Final[tuple[Act, ...]] = (
     Ask(
@@ -228,7 +228,7 @@ REFUSALS: Final = (
 )  # fmt: skip
 
 
-def perform(act: Act, now: datetime) -> bool:
+def perform(act: Act | Overdue, now: datetime) -> bool:
     """Do one act as far as it is possible now; whether it has been done, now or earlier.
 
     Raises one of REFUSALS where the demo was changed so that it is not possible.

@@ -17,7 +17,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 
-from portal.management.demo_dunning import OVERDUE
+from portal.management.demo_dunning import OVERDUE, Overdue
 from portal.management.demo_story import REFUSALS, STORY, Act, perform
 
 EVERY_S: Final = 3.0
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda _number, _frame: stopped.set())
-        left: list[Act] = [*STORY, OVERDUE]
+        left: list[Act | Overdue] = [*STORY, OVERDUE]
         ends_at = time.monotonic() + options["patience"]
         while left:
             left = [act for act in left if not self._done(act)]
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         for act in left:
             self.stdout.write(f"demo: not done, its devices are not there: {act.name}")
 
-    def _done(self, act: Act) -> bool:
+    def _done(self, act: Act | Overdue) -> bool:
         try:
             return perform(act, datetime.now(UTC))
         except REFUSALS as error:
