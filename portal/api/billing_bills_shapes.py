@@ -315,7 +315,6 @@ class TariffPreviewBody(shapes.Body):
     agreement = IdField(source="agreement_id")
     first_on = serializers.DateField()
     end_on = serializers.DateField(help_text="At most 400 days later.")
-    contracted_kw = ExactField(required=False, default=None, allow_null=True)
     text = SourceField()
 
 
@@ -337,7 +336,7 @@ class RatedLineSerializer(serializers.Serializer[Any]):
 
 
 class TariffPreviewSerializer(serializers.Serializer[Any]):
-    """What it would have cost, without anything of former bills."""
+    """What it would have cost."""
 
     currency = serializers.CharField()
     net = ExactField(source="rating.net")
@@ -346,3 +345,9 @@ class TariffPreviewSerializer(serializers.Serializer[Any]):
     imported_kwh = ExactField()
     exported_kwh = ExactField()
     lines = RatedLineSerializer(many=True, source="rating.lines")
+    agreed_total = ExactField(
+        source="agreed.rating.total",
+        allow_null=True,
+        default=None,
+        help_text="What it costs by what is agreed; null where that cannot be said.",
+    )

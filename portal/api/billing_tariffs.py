@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from billing.domain import tariffs_operations as operations
 from billing.domain import tariffs_queries as queries
-from billing.domain.tariffs_preview import PreviewValues, preview
+from billing.domain.tariffs_preview import PreviewValues, try_text
 from portal.api import billing_bills_shapes as bills
 from portal.api import billing_tariffs_shapes as forms
 from portal.api.billing import (
@@ -309,10 +309,10 @@ class TariffPreview(BillingView):
         responses={200: bills.TariffPreviewSerializer, **problems(400, 401, 403, 404, 429)},
     )
     def post(self, request: Request) -> Response:
-        """Rated over what an agreement has used; nothing is written."""
+        """Rated over what an agreement has used, beside what it costs; nothing is written."""
         values = dict(body_of(bills.TariffPreviewBody, request))
         with told():
-            found = preview(
+            found = try_text(
                 values=PreviewValues(source=values.pop("text"), **values), now=datetime.now(UTC)
             )
         return Response(bills.TariffPreviewSerializer(found).data)

@@ -417,6 +417,7 @@ def test_a_tariff_is_tried_on_what_was_used(world: World, client: Client) -> Non
     }
     found = _send(client, world.admin, "POST", "tariff-preview", **body).json()
     assert (found["total"], found["currency"], found["imported_kwh"]) == ("10", "EUR", "0")
+    assert found["agreed_total"] == "0"
     assert [line["component"] for line in found["lines"]][-1] == "base"
     for values, member_ in (
         ({"text": "no"}, "text"),
