@@ -1,8 +1,8 @@
 """The accounting journal: every entry of the accounts as lines of a CSV file for bookkeeping.
 
-The columns follow the booking batch of DATEV (docs/bill-documents.md says what they mean); a bill has a
-line for each rate of tax, other entries have one. Amounts are positive, `S` (Soll) says that the
-customer owes more, `H` (Haben) that he owes less.
+The columns follow the booking batch of DATEV (docs/bill-documents.md says what they mean); a bill
+has a line for each rate of tax, other entries have one. Amounts are positive, `S` (Soll) says that
+the customer owes more, `H` (Haben) that he owes less.
 """
 
 from __future__ import annotations
