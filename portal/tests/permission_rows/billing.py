@@ -33,7 +33,9 @@ def _agreement(world: World) -> Agreement:
     with open_scope(world.park.scope):
         facility = world.park.branches[0].facility
         # One with all that belongs to it: others make some of their own.
-        billed = Agreement.objects.filter(facility=facility, bills__isnull=False)
+        billed = Agreement.objects.filter(
+            facility=facility, bills__isnull=False, meters__isnull=False, wallet__isnull=False
+        )
         made = billed.order_by("pk").first()
     if made is not None:
         return made
