@@ -36,6 +36,7 @@ class SettingsValues:
     bank_name: str = ""
     footer: str = ""
     currency: str = "EUR"
+    mail_bills: bool = True
     second_person: bool = True
     estimate_percent: Decimal = Decimal(20)
 

@@ -30,6 +30,7 @@ from billing.domain.documents_mail_operations import LEASE, WAITS
 from billing.domain.documents_queries import NoDocument
 from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.drafts import Known
+from billing.domain.settings_operations import SettingsValues, change_settings
 from billing.models import (
     Agreement,
     Bill,
@@ -310,7 +311,8 @@ def test_a_final_bill_is_queued_once_for_its_customer(here: Here) -> None:
 @pytest.mark.parametrize("change", ["no_mail", "no_address"])
 def test_bills_are_queued_for_nobody_who_does_not_want_them(here: Here, change: str) -> None:
     if change == "no_mail":
-        BillingSettings.objects.update(mail_bills=False)
+        values = SettingsValues("Stadtwerke", mail_bills=False)
+        change_settings(tenant_id=here.tenant.pk, values=values, actor_id=None)
     else:
         here.agreement.customer.email = ""
         here.agreement.customer.save()

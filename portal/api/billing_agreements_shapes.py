@@ -279,6 +279,11 @@ class BillingSettingsBody(shapes.Body):
     bank_name = text(80)
     footer = text(400)
     currency = serializers.CharField(required=False, default="EUR", max_length=3)
+    mail_bills = serializers.BooleanField(
+        required=False,
+        default=True,
+        help_text="Customers with an e-mail address get bills once they are final.",
+    )
     second_person = serializers.BooleanField(
         required=False, default=True, help_text="Runs are approved by another than who asked."
     )
@@ -310,6 +315,7 @@ class BillingSettingsSerializer(serializers.Serializer[Any]):
     bank_name = serializers.CharField()
     footer = serializers.CharField()
     currency = serializers.CharField()
+    mail_bills = serializers.BooleanField()
     second_person = serializers.BooleanField()
     estimate_percent = serializers.DecimalField(
         max_digits=5, decimal_places=2, normalize_output=True

@@ -446,6 +446,12 @@ class SettingsForm(GroupedForm, forms.Form):
         initial="EUR",
         help_text=gettext_lazy("Three letters, for example EUR."),
     )
+    mail_bills = forms.BooleanField(
+        label=gettext_lazy("Send bills by e-mail"),
+        required=False,
+        initial=True,
+        help_text=gettext_lazy("Customers with an e-mail address get bills once they are final."),
+    )
     second_person = forms.BooleanField(
         label=gettext_lazy("A second person approves"),
         required=False,
@@ -468,7 +474,7 @@ class SettingsForm(GroupedForm, forms.Form):
         FieldGroup(
             gettext_lazy("How customers pay"), ("iban", "bic", "bank_name", "currency", "footer")
         ),
-        FieldGroup(gettext_lazy("Bill runs"), ("second_person", "estimate_percent")),
+        FieldGroup(gettext_lazy("Bill runs"), ("mail_bills", "second_person", "estimate_percent")),
     )
 
     def values(self) -> SettingsValues:
