@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -92,7 +92,7 @@ def allocate(agreement_ids: Sequence[int], *, now: datetime | None = None) -> in
     """Settle what these agreements owe by what they have in credit: what a payment names, and what
     a credit note takes back, first; then what was due first. Returns how many allocations it made.
 
-    Idempotent. With `now`, dunning looks at the accounts at once, else at its next round.
+    Idempotent. Where something was settled, dunning looks at the account in its next round.
     Raises `allocation.CurrencyMismatch`.
     """
     held = hold(agreement_ids)
@@ -106,7 +106,8 @@ def allocate(agreement_ids: Sequence[int], *, now: datetime | None = None) -> in
         )
         made += _rows(agreement, settled)
     Allocation.objects.bulk_create(made)
-    if now is not None:
+    if made:
+        now = now or datetime.now(UTC)
         open_cases = DunningCase.objects.filter(agreement__in=held, closed_at__isnull=True)
         open_cases.filter(next_at__gt=now).update(next_at=now)
     return len(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -264,6 +264,17 @@ def test_a_payment_that_cannot_be_is_refused(
     assert Payment.objects.count() == 0
 
 
+def test_what_settles_something_has_dunning_look_again(agreement: Agreement) -> None:
+    billed(agreement)
+    case = factories.dunned(agreement)
+    case.next_at = datetime.now(UTC) + timedelta(days=1)
+    case.save(update_fields=["next_at"])
+    factories.entry(agreement, Decimal(-119), EntryKind.PAYMENT)
+    ledger_operations.allocate([agreement.pk])
+    case.refresh_from_db()
+    assert case.next_at <= datetime.now(UTC)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_open_items_take_one_query(
     here: Tenant, django_assert_num_queries: DjangoAssertNumQueries, count: int
@@ -287,8 +298,9 @@ def test_allocating_takes_as_many_queries_for_many(
         bill = billed(of)
         money = factories.payment(here, bill.total, agreement=of)
         factories.entry(of, -bill.total, EntryKind.PAYMENT, payment=money)
-    # A savepoint, agreements, open items, texts of payments, what is settled, its release.
-    with django_assert_num_queries(6):
+    # A savepoint, agreements, open items, texts of payments, what is settled, cases of dunning, its
+    # release.
+    with django_assert_num_queries(7):
         assert ledger_operations.allocate([of.pk for of in made]) == count
 
 
