@@ -15,6 +15,7 @@ from typing import Any, Final
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
+from billing.domain.ledger_timeline import TimelineItem, timeline
 from billing.models import (
     AccountEntry,
     Agreement,
@@ -132,7 +133,7 @@ def agreements(*, user_id: int | None = None) -> QuerySet[Agreement]:
 
 @dataclass(frozen=True, slots=True)
 class AgreementPage:
-    """An agreement with what it is billed by, its newest bills and entries of its account.
+    """An agreement with what it is billed by, its newest bills, and what happened to its account.
 
     `tariff_names` by the id of the tariff; none for whoever does not see tariffs.
     """
@@ -142,11 +143,11 @@ class AgreementPage:
     tariffs: tuple[AgreementTariff, ...]
     tariff_names: dict[int, str]
     bills: tuple[Bill, ...]
-    entries: tuple[AccountEntry, ...]
+    events: tuple[TimelineItem, ...]
 
 
 def agreement_page(*, agreement_id: int, user_id: int | None = None) -> AgreementPage:
-    """One agreement; six queries. Raises NotThere."""
+    """One agreement; ten queries. Raises NotThere."""
     found = agreements(user_id=user_id).filter(pk=agreement_id).first()
     if found is None:
         raise NotThere
@@ -154,14 +155,13 @@ def agreement_page(*, agreement_id: int, user_id: int | None = None) -> Agreemen
     names = Tariff.objects.filter(pk__in=[one.tariff_id for one in terms])
     meters = AgreementMeter.objects.filter(agreement=found).select_related("channel__device")
     billed = bills(user_id=user_id).filter(agreement=found)
-    entries = AccountEntry.objects.filter(agreement=found).select_related("bill")
     return AgreementPage(
         agreement=found,
         meters=tuple(meters.order_by("starts_at", "pk")),
         tariffs=terms,
         tariff_names=dict(names.values_list("pk", "name")),
         bills=tuple(billed.order_by("-first_on", "-revision", "kind")[:NEWEST]),
-        entries=tuple(entries.order_by("-booked_on", "-pk")[:NEWEST]),
+        events=timeline(agreement_id=agreement_id, most=NEWEST),
     )
 
 

@@ -188,7 +188,7 @@ def test_pages_take_the_same_queries_however_much_there_is(
         (reverse("bill-list"), 13),
         (reverse("bill", args=[books.bills[0].pk]), 13),
         (reverse("agreement-list"), 13),
-        (reverse("agreement", args=[books.agreements[0].pk]), 17),
+        (reverse("agreement", args=[books.agreements[0].pk]), 22),
         (reverse("customer-list"), 13),
         (reverse("customer", args=[books.agreements[0].customer_id]), 13),
         (reverse("tariff-list"), 13),
@@ -316,3 +316,18 @@ def test_settings_are_kept_and_a_wrong_account_is_told(db: None) -> None:
     assert set(wrong.context["form"].errors) == {"iban"}
     assert client.post(address, given).status_code == 302
     assert "Energy Ltd" in client.get(address).content.decode()
+
+
+def test_a_payment_is_entered_once_however_often_it_is_sent(db: None) -> None:
+    books = keep()
+    client = books.browser()
+    address = reverse("agreement-payment", args=[books.agreements[0].pk])
+    key = client.get(address).context["form"].initial["key"]
+    given = {"key": key, "amount": "40.00", "received_on": "2026-04-05"}
+    assert client.post(address, {**given, "amount": "0"}).status_code == 422
+    for _ in range(2):
+        assert client.post(address, given).status_code == 302
+    text = _text(client, "agreement", books.agreements[0].pk)
+    assert text.count("\N{MINUS SIGN}40.00\N{NO-BREAK SPACE}EUR") == 1
+    # 119.00 were billed, 19.00 paid before.
+    assert "60.00\N{NO-BREAK SPACE}EUR" in text

@@ -13,7 +13,13 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from billing.domain import restatement_finding, restatement_steps, runs_steps
+from billing.domain import (
+    restatement_finding,
+    restatement_steps,
+    runs_steps,
+    wallet_operations,
+)
+from billing.domain.wallet_operations import WalletRules
 from billing.models import (
     Agreement,
     Bill,
@@ -21,6 +27,7 @@ from billing.models import (
     BillRun,
     BillState,
     ItemState,
+    Mode,
     Restatement,
     RunState,
 )
@@ -83,6 +90,24 @@ class Office:
         """The bill of the first agreement."""
         with open_scope(self.scope):
             return Bill.objects.filter(agreement=self.agreements[0]).earliest("pk")
+
+    def change_tariff(self) -> None:
+        """It was too dear for the whole month; the bill is computed anew."""
+        with open_scope(self.scope):
+            tariff = self.agreements[0].tariffs.get().tariff
+            cheaper = json.loads(json.dumps(tariff.versions.get().document))
+            cheaper["components"][0]["amount"] = "8.00"
+            made = billing.version(tariff, cheaper, revision=2)
+            restatement_finding.version_published(made, now=NOW)
+            restatement_steps.compute(agreement_id=self.agreements[0].pk, now=NOW)
+
+    def prepaid(self) -> int:
+        """Another agreement, with a wallet."""
+        with open_scope(self.scope):
+            of = self.agreements[0]
+            made = billing.agreement(of.facility, by=of.tariffs.get().tariff, mode=Mode.PREPAID)
+            wallet_operations.open_wallet(agreement_id=made.pk, rules=WalletRules(), actor_id=None)
+            return made.pk
 
     def finish(self) -> Bill:
         """All the way to the final bill."""
@@ -315,14 +340,9 @@ def test_a_customer_sees_their_own_bills_at_home_and_no_others(here: Office) -> 
 
 
 def _changed(here: Office, bill: Bill) -> Restatement:
-    """A tariff that was too dear for the whole month, and what follows."""
+    """What follows from a tariff that was too dear."""
+    here.change_tariff()
     with open_scope(here.scope):
-        tariff = here.agreements[0].tariffs.get().tariff
-        cheaper = json.loads(json.dumps(tariff.versions.get().document))
-        cheaper["components"][0]["amount"] = "8.00"
-        made = billing.version(tariff, cheaper, revision=2)
-        restatement_finding.version_published(made, now=NOW)
-        restatement_steps.compute(agreement_id=bill.agreement_id, now=NOW)
         return Restatement.objects.get(bill=bill)
 
 

@@ -23,6 +23,7 @@ from billing.domain.choices_queries import AgreementChoices, ChannelChoice, Pair
 from billing.domain.customers_operations import CustomerValues
 from billing.domain.settings_operations import SettingsValues
 from billing.models import Agreement, BillingSettings, Customer, CustomerKind, Cycle, Flow, Mode
+from billing.payments.values import Received
 from portal.enterprise.registry.forms import EMPTY, PickerField
 from portal.enterprise.registry.forms_loads import LocalDateTimeField, ZonedForm
 from portal.frame import quantities
@@ -403,6 +404,30 @@ class MeterEndForm(ZonedForm):
 
     at = LocalDateTimeField(label=gettext_lazy("From"))
     reason = late_reason()
+
+
+class PaymentForm(forms.Form):
+    """Money that came in. Sent twice, it is taken once: `key` is drawn with the form."""
+
+    key = forms.CharField(max_length=36, widget=forms.HiddenInput)
+    amount = forms.DecimalField(
+        label=gettext_lazy("Amount"), min_value=Decimal("0.01"), decimal_places=2, localize=True
+    )
+    received_on = DayField(label=gettext_lazy("Received"))
+    payer = forms.CharField(label=gettext_lazy("Payer"), max_length=140, required=False)
+    text = forms.CharField(label=gettext_lazy("Text"), max_length=400, required=False)
+
+    def received(self, currency: str) -> Received:
+        """The payment."""
+        data = self.cleaned_data
+        return Received(
+            data["key"],
+            data["amount"],
+            currency,
+            data["received_on"],
+            payer=data["payer"],
+            text=data["text"],
+        )
 
 
 # --- settings ----------------------------------------------------------------------------

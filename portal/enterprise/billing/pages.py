@@ -16,9 +16,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from billing.domain.ledger_timeline import Subject, TimelineItem
 from billing.domain.pages_queries import AgreementPage, BillPage, CustomerPage
 from billing.models import (
-    AccountEntry,
     AgreementMeter,
     Bill,
     BillKind,
@@ -216,7 +216,7 @@ def agreement(found: AgreementPage, *, now: datetime) -> dict[str, Any]:
             for one in found.tariffs
         ],
         "bills": [bill_line(one) for one in found.bills],
-        "entries": [_entry(one) for one in found.entries],
+        "events": [_event(one, row.currency, zone) for one in found.events],
     }
 
 
@@ -267,16 +267,25 @@ def bill_line(one: Bill) -> dict[str, Any]:
     }
 
 
-def _entry(one: AccountEntry) -> dict[str, Any]:
+def _event(one: TimelineItem, currency: str, zone: str) -> dict[str, Any]:
+    """Something that happened to the account."""
+    label, tone = words.happened(one)
     return {
-        "day": one.booked_on,
-        "kind": words.ENTRY_KINDS[one.kind],
-        "text": one.text or (one.bill.number if one.bill_id and one.bill else ""),
-        "url": reverse("bill", args=[one.bill_id]) if one.bill_id else "",
-        "amount": quantities.money(one.amount, one.currency),
-        "credit": one.amount < 0,
-        "due": one.due_on if one.amount > 0 else None,
+        "label": label,
+        "tone": "good" if one.amount is not None and one.amount < 0 else tone,
+        "text": one.text,
+        "url": _event_url(one),
+        "day": quantities.local_time(one.at, zone, "SHORT_DATE_FORMAT"),
+        "amount": "" if one.amount is None else quantities.money(one.amount, currency),
     }
+
+
+def _event_url(one: TimelineItem) -> str:
+    if one.bill_id is not None:
+        return reverse("bill", args=[one.bill_id])
+    if one.subject is Subject.COMMAND and one.device_id is not None:
+        return reverse("device", args=[one.device_id])
+    return ""
 
 
 # --- customers ---------------------------------------------------------------------------

@@ -41,6 +41,7 @@ urlpatterns = [
     path(f"{_AGREEMENT}prepaid/top-up/", views_prepaid.top_up, name="prepaid-top-up"),
     path(f"{_AGREEMENT}prepaid/balance/", views_prepaid.adjust, name="prepaid-adjust"),
     path(f"{_AGREEMENT}prepaid/limits/", views_prepaid.limits, name="prepaid-limits"),
+    path(f"{_AGREEMENT}payment/", views_terms.payment, name="agreement-payment"),
     path(f"{_AGREEMENT}edit/", views_terms.edit, name="agreement-edit"),
     path(f"{_AGREEMENT}move-out/", views_terms.move_out, name="agreement-move-out"),
     path(f"{_AGREEMENT}reopen/", views_terms.reopen, name="agreement-reopen"),

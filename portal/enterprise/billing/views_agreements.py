@@ -49,6 +49,7 @@ def agreement(request: HttpRequest, *, pk: int) -> HttpResponse:
         raise Http404 from error
     context = pages.agreement(found, now=datetime.now(UTC))
     context["may_change"] = may(request, Permission.BILLS_CHANGE)
+    context["may_pay"] = may(request, Permission.PAYMENTS_CHANGE)
     return render(request, "enterprise/billing/agreement.html", context)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,7 +14,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from billing.domain import agreements_operations, choices_queries, pages_queries
+from billing.domain import (
+    agreements_operations,
+    choices_queries,
+    pages_queries,
+    payments_operations,
+)
 from billing.domain import agreements_terms_operations as terms
 from billing.domain.agreements_values import MeterChange
 from billing.domain.choices_queries import StepChoices
@@ -22,6 +30,7 @@ from portal.enterprise.billing.forms import (
     MeterEndForm,
     MeterForm,
     MoveOutForm,
+    PaymentForm,
     ReasonForm,
     TariffChangeForm,
 )
@@ -169,6 +178,27 @@ def end_meter(request: HttpRequest, *, pk: int, meter: int) -> HttpResponse:
 
     said = _("The meter counts no longer from then on.")
     return _step(request, of, form, _("End a meter"), _("End"), do, said)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@requires(*BILLING_OFFICE, Permission.PAYMENTS_CHANGE)
+def payment(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Enter money that came in for an agreement; it settles what is open, oldest first."""
+    of = _of(pk)
+    today = datetime.now(ZoneInfo(of.agreement.facility.time_zone)).date()
+    form = PaymentForm(posted(request), initial={"key": str(uuid4()), "received_on": today})
+
+    def do() -> None:
+        payments_operations.enter(
+            agreement_id=pk,
+            received=form.received(of.agreement.currency),
+            now=datetime.now(UTC),
+            actor_id=actor_id(request),
+        )
+
+    said = _("The payment was entered.")
+    return _step(request, of, form, _("Enter a payment"), _("Enter"), do, said)
 
 
 def _of(pk: int) -> StepChoices:

@@ -6,17 +6,20 @@ from datetime import date, timedelta
 from typing import Final
 
 from django.utils.formats import date_format
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 
+from billing.domain.ledger_timeline import Subject, TimelineItem
 from billing.models import (
     BillKind,
     BillState,
     CustomerKind,
     Cycle,
+    DunningKind,
     EntryKind,
     Flow,
     ItemState,
     Mode,
+    PlanState,
     RunKind,
     RunState,
     VersionState,
@@ -93,3 +96,21 @@ def days(first: date, end: date) -> str:
         if first.month == end.month == 1 and first.year + 1 == end.year:
             return date_format(first, "Y")
     return f"{date_format(first, 'SHORT_DATE_FORMAT')} – {date_format(last, 'SHORT_DATE_FORMAT')}"
+
+
+_DUNNING_TONES: Final = {"restored": "good", "closed": "good", "spared": "accent"}
+
+
+def happened(one: TimelineItem) -> tuple[str, str]:
+    """What an item of an account's time line is called, and its tone."""
+    match one.subject:
+        case Subject.ENTRY:
+            return str(ENTRY_KINDS.get(one.code, one.code)), "accent"
+        case Subject.DUNNING:
+            label = str(dict(DunningKind.choices).get(one.code, one.code))
+            return label, _DUNNING_TONES.get(one.code, "warn")
+        case Subject.PLAN:
+            label = str(dict(PlanState.choices).get(one.code, one.code))
+            return gettext("Instalments: %(state)s") % {"state": label}, "accent"
+        case Subject.COMMAND:
+            return gettext("Command to the unit"), "accent"

@@ -127,3 +127,26 @@ def test_a_run_is_approved_by_another_and_its_bill_opened_to_readings(site: Site
     expect(page.get_by_role("heading", name=re.compile("5 March"))).to_be_visible()
     page.locator("tbody a").first.click()
     expect(page).to_have_url(re.compile(r"/devices/\d+/\?from=\d+&to=\d+&at=\d+"))
+
+
+def test_a_bill_is_restated_and_a_wallet_topped_up(site: Site) -> None:
+    page, made = site.asks, site.office
+    bill = made.finish()
+    made.change_tariff()
+    page.goto("/billing/restatements/")
+    expect(page.locator("#list")).to_contain_text("The tariff was corrected")
+    assert violations(page) == []
+    page.get_by_role("link", name="Settle").click()
+    page.get_by_role("button", name="Make credit note and new bill").click()
+    expect(page.get_by_text("A credit note has taken this bill back.")).to_be_visible()
+    expect(page.get_by_role("link", name="Credit note")).to_be_visible()
+
+    page.goto(f"/billing/agreements/{made.prepaid()}/")
+    page.get_by_role("link", name="Prepaid wallet").click()
+    page.get_by_role("link", name="Top up").click()
+    page.get_by_label("Amount").fill("25.00")
+    page.locator("form.wl-form button.wl-button").click()
+    expect(page.locator("main")).to_contain_text("25.00")
+    page.goto(f"/billing/agreements/{bill.agreement_id}/")
+    expect(page.get_by_role("heading", name="Account")).to_be_visible()
+    assert violations(page) == []

@@ -206,6 +206,8 @@ AREA = Area(
         Row("agreement-move-out",  "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
         Row("agreement-reopen",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
         Row("agreement-reopen",    "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403, form=_why),
+        Row("agreement-payment",   "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("agreement-payment",   "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
         Row("agreement-tariff",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
         Row("agreement-tariff",    "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
         Row("agreement-meter-add", "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
