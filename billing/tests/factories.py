@@ -325,8 +325,8 @@ def billing_of(park: Park) -> None:
     """A row in every table of the app, for a park that is committed."""
     with open_scope(park.scope):
         tenant = park.tenant
-        BillingSettings.objects.create(tenant=tenant, legal_name=tenant.name)
-        NumberSeries.objects.create(tenant=tenant, code="bill")
+        BillingSettings.objects.get_or_create(tenant=tenant, defaults={"legal_name": tenant.name})
+        NumberSeries.objects.get_or_create(tenant=tenant, code="bill")
         series = PriceSeries.objects.create(tenant=tenant, name="day-ahead", currency="EUR")
         PriceValue.objects.create(
             tenant=tenant, series=series, starts_at=START, price=1, entered_at=START
