@@ -163,7 +163,7 @@ def test_every_answer_is_one_that_the_description_knows(
         *("--suppress-health-check", "all", "--no-color"),
     ]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Examples (in" in done.stdout
