@@ -14,6 +14,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.documents.values import DocumentError
 from billing.domain.agreements_queries import AgreementNotFound
 from billing.domain.agreements_terms_operations import MeterNotFound
 from billing.domain.bills_queries import BillNotFound
@@ -69,9 +70,11 @@ class BillingView(ApiView):
     """What does not exist, or is somebody else's, is 404."""
 
     def handle_exception(self, exc: Exception) -> Response:
-        """What lies beyond the scope."""
+        """What lies beyond the scope, and documents that a bill cannot have."""
         if isinstance(exc, _MISSING):
             exc = NotFound()
+        if isinstance(exc, DocumentError):
+            exc = ValidationError({"kind": [str(exc)]})
         return super().handle_exception(exc)
 
 

@@ -510,3 +510,13 @@ def test_lists_take_a_fixed_number_of_queries(world: World, client: Client, rout
     with CaptureQueriesContext(connection) as second:
         assert ask() == 3
     assert len(first) == len(second)
+
+
+def test_a_bill_that_is_no_einvoice_is_told_so(world: World, client: Client) -> None:
+    with open_scope(world.scope):
+        bill = factories.bill(factories.agreement(world.facility))
+    route = reverse("api:bill-file", args=[bill.pk])
+    assert client.get(route, {"kind": "pdf"}, headers=world.admin).status_code == 200
+    refused = client.get(route, {"kind": "ubl"}, headers=world.admin)
+    assert _faults(refused) == ["kind"]
+    assert "An e-invoice names the seller's country" in refused.content.decode()
