@@ -32,6 +32,7 @@ UNSAFE: Final = ("POST", "PUT", "PATCH", "DELETE")
 PROGRAMS: Final = {
     "oauth:token", "oauth:revoke", "oauth:introspect", "oauth:userinfo",
     "oauth:device-authorization", "oauth:logout", "consumer:backchannel-logout",
+    "payments-webhook",
     *{row.route for row in ROWS if row.route.startswith("ddi:") and row.method in UNSAFE},
 }  # fmt: skip
 GETS: Final = tuple(row for row in ROWS if row.method == "GET")
