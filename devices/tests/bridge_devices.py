@@ -217,6 +217,12 @@ def hello(device: ParkDevice, **changes: Any) -> Hello:
     return Hello(**(values | changes))
 
 
+def damaged(message: Message) -> bytes:
+    """The bytes of a message whose last one is another: of a frame, a checksum that never fits."""
+    sound = encode_message(message)
+    return sound[:-1] + bytes([sound[-1] ^ 0xFF])
+
+
 def frame(
     sequence: int,
     *,

@@ -51,6 +51,7 @@ from devices.tests.bridge_devices import (
     RunningBridge,
     Servers,
     bridge_options,
+    damaged,
     fingerprint_of,
     frame,
     hello,
@@ -271,7 +272,7 @@ def test_a_device_that_speaks_another_version_is_refused(
         (RawMessage(MessageType.HELLO, b"\x01"), RefuseCode.MALFORMED),
         (b"\x01\x01\xff\xff", RefuseCode.TOO_LONG),
         (b"GET / HTTP/1.1\r\n\r\n", RefuseCode.VERSION),
-        (encode_message(Ping(1))[:-1] + b"x", RefuseCode.CHECKSUM),
+        (damaged(Ping(1)), RefuseCode.CHECKSUM),
     ],
 )
 def test_a_connection_that_does_not_begin_with_hello_is_refused(
@@ -567,9 +568,7 @@ def test_content_that_cannot_be_true_is_marked_and_consumes_its_sequence(
         (RawMessage(MessageType.LOG, b"\x00\x00"), RefuseCode.MALFORMED, "range"),
         (RawMessage(MessageType.PING, b"\x80\x00\x00\x00"), RefuseCode.MALFORMED, "varint"),
         # Named: the frame carries the time, and every test process must find the same tests.
-        pytest.param(
-            encode_message(frame(1))[:-1] + b"x", RefuseCode.CHECKSUM, "checksum", id="checksum"
-        ),
+        pytest.param(damaged(frame(1)), RefuseCode.CHECKSUM, "checksum", id="checksum"),
         (b"\x01\x10\xff\xff", RefuseCode.TOO_LONG, "length"),
         (b"\x09\x10\x00\x00", RefuseCode.VERSION, "version"),
     ],
