@@ -10,6 +10,7 @@ from typing import Any, Final
 from celery import shared_task
 
 from billing.domain import (
+    comparisons_operations,
     documents_mail_operations,
     documents_operations,
     dunning_driver,
@@ -33,6 +34,8 @@ DUNNING_TICK_S: Final = 120
 # The same for documents.
 DOCUMENTS_TURN_S: Final = 45.0
 DOCUMENTS_TICK_S: Final = 60
+# A worker computes agreements of a comparison for so long; then others get their turn.
+COMPARE_TURN_S: Final = 20.0
 # How often bills are compared with what has changed.
 RESTATE_S: Final = 60
 
@@ -143,6 +146,27 @@ def burn_wallets(**_: Any) -> None:
                 with long_scope(Scope((tenant_id,))):
                     due = wallet_operations.due_wallets(now=now)
                     done = wallet_operations.burn(wallet_ids=due, now=now) if due else 0
+
+
+@shared_task(base=KeywordTask, name="billing.compare_tariffs")
+def compare_tariffs(*, tenant_id: int, comparison_id: int, **_: Any) -> None:
+    """Compute agreements of a comparison of tariffs for a while, and ask for another turn."""
+    until = time.monotonic() + COMPARE_TURN_S
+    left = comparisons_operations.work(
+        tenant_id=tenant_id,
+        comparison_id=comparison_id,
+        go_on=lambda: time.monotonic() < until,
+        clock=lambda: datetime.now(UTC),
+    )
+    if left:
+        compare_tariffs.delay(tenant_id=tenant_id, comparison_id=comparison_id)
+
+
+@shared_task(base=KeywordTask, name="billing.tend_comparisons")
+def tend_comparisons(**_: Any) -> None:
+    """Remove old comparisons of tariffs, and go on with those whose worker was killed."""
+    for tenant_id, comparison_id in comparisons_operations.tend(now=datetime.now(UTC)):
+        compare_tariffs.delay(tenant_id=tenant_id, comparison_id=comparison_id)
 
 
 @shared_task(base=KeywordTask, name="billing.issue_tokens")

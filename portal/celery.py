@@ -110,6 +110,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    "tend comparisons of tariffs": {
+        "task": "billing.tend_comparisons",
+        "schedule": timedelta(minutes=2),
+        "options": {"expires": 120},
+    },
     "burn prepaid wallets down": {
         "task": "billing.burn_wallets",
         "schedule": timedelta(minutes=1),

@@ -16,7 +16,13 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from billing.dispatch.battery import Battery, Dispatched, with_battery, with_generation
+from billing.dispatch.battery import (
+    Battery,
+    Dispatched,
+    lowest_peak,
+    with_battery,
+    with_generation,
+)
 from billing.dispatch.comparing import Costs, costs
 from billing.dispatch.solar import Photovoltaics, generation
 from billing.domain.agreements_queries import AgreementNotFound
@@ -40,7 +46,7 @@ MOST_DAYS: Final = 2 * 366
 @dataclass(frozen=True, slots=True)
 class Compared:
     """What a tariff would have cost: `costs`, or the sentence why it cannot be said. `difference`
-    from the tariff that the agreement has.
+    from the tariff that the agreement has. `version_id`: it is this draft of the tariff.
     """
 
     tariff_id: int
@@ -49,6 +55,7 @@ class Compared:
     costs: Costs | None = None
     problem: str = ""
     difference: Decimal | None = None
+    version_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class Comparison:
 
     `imported_kwh` and `exported_kwh` are those of the use that was billed, `estimated_kwh` and
     `missing_intervals` what of the measured one was not. `generated_kwh` is what photovoltaics
-    would have given, `battery` what went through a battery.
+    would have given, `battery` what went through a battery, `peak_kw` the highest power drawn.
     """
 
     period: Period
@@ -69,14 +76,29 @@ class Comparison:
     missing_intervals: int
     generated_kwh: Decimal = Decimal(0)
     battery: Dispatched | None = None
+    peak_kw: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What else would have been there."""
+    """What else would have been there. `lowest_peak`: the battery keeps the peak as low as it
+    can.
+    """
 
     panels: Photovoltaics | None = None
     battery: Battery | None = None
+    lowest_peak: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Tariffs to compare: those given, or all that are not archived; versions that are drafts, each
+    as if it held all the time. `offered`: only tariffs that customers may be told of.
+    """
+
+    tariff_ids: tuple[int, ...] = ()
+    draft_ids: tuple[int, ...] = ()
+    offered: bool = False
 
 
 def compare(
@@ -85,11 +107,11 @@ def compare(
     first: date,
     end: date,
     now: datetime,
-    tariff_ids: Sequence[int] = (),
+    candidates: Candidates = Candidates(),
     changed: Changed = Changed(),
 ) -> Comparison:
-    """The days [first, end) of an agreement by tariffs of its currency: those given, or all that
-    are not archived; its own is always among them.
+    """The days [first, end) of an agreement by tariffs of its currency; its own is always among
+    them.
 
     Raises AgreementNotFound, and ValidationError for a time that is too long or not its own.
     """
@@ -107,8 +129,11 @@ def compare(
     own = _own(row, end)
     given = _Given(row.currency, period, own.contracted_kw if own else None, now)
     found = [
-        replace(one, current=own is not None and one.tariff_id == own.tariff_id)
-        for one in _by_tariff(given, used, _versions(row, tariff_ids, own))
+        replace(
+            one,
+            current=own is not None and one.version_id is None and one.tariff_id == own.tariff_id,
+        )
+        for one in _by_tariff(given, used, _versions(row, candidates, own))
     ]
     estimated = usage.quality == Quality.ESTIMATED
     return Comparison(
@@ -121,6 +146,7 @@ def compare(
         int((usage.quality == Quality.MISSING).sum()),
         _kwh(generated),
         dispatched,
+        _highest_kw(used),
     )
 
 
@@ -132,7 +158,9 @@ class _Given:
     now: datetime
 
 
-_Versions = Mapping[tuple[int, str], Mapping[date, bytes]]
+# Id and name of a tariff, and the draft that it is instead of what is published.
+_Key = tuple[int, str, int | None]
+_Versions = Mapping[_Key, Mapping[date, bytes]]
 
 
 def _changed(usage: Usage, changed: Changed) -> tuple[Usage, int, Dispatched | None]:
@@ -143,7 +171,10 @@ def _changed(usage: Usage, changed: Changed) -> tuple[Usage, int, Dispatched | N
         usage = with_generation(usage, given)
     if changed.battery is None:
         return usage, generated, None
-    dispatched = with_battery(usage, changed.battery)
+    battery = changed.battery
+    if changed.lowest_peak:
+        battery = replace(battery, peak_kw=lowest_peak(usage, battery))
+    dispatched = with_battery(usage, battery)
     return dispatched.usage, generated, dispatched
 
 
@@ -153,28 +184,46 @@ def _own(row: Agreement, end: date) -> AgreementTariff | None:
     return rows.order_by("starts_on").last()
 
 
-def _versions(row: Agreement, tariff_ids: Sequence[int], own: AgreementTariff | None) -> _Versions:
-    """The published versions of the tariffs, by (id, name), rising."""
+def _versions(row: Agreement, candidates: Candidates, own: AgreementTariff | None) -> _Versions:
+    """What is to be compared: the published versions of each tariff, rising, and drafts."""
     tariffs = Tariff.objects.filter(tenant_id=row.tenant_id, currency=row.currency)
-    if tariff_ids:
-        tariffs = tariffs.filter(pk__in=[*tariff_ids, *([own.tariff_id] if own else [])])
+    if candidates.offered:
+        tariffs = tariffs.filter(offered=True)
+    if candidates.tariff_ids:
+        tariffs = tariffs.filter(pk__in=candidates.tariff_ids)
     else:
         tariffs = tariffs.filter(archived_at=None)
     ids = list(tariffs.order_by("name", "pk").values_list("pk", flat=True)[:MOST_TARIFFS])
     if own is not None and own.tariff_id not in ids:
         ids.append(own.tariff_id)
     rows = TariffVersion.objects.filter(tariff_id__in=ids, state=VersionState.PUBLISHED)
-    found: dict[tuple[int, str], dict[date, bytes]] = {}
+    found: dict[_Key, dict[date, bytes]] = {}
     for version in rows.select_related("tariff").order_by("tariff__name", "valid_from", "revision"):
-        own_versions = found.setdefault((version.tariff_id, version.tariff.name), {})
+        own_versions = found.setdefault((version.tariff_id, version.tariff.name, None), {})
         # Of the same day, the last revision holds.
         own_versions[version.valid_from] = canonical(version.document)
-    return found
+    return found | _drafts(row, candidates.draft_ids)
+
+
+def _drafts(row: Agreement, draft_ids: Sequence[int]) -> dict[_Key, dict[date, bytes]]:
+    if not draft_ids:
+        return {}
+    rows = TariffVersion.objects.filter(
+        pk__in=draft_ids,
+        state=VersionState.DRAFT,
+        tenant_id=row.tenant_id,
+        tariff__currency=row.currency,
+    )
+    return {
+        (one.tariff_id, one.tariff.name, one.pk): {one.valid_from: canonical(one.document)}
+        for one in rows.select_related("tariff").order_by("tariff__name", "pk")[:MOST_TARIFFS]
+    }
 
 
 def _by_tariff(given: _Given, usage: Usage, versions: _Versions) -> list[Compared]:
     found = []
-    for (tariff_id, name), documents in versions.items():
+    for (tariff_id, name, version_id), documents in versions.items():
+        one = Compared(tariff_id, name, current=False, version_id=version_id)
         try:
             dated = [(day, tariff_of(document)) for day, document in sorted(documents.items())]
             made = costs(
@@ -185,9 +234,9 @@ def _by_tariff(given: _Given, usage: Usage, versions: _Versions) -> list[Compare
                 contracted_kw=given.contracted_kw,
             )
         except (TariffError, RatingError, CoverageError, UsageError) as error:
-            found.append(Compared(tariff_id, name, current=False, problem=str(error)))
+            found.append(replace(one, problem=str(error)))
         else:
-            found.append(Compared(tariff_id, name, current=False, costs=made))
+            found.append(replace(one, costs=made))
     return found
 
 
@@ -222,3 +271,9 @@ def _ranked(found: Sequence[Compared]) -> tuple[Compared, ...]:
 
 def _kwh(milliwh: int) -> Decimal:
     return Decimal(milliwh) / MILLIWH_PER_KWH
+
+
+def _highest_kw(usage: Usage) -> Decimal:
+    if not len(usage.imported):
+        return Decimal(0)
+    return _kwh(int(usage.imported.max())) * 3600 / usage.step_s

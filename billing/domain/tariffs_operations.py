@@ -46,11 +46,20 @@ def create_tariff(
 
 @transaction.atomic
 def change_tariff(
-    *, tariff_id: int, name: str, description: str = "", actor_id: int | None
+    *,
+    tariff_id: int,
+    name: str,
+    description: str = "",
+    offered: bool | None = None,
+    actor_id: int | None,
 ) -> Tariff:
-    """Another name or description; bills keep what they were made with."""
+    """Another name or description; bills keep what they were made with. `offered`: whether
+    customers may be told what they would pay by it; None leaves that as it is.
+    """
     row = _locked(tariff_id)
-    wanted = {"name": _named(name), "description": description.strip()}
+    wanted: dict[str, Any] = {"name": _named(name), "description": description.strip()}
+    if offered is not None:
+        wanted["offered"] = offered
     refusals.update(row, wanted, actor_id=actor_id, action="tariff.change")
     return row
 

@@ -24,6 +24,7 @@ from billing.models.bill import (
     RunKind,
     RunState,
 )
+from billing.models.comparison import ComparisonState, TariffComparison
 from billing.models.document import BillDelivery, BillFile, DeliveryState, FileKind
 from billing.models.dunning import (
     DunningCase,
@@ -59,6 +60,7 @@ __all__ = [
     "BillState",
     "BillingSettings",
     "ChangesRead",
+    "ComparisonState",
     "Customer",
     "CustomerKind",
     "Cycle",
@@ -91,6 +93,7 @@ __all__ = [
     "RunState",
     "StatementFormat",
     "Tariff",
+    "TariffComparison",
     "TariffVersion",
     "TokenKind",
     "VersionState",

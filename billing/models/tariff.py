@@ -19,6 +19,8 @@ class Tariff(TenantOwned):
     created_at = models.DateTimeField(auto_now_add=True)
     # No new agreement may choose it; the ones that have it keep it.
     archived_at = models.DateTimeField(null=True, blank=True)
+    # Customers may be told what they would pay by it.
+    offered = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["name", "pk"]

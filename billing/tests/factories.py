@@ -49,6 +49,7 @@ from billing.models import (
     Restatement,
     StatementFormat,
     Tariff,
+    TariffComparison,
     TariffVersion,
     TokenKind,
     VersionState,
@@ -226,6 +227,23 @@ def wallet(of: Agreement, **fields: Any) -> Wallet:
     )
 
 
+def comparison(of: Agreement, **fields: Any) -> TariffComparison:
+    """A comparison of tariffs that waits to be computed, kept until 2100."""
+    return TariffComparison.objects.create(
+        tenant_id=of.tenant_id,
+        facility_id=of.facility_id,
+        title=of.number,
+        currency=of.currency,
+        first_on=FIRST,
+        end_on=END,
+        agreements=[of.pk],
+        asked_at=START,
+        advanced_at=START,
+        expires_at=datetime(2100, 1, 1, tzinfo=UTC),
+        **fields,
+    )
+
+
 def payg_unit(of: Agreement, device: Device, **fields: Any) -> PaygUnit:
     """A device that an agreement pays by the day, with the key that is all zeros but its number."""
     made = PaygUnit(
@@ -372,5 +390,6 @@ def billing_of(park: Park) -> None:
                 credit=credit,
                 amount=billed.total,
             )
+            comparison(made, user=made.user)
             prepaid_of(made, branch.device, credit)
             dunned(made)

@@ -15,7 +15,7 @@ from billing.dispatch.battery import Battery
 from billing.dispatch.solar import Photovoltaics
 from billing.domain import comparison_queries, drafts
 from billing.domain.agreements_queries import AgreementNotFound
-from billing.domain.comparison_queries import Changed, Comparison
+from billing.domain.comparison_queries import Candidates, Changed, Comparison
 from billing.models import Agreement
 from billing.tests import factories
 from billing.tests.readings import DOCUMENT, meter, power, quarters
@@ -102,7 +102,7 @@ def test_panels_and_a_battery_draw_less_from_the_grid(agreement: Agreement) -> N
 
 def test_chosen_tariffs_are_compared_with_the_own_one(here: Tenant, agreement: Agreement) -> None:
     chosen, _other = (factories.tariff(here, _document(price)) for price in ("0.01", "9"))
-    found = _compare(agreement, tariff_ids=[chosen.pk])
+    found = _compare(agreement, candidates=Candidates((chosen.pk,)))
     assert len(found.tariffs) == 2
     assert found.tariffs[0].tariff_id == chosen.pk
 

@@ -29,11 +29,17 @@ class TariffBody(shapes.Body):
 
     name = serializers.CharField(max_length=120)
     description = text(400)
+    offered = serializers.BooleanField(
+        required=False,
+        help_text="Customers who compare tariffs are told of it; as it was unless sent.",
+    )
 
 
-class NewTariffBody(TariffBody):
+class NewTariffBody(shapes.Body):
     """A tariff to be made; its prices are those of its versions."""
 
+    name = serializers.CharField(max_length=120)
+    description = text(400)
     currency = serializers.CharField(max_length=3, help_text="ISO 4217, for example EUR.")
 
 
@@ -44,6 +50,7 @@ class TariffSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     description = serializers.CharField()
     currency = serializers.CharField()
+    offered = serializers.BooleanField(help_text="Customers who compare tariffs are told of it.")
     created_at = serializers.DateTimeField()
     archived_at = serializers.DateTimeField(allow_null=True)
 

@@ -8,6 +8,7 @@ from django.urls import URLPattern, path
 
 from portal.api import billing_agreements as agreements
 from portal.api import billing_bills as bills
+from portal.api import billing_comparisons as comparisons
 from portal.api import billing_customers as customers
 from portal.api import billing_parts as parts
 from portal.api import billing_payments as payments
@@ -35,6 +36,8 @@ TARIFFS: Final[list[URLPattern]] = [
         tariffs.VersionDuplicate.as_view(),
         name="version-duplicate",
     ),
+    path("tariff-comparisons/", comparisons.ComparisonList.as_view(), name="comparison-list"),
+    path("tariff-comparisons/<int:pk>/", comparisons.ComparisonOne.as_view(), name="comparison"),
     path("price-series/", prices.SeriesList.as_view(), name="price-series-list"),
     path("price-series/<int:pk>/prices/", prices.SeriesPrices.as_view(), name="price-list"),
 ]

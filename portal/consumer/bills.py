@@ -26,7 +26,7 @@ from tenants.permissions import Permission
 MOST = 36
 
 
-def _person(request: AtHome) -> int:
+def person_of(request: AtHome) -> int:
     """Whose bills are shown. Raises Http404 for who may see none."""
     bearer = request.visit.bearer
     if bearer.user_id is None or not bearer.allows(Permission.BILLS_VIEW):
@@ -39,7 +39,7 @@ def _person(request: AtHome) -> int:
 @at_home
 def bill_list(request: AtHome) -> HttpResponse:
     """The person's bills, the newest first."""
-    rows = pages_queries.bills(user_id=_person(request)).order_by("-first_on", "-pk")[:MOST]
+    rows = pages_queries.bills(user_id=person_of(request)).order_by("-first_on", "-pk")[:MOST]
     context = pages.person(request.visit) | {"bills": [_entry(one) for one in rows]}
     return render(request, "consumer/bills.html", context)
 
@@ -50,7 +50,7 @@ def bill_list(request: AtHome) -> HttpResponse:
 def bill(request: AtHome, *, pk: int) -> HttpResponse:
     """A bill in plain words: what it is made of, and what to do."""
     try:
-        found = pages_queries.bill_page(bill_id=pk, user_id=_person(request))
+        found = pages_queries.bill_page(bill_id=pk, user_id=person_of(request))
     except pages_queries.NotThere as error:
         raise Http404 from error
     row = found.bill
@@ -70,7 +70,7 @@ def pdf(request: AtHome, *, pk: int) -> HttpResponse:
     """The document of a bill."""
     try:
         content = documents_operations.download(
-            bill_id=pk, kind=FileKind.PDF, now=datetime.now(UTC), user_id=_person(request)
+            bill_id=pk, kind=FileKind.PDF, now=datetime.now(UTC), user_id=person_of(request)
         )
     except NoDocument as error:
         raise Http404 from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.consumer import bills, views
+from portal.consumer import bills, comparison, views
 
 app_name = "consumer"
 urlpatterns = [
@@ -15,6 +15,8 @@ urlpatterns = [
     path("bills/", bills.bill_list, name="bills"),
     path("bills/<int:pk>/", bills.bill, name="bill"),
     path("bills/<int:pk>/pdf/", bills.pdf, name="bill-pdf"),
+    path("compare/", comparison.compare, name="compare"),
+    path("compare/<int:pk>/", comparison.comparison, name="comparison"),
     path("sign-in/", views.sign_in, name="sign-in"),
     path("callback/", views.callback, name="callback"),
     path("sign-out/", views.sign_out, name="sign-out"),

@@ -73,6 +73,11 @@ class TariffNameForm(forms.Form):
 
     name = TariffForm.base_fields["name"]
     description = TariffForm.base_fields["description"]
+    offered = forms.BooleanField(
+        label=gettext_lazy("Offered to customers"),
+        required=False,
+        help_text=gettext_lazy("Customers who compare tariffs are told what they would pay by it."),
+    )
 
 
 class VersionForm(forms.Form):

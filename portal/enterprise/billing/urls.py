@@ -7,6 +7,7 @@ from django.urls import path
 from portal.enterprise.billing import (
     views_agreements,
     views_bills,
+    views_comparisons,
     views_customers,
     views_documents,
     views_outage,
@@ -63,6 +64,8 @@ urlpatterns = [
         views_customers.unprotect,
         name="customer-unprotect",
     ),
+    path("billing/comparisons/new/", views_comparisons.create, name="comparison-create"),
+    path("billing/comparisons/<int:pk>/", views_comparisons.comparison, name="comparison"),
     path("billing/tariffs/", views_tariffs.tariff_list, name="tariff-list"),
     path("billing/tariffs/<int:pk>/", views_tariffs.detail, name="tariff"),
     path("billing/tariffs/new/", views_tariffs.create, name="tariff-create"),

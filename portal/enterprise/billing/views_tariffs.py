@@ -87,7 +87,7 @@ def create(request: HttpRequest) -> HttpResponse:
 def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Another name or description."""
     row = _row(pk)
-    initial = {"name": row.name, "description": row.description}
+    initial = {"name": row.name, "description": row.description, "offered": row.offered}
     form = TariffNameForm(posted(request), initial=initial)
 
     def do() -> Done:

@@ -65,6 +65,13 @@ def _run(world: World) -> int:
     return made.pk
 
 
+def _comparison(world: World) -> int:
+    """Of the tenant's consumer."""
+    made = _agreement(world)
+    with open_scope(world.park.scope):
+        return factories.comparison(made, user=made.user).pk
+
+
 def _payment(world: World) -> int:
     with open_scope(world.park.scope):
         return factories.payment(world.park.tenant, Decimal(5)).pk
@@ -121,6 +128,9 @@ AREA = Area(
             form=lambda world: {"reason": "Twice"}),
         Row("api:tariff-preview",      "POST", _CHANGES, 404, 404, 403, 403, 401, scopes="bills:read tariffs:read tariffs:write",
             elsewhere=403, form=_tried),
+        Row("api:comparison-list",     "POST", _SEES,    404, 404, 403, 403, 401, scopes=_READ,
+            form=lambda world: {"agreement_id": 2**40}),
+        Row("api:comparison",          "GET",  _SEES,    200, 404, 403, 403, 401, "api comparison", scopes=_READ),
         Row("api:payment-list",        "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
         Row("api:payment-list",        "POST", _CHANGES, 404, 404, 403, 403, 401, scopes=_PAY, elsewhere=403, form=_paid),
         # Nobody has that agreement.
@@ -134,6 +144,7 @@ AREA = Area(
         "api computed": _computed,
         "api line": lambda world: (_computed(world), 1),
         "api run": _run,
+        "api comparison": _comparison,
         "api payment": _payment,
         "api account": lambda world: _agreement(world).pk,
     },

@@ -13,6 +13,7 @@ from billing.models import (
     BillRun,
     Restatement,
     Tariff,
+    TariffComparison,
     TariffVersion,
     VersionState,
 )
@@ -62,6 +63,13 @@ def _restatement(world: World) -> int:
                 found_at=factories.START,
             )
         return made.pk
+
+
+def _comparison(world: World) -> int:
+    of = _agreement(world)
+    with open_scope(world.park.scope):
+        made = TariffComparison.objects.filter(facility=of.facility).first()
+        return (made or factories.comparison(of, user=of.user)).pk
 
 
 def _address(_world: World) -> dict[str, object]:
@@ -142,6 +150,9 @@ AREA = Area(
         Row("tariff",           "GET", _SEES, 200, 404, 403,   403,     302, "tariff"),
         Row("bill-run-list",    "GET", _SEES, 200, 200, 403,   403,     302),
         Row("bill-run",         "GET", _SEES, 200, 404, 403,   403,     302, "bill run"),
+        Row("comparison-create", "GET",  _SEES, 200, 200, 403, 403, 302),
+        Row("comparison-create", "POST", _SEES, 422, 422, 403, 403, 302),
+        Row("comparison",        "GET",  _SEES, 200, 404, 403, 403, 302, "comparison"),
         Row("tariff-create",   "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
         Row("tariff-create",   "POST", _CHANGES, 302, 302, 403, 403, 302, elsewhere=403, form=_tariff_named),
         Row("tariff-import",   "GET",  _CHANGES, 200, 200, 403, 403, 302, elsewhere=403),
@@ -228,6 +239,7 @@ AREA = Area(
         "tariff": _tariff,
         "draft version": _draft,
         "bill run": _run,
+        "comparison": _comparison,
         "unit": lambda world: world.park.branches[0].device.pk,
     },
 )
