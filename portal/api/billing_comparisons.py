@@ -68,8 +68,8 @@ class BatteryBody(shapes.Body):
 class ComparisonBody(shapes.Body):
     """Agreements, days, candidates, and what else would have been there."""
 
-    agreement_id = IdField(required=False, help_text="One agreement.")
-    customer_id = IdField(required=False, help_text="The agreements of a customer.")
+    agreement = IdField(required=False, help_text="One agreement.")
+    customer = IdField(required=False, help_text="The agreements of a customer.")
     currency = serializers.CharField(
         max_length=3,
         required=False,
@@ -81,10 +81,10 @@ class ComparisonBody(shapes.Body):
         required=False, help_text="The twelve months before this one unless sent."
     )
     end_on = serializers.DateField(required=False, help_text="Not part of the time.")
-    tariff_ids = serializers.ListField(
+    tariffs = serializers.ListField(
         child=IdField(), max_length=50, default=list, help_text="All that are not archived if none."
     )
-    draft_ids = serializers.ListField(
+    drafts = serializers.ListField(
         child=IdField(), max_length=50, default=list, help_text="Versions that are drafts."
     )
     photovoltaics = PanelsBody(required=False, allow_null=True, default=None)
@@ -107,8 +107,8 @@ class MonthSerializer(serializers.Serializer[Any]):
 class CandidateSerializer(serializers.Serializer[Any]):
     """What the use costs by a tariff."""
 
-    tariff_id = serializers.IntegerField()
-    version_id = serializers.IntegerField(allow_null=True, help_text="A draft of the tariff.")
+    tariff = serializers.IntegerField()
+    version = serializers.IntegerField(allow_null=True, help_text="A draft of the tariff.")
     name = serializers.CharField()
     current = serializers.BooleanField(help_text="It is what all the agreements have.")
     net = MoneyField(allow_null=True)
@@ -121,7 +121,7 @@ class CandidateSerializer(serializers.Serializer[Any]):
 class LeftOutSerializer(serializers.Serializer[Any]):
     """An agreement that is not in the sums."""
 
-    agreement_id = serializers.IntegerField()
+    agreement = serializers.IntegerField(source="agreement_id")
     number = serializers.CharField()
     code = serializers.ChoiceField(["absent", "place", "problem"])
     text = serializers.CharField()
@@ -177,12 +177,10 @@ class ComparisonList(BillingView):
         """
         values = body_of(ComparisonBody, request)
         now = datetime.now(UTC)
-        with told(last="end_on", kwp="photovoltaics", capacity_kwh="battery", tariffs="tariff_ids"):
+        with told(last="end_on", kwp="photovoltaics", capacity_kwh="battery"):
             made = comparisons_operations.ask(
                 tenant_id=tenant_id_of(request),
-                whose=Whose(
-                    values.get("agreement_id"), values.get("customer_id"), values["currency"]
-                ),
+                whose=Whose(values.get("agreement"), values.get("customer"), values["currency"]),
                 days=_days(values, now.date()),
                 question=_question(values),
                 now=now,
@@ -221,8 +219,8 @@ def _question(values: Mapping[str, Any]) -> Question:
     panels, battery = values["photovoltaics"], values["battery"]
     try:
         return Question(
-            tariff_ids=tuple(values["tariff_ids"]),
-            draft_ids=tuple(values["draft_ids"]),
+            tariff_ids=tuple(values["tariffs"]),
+            draft_ids=tuple(values["drafts"]),
             panels=panels and Panels(panels["kwp"], panels["tilt"], panels["azimuth"]),
             battery=battery
             and Battery(
@@ -260,8 +258,8 @@ def _told(row: TariffComparison) -> dict[str, Any]:
 def _candidate(one: Total, sums: Sums) -> dict[str, Any]:
     said = not one.problem
     return {
-        "tariff_id": one.tariff_id,
-        "version_id": one.version_id,
+        "tariff": one.tariff_id,
+        "version": one.version_id,
         "name": one.name,
         "current": one.version_id is None and sums.current_ids == {one.tariff_id},
         "net": one.net if said else None,

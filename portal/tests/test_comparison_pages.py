@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from pytest_django.fixtures import DjangoCaptureOnCommitCallbacks, SettingsWrapper
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from billing.models import Agreement, Tariff, TariffComparison
 from billing.tests import factories as billing
@@ -56,7 +56,7 @@ def _cheap(of: Tenant) -> Tariff:
 
 
 @pytest.fixture
-def shop(settings: SettingsWrapper) -> Iterator[Shop]:
+def shop(settings: Settings) -> Iterator[Shop]:
     settings.CELERY_TASK_ALWAYS_EAGER = True
     made, client = tenant(), Client()
     with open_scope(Scope((made.pk,))):
@@ -221,7 +221,8 @@ def test_a_customer_compares_the_own_agreement_at_home(
 def test_the_api_compares(shop: Shop) -> None:
     of = shop.agreements[0]
     body: dict[str, Any] = {
-        "agreement_id": of.pk,
+        "agreement": of.pk,
+        "tariffs": [shop.cheap.pk],
         "first_on": "2026-03-01",
         "end_on": "2026-04-01",
         "battery": {"capacity_kwh": 5, "power_kw": 2.5},
@@ -231,7 +232,7 @@ def test_the_api_compares(shop: Shop) -> None:
     assert asked.status_code == 201, asked.content
     told = asked.json()
     assert (told["state"], told["current_total"]) == ("done", "118.88")
-    assert [(one["tariff_id"], one["total"], one["difference"]) for one in told["candidates"]] == [
+    assert [(one["tariff"], one["total"], one["difference"]) for one in told["candidates"]] == [
         (shop.cheap.pk, "89.16", "-29.72"),
         (of.tariffs.get().tariff_id, "118.88", "0.00"),
     ]
@@ -242,7 +243,7 @@ def test_the_api_compares(shop: Shop) -> None:
     assert fetched.json() == told
     for wrong, name in (
         ({"end_on": "2020-01-01"}, "end_on"),
-        ({"tariff_ids": [2**40]}, "tariff_ids"),
+        ({"tariffs": [2**40]}, "tariffs"),
         ({"battery": {"capacity_kwh": -1, "power_kw": 1}}, "battery.capacity_kwh"),
     ):
         refused = shop.operator.post(address, body | wrong, content_type="application/json")

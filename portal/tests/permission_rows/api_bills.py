@@ -129,7 +129,7 @@ AREA = Area(
         Row("api:tariff-preview",      "POST", _CHANGES, 404, 404, 403, 403, 401, scopes="bills:read tariffs:read tariffs:write",
             elsewhere=403, form=_tried),
         Row("api:comparison-list",     "POST", _SEES,    404, 404, 403, 403, 401, scopes=_READ,
-            form=lambda world: {"agreement_id": 2**40}),
+            form=lambda world: {"agreement": 2**40}),
         Row("api:comparison",          "GET",  _SEES,    200, 404, 403, 403, 401, "api comparison", scopes=_READ),
         Row("api:payment-list",        "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
         Row("api:payment-list",        "POST", _CHANGES, 404, 404, 403, 403, 401, scopes=_PAY, elsewhere=403, form=_paid),
