@@ -21,6 +21,31 @@ PROBLEM: Final = "problem"
 
 
 @dataclass(frozen=True, slots=True)
+class Whose:
+    """Which agreements: one, those of a customer, or all of the tenant; of a customer or tenant
+    those that are billed in `currency`, if there are several.
+    """
+
+    agreement_id: int | None = None
+    customer_id: int | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The days [first, end)."""
+
+    first: date
+    end: date
+
+
+def last_year(today: date) -> Days:
+    """The twelve calendar months before the one of `today`."""
+    end = today.replace(day=1)
+    return Days(end.replace(year=end.year - 1), end)
+
+
+@dataclass(frozen=True, slots=True)
 class Panels:
     """Photovoltaics at the place of each agreement: kWp, degrees from level, from north over
     east. Raises SolarError for what cannot be.

@@ -10,27 +10,23 @@ the tariffs that are offered to customers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.utils.translation import gettext as _
 
-from billing.domain.agreements_queries import AgreementNotFound
-from billing.domain.comparison_parts import has_place, part_of
-from billing.domain.comparison_queries import MOST_DAYS
-from billing.domain.comparison_values import Question, Sums
-from billing.models import Agreement, ComparisonState, Tariff, TariffComparison, TariffVersion
+from billing.domain.comparison_checks import agreements_of, check, one_currency
+from billing.domain.comparison_parts import part_of
+from billing.domain.comparison_values import Days, Question, Sums, Whose
+from billing.models import Agreement, ComparisonState, TariffComparison
 from tenants.domain import audit
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, long_scope, open_scope, require_scope
 
 KEPT_FOR: Final = timedelta(days=7)
-# Agreements of one comparison: some seconds of a worker each.
-MOST_AGREEMENTS: Final = 200
 # So many are computed while whoever asks waits.
 AT_ONCE: Final = 2
 # Of one tenant, comparisons that wait; of one customer, those that are kept.
@@ -40,31 +36,6 @@ MOST_OF_PERSON: Final = 10
 # end, it is given up.
 STALLED: Final = timedelta(minutes=3)
 MOST_TURNS: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Whose:
-    """Which agreements: one, those of a customer, or all of the tenant; of a customer or tenant
-    those that are billed in `currency`, if there are several.
-    """
-
-    agreement_id: int | None = None
-    customer_id: int | None = None
-    currency: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Days:
-    """The days [first, end)."""
-
-    first: date
-    end: date
-
-
-def last_year(today: date) -> Days:
-    """The twelve calendar months before the one of `today`."""
-    end = today.replace(day=1)
-    return Days(end.replace(year=end.year - 1), end)
 
 
 @transaction.atomic
@@ -85,10 +56,10 @@ def ask(
     """
     scope = require_scope()
     narrowed = user_id is not None or scope.facility_ids is not None
-    agreements = _agreements(tenant_id, whose, days, user_id)
-    currency = _one_currency(agreements)
+    agreements = agreements_of(tenant_id, whose, days, user_id)
+    currency = one_currency(agreements)
     first = agreements[0]
-    _check(agreements, days, question, narrowed=narrowed)
+    check(agreements, days, question, narrowed=narrowed)
     _require_room(first.tenant_id, user_id)
     places = {one.facility_id for one in agreements}
     row = TariffComparison.objects.create(
@@ -106,18 +77,7 @@ def ask(
         advanced_at=now,
         expires_at=now + KEPT_FOR,
     )
-    after = {
-        "agreements": len(agreements),
-        "from": days.first.isoformat(),
-        "to": days.end.isoformat(),
-    }
-    audit.record(
-        tenant_id=row.tenant_id,
-        actor_id=actor_id,
-        action="comparison.ask",
-        subject=row,
-        after=after,
-    )
+    _tell(row, actor_id)
     if len(agreements) <= AT_ONCE and not narrowed:
         for _one in agreements:
             _advance(row, now)
@@ -147,89 +107,6 @@ def _narrow(question: Question, narrowed: bool) -> Question:
         battery=question.battery,
         lowest_peak=question.lowest_peak,
     )
-
-
-def _agreements(
-    tenant_id: int, whose: Whose, days: Days, user_id: int | None
-) -> tuple[Agreement, ...]:
-    """What is meant, as far as it is seen, by number. Raises AgreementNotFound and
-    ValidationError.
-    """
-    rows: QuerySet[Agreement] = Agreement.objects.select_related("facility")
-    if user_id is not None:
-        rows = rows.filter(user_id=user_id)
-    if whose.agreement_id is not None:
-        found = tuple(rows.filter(pk=whose.agreement_id))
-        if not found:
-            raise AgreementNotFound(f"agreement {whose.agreement_id}")
-        return found
-    rows = rows.filter(tenant_id=tenant_id, starts_on__lt=days.end)
-    rows = rows.exclude(ends_on__lte=days.first)
-    if whose.customer_id is not None:
-        rows = rows.filter(customer_id=whose.customer_id)
-    if whose.currency:
-        rows = rows.filter(currency=whose.currency)
-    found = tuple(rows.order_by("number", "pk")[: MOST_AGREEMENTS + 1])
-    if not found:
-        raise ValidationError(_("No agreement holds on these days."))
-    if len(found) > MOST_AGREEMENTS:
-        raise ValidationError(
-            _("These are more than %(most)d agreements. Compare those of one customer.")
-            % {"most": MOST_AGREEMENTS}
-        )
-    return found
-
-
-def _one_currency(agreements: tuple[Agreement, ...]) -> str:
-    currencies = sorted({one.currency for one in agreements})
-    if len(currencies) > 1:
-        raise ValidationError(
-            _("These agreements are billed in %(currencies)s. Choose one currency.")
-            % {"currencies": ", ".join(currencies)}
-        )
-    return currencies[0]
-
-
-def _check(
-    agreements: tuple[Agreement, ...], days: Days, question: Question, *, narrowed: bool
-) -> None:
-    if not days.first < days.end or (days.end - days.first).days > MOST_DAYS:
-        raise ValidationError({"last": [_("Choose a time of one day to two years.")]})
-    if narrowed and len(agreements) > 1:
-        raise ValidationError(
-            _("You reach some facilities alone: compare one agreement at a time.")
-        )
-    if narrowed and (question.draft_ids or question.tariff_ids):
-        raise ValidationError(
-            _("You reach some facilities alone: all tariffs that are offered are compared.")
-        )
-    if question.panels and not any(has_place(one) for one in agreements):
-        raise ValidationError(
-            {
-                "kwp": [
-                    _(
-                        "Where %(facility)s lies is not known, and so not how the sun shines there:"
-                        " its latitude and longitude are entered on the page of the facility."
-                    )
-                    % {"facility": agreements[0].facility.name}
-                ]
-            }
-        )
-    if question.lowest_peak and question.battery is None:
-        raise ValidationError({"capacity_kwh": [_("A battery is to lower the peak: which one?")]})
-    _check_candidates(agreements[0].tenant_id, question)
-
-
-def _check_candidates(tenant_id: int, question: Question) -> None:
-    """Tariffs and drafts that do not exist, or are not seen, are refused."""
-    tariffs = Tariff.objects.filter(pk__in=question.tariff_ids, tenant_id=tenant_id)
-    if question.tariff_ids and tariffs.count() < len(set(question.tariff_ids)):
-        raise ValidationError({"tariffs": [_("There is no such tariff.")]})
-    drafts = TariffVersion.objects.filter(
-        pk__in=question.draft_ids, tenant_id=tenant_id, published_at=None
-    )
-    if question.draft_ids and drafts.count() < len(set(question.draft_ids)):
-        raise ValidationError({"drafts": [_("There is no such draft.")]})
 
 
 def _require_room(tenant_id: int, user_id: int | None) -> None:

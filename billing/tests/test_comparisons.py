@@ -11,11 +11,21 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from billing.dispatch.battery import Battery
+from billing.domain import comparison_checks
 from billing.domain import comparisons_operations as operations
 from billing.domain import comparisons_queries as queries
 from billing.domain.agreements_queries import AgreementNotFound
-from billing.domain.comparison_values import ABSENT, PLACE, PROBLEM, Panels, Question, Sums
-from billing.domain.comparisons_operations import Days, Whose, last_year
+from billing.domain.comparison_values import (
+    ABSENT,
+    PLACE,
+    PROBLEM,
+    Days,
+    Panels,
+    Question,
+    Sums,
+    Whose,
+    last_year,
+)
 from billing.domain.pages_queries import NotThere
 from billing.models import Agreement, ComparisonState, TariffComparison
 from billing.tests import factories
@@ -236,7 +246,7 @@ def test_what_cannot_be_asked_is_said(here: Tenant, monkeypatch: pytest.MonkeyPa
         ask(here, Whose(agreement_id=one.pk), days=Days(MARCH.first, MARCH.first))
     with pytest.raises(ValidationError, match="which one"):
         ask(here, Whose(agreement_id=one.pk), question=Question(lowest_peak=True))
-    monkeypatch.setattr(operations, "MOST_AGREEMENTS", 2)
+    monkeypatch.setattr(comparison_checks, "MOST_AGREEMENTS", 2)
     with pytest.raises(ValidationError, match="more than 2 agreements"):
         ask(here, Whose(currency="EUR"))
     monkeypatch.setattr(operations, "MOST_WAITING", 1)

@@ -17,8 +17,15 @@ from rest_framework.response import Response
 from billing.dispatch.battery import Battery, BatteryError
 from billing.dispatch.solar import SolarError
 from billing.domain import comparisons_operations, comparisons_queries
-from billing.domain.comparison_values import Panels, Question, Sums, Total
-from billing.domain.comparisons_operations import Days, Whose, last_year
+from billing.domain.comparison_values import (
+    Days,
+    Panels,
+    Question,
+    Sums,
+    Total,
+    Whose,
+    last_year,
+)
 from billing.models import ComparisonState, TariffComparison
 from billing.tasks import compare_tariffs
 from portal.api import serializers as shapes

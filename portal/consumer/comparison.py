@@ -20,8 +20,7 @@ from billing.dispatch.battery import Battery, BatteryError
 from billing.dispatch.solar import SolarError
 from billing.domain import comparisons_operations, comparisons_queries
 from billing.domain.agreements_queries import AgreementNotFound
-from billing.domain.comparison_values import Panels, Question, Sums, Total
-from billing.domain.comparisons_operations import Whose, last_year
+from billing.domain.comparison_values import Panels, Question, Sums, Total, Whose, last_year
 from billing.domain.pages_queries import NotThere
 from billing.models import ComparisonState, TariffComparison
 from billing.tasks import compare_tariffs

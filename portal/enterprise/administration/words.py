@@ -183,6 +183,7 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "tariff.publish": _("Version of a tariff published"),
         "tariff.archive": _("Tariff archived"),
         "tariff.restore": _("Tariff taken from the archive"),
+        "comparison.ask": _("Comparison of tariffs asked for"),
         "prices.create": _("Price series made"),
         "prices.enter": _("Prices entered"),
     },

@@ -12,8 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.dispatch.battery import Battery, BatteryError
 from billing.dispatch.solar import SolarError
-from billing.domain.comparison_values import Panels, Question
-from billing.domain.comparisons_operations import Days, Whose
+from billing.domain.comparison_values import Days, Panels, Question, Whose
 from billing.domain.comparisons_queries import ComparisonChoices
 from portal.enterprise.billing.forms import DayField
 from portal.enterprise.registry.forms import EMPTY, PickerField

@@ -14,8 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.domain import comparisons_operations, comparisons_queries
-from billing.domain.comparison_values import Question
-from billing.domain.comparisons_operations import Days, last_year
+from billing.domain.comparison_values import Days, Question, last_year
 from billing.domain.pages_queries import NotThere
 from billing.models import ComparisonState, TariffComparison
 from billing.tasks import compare_tariffs

@@ -26,7 +26,7 @@ FOREIGN_KEYS = Statements(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0008_wallet_notices"),
+        ("billing", "0009_claims"),
         ("devices", "0034_looks"),
         ("tenants", "0017_sign_on_methods"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
