@@ -17,6 +17,7 @@ from billing.domain import (
     payg_operations,
     restatement_steps,
     runs_steps,
+    unbilled_operations,
     wallet_operations,
 )
 from tenants.domain.queries import all_tenant_ids, tenant_batches
@@ -38,6 +39,10 @@ DOCUMENTS_TICK_S: Final = 60
 COMPARE_TURN_S: Final = 20.0
 # How often bills are compared with what has changed.
 RESTATE_S: Final = 60
+# How often it is looked which accounts' unbilled energy is to be valued, and for how long a worker
+# goes on with a tenant then.
+UNBILLED_S: Final = 600
+UNBILLED_TURN_S: Final = 120.0
 
 
 @shared_task(base=KeywordTask, name="billing.drive_dunning")
@@ -179,3 +184,23 @@ def issue_tokens(**_: Any) -> None:
         for unit_id in units:
             with open_scope(Scope(tenant_ids)):
                 payg_operations.issue_for_credit(unit_id=unit_id, now=now, actor_id=None)
+
+
+@shared_task(base=KeywordTask, name="billing.value_unbilled")
+def value_unbilled(**_: Any) -> None:
+    """Have the unbilled energy of each tenant valued: of all accounts once a day, at other times of
+    those whose bills have changed.
+    """
+    for tenant_id in all_tenant_ids():
+        value_unbilled_of.apply_async(kwargs={"tenant_id": tenant_id}, expires=UNBILLED_S)
+
+
+@shared_task(base=KeywordTask, name="billing.value_unbilled_of")
+def value_unbilled_of(*, tenant_id: int, **_: Any) -> None:
+    """Accounts of a tenant, for a while; can be killed and started again at any moment."""
+    until = time.monotonic() + UNBILLED_TURN_S
+    done = unbilled_operations.work(
+        tenant_id=tenant_id, now=datetime.now(UTC), go_on=lambda: time.monotonic() < until
+    )
+    if done:
+        logger.info("unbilled.valued tenant=%d accounts=%d", tenant_id, done)

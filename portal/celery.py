@@ -115,6 +115,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=2),
         "options": {"expires": 120},
     },
+    "value energy that is not billed": {
+        "task": "billing.value_unbilled",
+        "schedule": timedelta(minutes=10),
+        "options": {"expires": 600},
+    },
     "burn prepaid wallets down": {
         "task": "billing.burn_wallets",
         "schedule": timedelta(minutes=1),

@@ -40,6 +40,7 @@ from billing.models.dunning import (
 from billing.models.ledger import AccountEntry, Allocation, EntryKind, Payment, Provider
 from billing.models.payg import Delivery, PaygToken, PaygUnit, TokenKind
 from billing.models.restatement import ChangesRead, Restatement, RestatementState
+from billing.models.revenue import UnbilledAccount, UnbilledDay
 from billing.models.tariff import PriceSeries, PriceValue, Tariff, TariffVersion, VersionState
 from billing.models.wallet import MovementKind, Wallet, WalletMovement, WalletState
 
@@ -96,6 +97,8 @@ __all__ = [
     "TariffComparison",
     "TariffVersion",
     "TokenKind",
+    "UnbilledAccount",
+    "UnbilledDay",
     "VersionState",
     "Wallet",
     "WalletMovement",

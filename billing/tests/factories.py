@@ -52,6 +52,8 @@ from billing.models import (
     TariffComparison,
     TariffVersion,
     TokenKind,
+    UnbilledAccount,
+    UnbilledDay,
     VersionState,
     Wallet,
     WalletMovement,
@@ -189,6 +191,7 @@ def restatement(of: Bill) -> Restatement:
 
 def entry(of: Agreement, amount: Decimal, kind: EntryKind, **fields: Any) -> AccountEntry:
     """An entry of an agreement's account."""
+    values = {"booked_on": END, "due_on": END, **fields}
     return AccountEntry.objects.create(
         tenant_id=of.tenant_id,
         agreement=of,
@@ -197,9 +200,7 @@ def entry(of: Agreement, amount: Decimal, kind: EntryKind, **fields: Any) -> Acc
         key=f"{kind}:{number()}",
         amount=amount,
         currency=of.currency,
-        booked_on=END,
-        due_on=END,
-        **fields,
+        **values,
     )
 
 
@@ -339,6 +340,26 @@ def taking_payments(of: Tenant) -> None:
     )
 
 
+def unbilled(of: Agreement, **fields: Any) -> UnbilledAccount:
+    """That an agreement has used 100 kWh for 30.00 in the month after its first bill."""
+    values = {
+        "first_on": END,
+        "valued_from": END,
+        "end_on": date(2026, 5, 1),
+        "imported_kwh": 100,
+        "net": Decimal("30.00"),
+        "computed_at": datetime(2026, 5, 1, 1, tzinfo=UTC),
+        **fields,
+    }
+    return UnbilledAccount.objects.create(
+        tenant_id=of.tenant_id,
+        agreement=of,
+        facility_id=of.facility_id,
+        currency=of.currency,
+        **values,
+    )
+
+
 def billing_of(park: Park) -> None:
     """A row in every table of the app, for a park that is committed."""
     with open_scope(park.scope):
@@ -352,6 +373,17 @@ def billing_of(park: Park) -> None:
         ChangesRead.objects.create(tenant=tenant)
         run = BillRun.objects.create(tenant=tenant, first_on=FIRST, end_on=END, known_at=START)
         taking_payments(tenant)
+        UnbilledDay.objects.get_or_create(
+            tenant=tenant,
+            currency="EUR",
+            on=END,
+            defaults=dict.fromkeys(
+                (
+                    "accounts", "problems", "imported_kwh", "exported_kwh", "estimated_kwh", "net",
+                ),
+                1,
+            ),
+        )  # fmt: skip
         for number_of, branch in enumerate(park.branches):
             channel = Channel.objects.filter(device=branch.device)[0]
             made = agreement(branch.facility, channels=(channel,), user=park.consumer(number_of))
@@ -379,6 +411,7 @@ def billing_of(park: Park) -> None:
                 created_at=START,
             )
             restatement(billed)
+            unbilled(made)
             money = payment(tenant, billed.total, agreement=made)
             debit = entry(made, billed.total, EntryKind.BILL, bill=billed)
             credit = entry(made, -billed.total, EntryKind.PAYMENT, payment=money)

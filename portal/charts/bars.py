@@ -62,8 +62,8 @@ def bar_chart(values: Sequence[Value]) -> BarChart | None:
     """The chart of values that may be below zero; None without any."""
     if not values:
         return None
-    most = _scale(max(max(one.value for one in values), 0.0))
-    least = -_scale(-min(min(one.value for one in values), 0.0))
+    most = scale_end(max(max(one.value for one in values), 0.0))
+    least = -scale_end(-min(min(one.value for one in values), 0.0))
     if most == least:
         most = 1.0
     unit = (_FLOOR - _TOP) / (most - least)
@@ -97,7 +97,7 @@ def bar_chart(values: Sequence[Value]) -> BarChart | None:
     )
 
 
-def _scale(largest: float) -> float:
+def scale_end(largest: float) -> float:
     """The end of the scale: the next of 1, 2, 5 times a power of ten."""
     if largest <= 0:
         return 0.0

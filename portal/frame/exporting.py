@@ -35,7 +35,7 @@ MAX_ROWS: Final = 100_000
 PORTION: Final = 500
 CONTENT_TYPE: Final = "text/csv; charset=utf-8"
 # A mark by which spreadsheets know UTF-8.
-_MARK: Final = "\N{BYTE ORDER MARK}"
+MARK: Final = "\N{BYTE ORDER MARK}"
 # A cell that begins so is a formula to a spreadsheet (OWASP: CSV injection).
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -59,7 +59,7 @@ def export(request: HttpRequest, table: PortalTable) -> HttpResponseBase:
     file_name = f"{name}-{timezone.localdate().isoformat()}.csv"
     if keys is not None:
         return stream(request, _chunks(table, keys), content_type=CONTENT_TYPE, file_name=file_name)
-    response = HttpResponse(_MARK + _head(table) + _body(table, rows), content_type=CONTENT_TYPE)
+    response = HttpResponse(MARK + _head(table) + _body(table, rows), content_type=CONTENT_TYPE)
     response["Content-Disposition"] = str(content_disposition_header(True, file_name))
     return response
 
@@ -87,7 +87,7 @@ def _chunks(table: PortalTable, keys: Sequence[Any]) -> Chunks[int]:
             found = {row.pk: row for row in rows.filter(pk__in=keys[begin:end]).order_by()}
             text = _body(table, (found[key] for key in keys[begin:end] if key in found))
             if begin == 0:
-                text = _MARK + _head(table) + text
+                text = MARK + _head(table) + text
         return text, end if end < len(keys) else None
 
     return Chunks(read)
@@ -99,19 +99,19 @@ def _columns(table: PortalTable) -> list[Any]:
 
 
 def _head(table: PortalTable) -> str:
-    return _text([[str(column.header) for column in _columns(table)]])
+    return csv_text([[str(column.header) for column in _columns(table)]])
 
 
 def _body(table: PortalTable, records: Iterable[Any]) -> str:
     names = [column.name for column in _columns(table)]
     rows = (PortalRow(record, table=table) for record in records)
-    return _text(
+    return csv_text(
         [force_str(row.get_cell_value(name), strings_only=True) for name in names] for row in rows
     )
 
 
-def _text(lines: Iterable[list[Any]]) -> str:
-    """Lines of CSV (RFC 4180)."""
+def csv_text(lines: Iterable[list[Any]]) -> str:
+    """Lines of CSV (RFC 4180); none of its cells is a formula to a spreadsheet."""
     text = io.StringIO()
     csv.writer(text).writerows(_harmless(lines))
     return text.getvalue()

@@ -107,6 +107,7 @@ NOT_NARROWED |= dict.fromkeys(
         "billing_paymentprovider",
         "billing_paymentimport",
         "billing_dunningpolicy",
+        "billing_unbilledday",
     ),
     "none",
 )
