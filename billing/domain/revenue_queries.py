@@ -39,7 +39,6 @@ from billing.domain.revenue_values import (
     NOTHING,
     Asked,
     By,
-    Choices,
     Known,
     Month,
     Part,
@@ -47,19 +46,19 @@ from billing.domain.revenue_values import (
     Revenue,
     TaxRate,
     Unbilled,
+    UnbilledThen,
 )
 from billing.models import (
     AccountEntry,
-    Agreement,
     AgreementTariff,
     Allocation,
     Bill,
-    BillingSettings,
     BillKind,
     BillLine,
     BillState,
     Tariff,
     UnbilledAccount,
+    UnbilledDay,
 )
 from billing.tariffs.values import Kind
 from devices.models import Facility
@@ -68,6 +67,8 @@ from devices.models import Facility
 MOST_FACILITIES: Final = 50
 _MONEY: Final = DecimalField(max_digits=28, decimal_places=12)
 _STEP_S: Final = 900
+# Of so many days it is told what unbilled energy came to.
+DAYS: Final = 90
 # How long open items are due: code, the first day over due, the last one.
 AGES: Final = (
     ("current", None, 0),
@@ -90,21 +91,8 @@ def centre_of(bill: str = "") -> Coalesce:
     )
 
 
-def choices(*, tenant_id: int) -> Choices:
-    """What can be asked for, the currency of the tenant's settings first; four queries."""
-    own = BillingSettings.objects.filter(tenant_id=tenant_id).values_list("currency", flat=True)
-    first = own.first() or ""
-    used = set(Agreement.objects.order_by().values_list("currency", flat=True).distinct())
-    centres = Agreement.objects.order_by("cost_centre").exclude(cost_centre="")
-    return Choices(
-        currencies=tuple(sorted(used or {first or "EUR"}, key=lambda one: (one != first, one))),
-        cost_centres=tuple(centres.values_list("cost_centre", flat=True).distinct()),
-        tariffs=tuple(Tariff.objects.order_by("name").values_list("pk", "name")),
-    )
-
-
 def revenue(asked: Asked, *, on: date) -> Revenue:
-    """What was billed, and what is owed and unbilled on a day; thirteen queries.
+    """What was billed, and what is owed and unbilled on a day; fourteen queries.
 
     Open items and unbilled energy are those of the cost centre asked for, whatever the tariff.
     """
@@ -121,6 +109,7 @@ def revenue(asked: Asked, *, on: date) -> Revenue:
         known=_known(lines),
         receivables=receivables(on=on, currency=asked.currency, cost_centre=asked.cost_centre),
         unbilled=unbilled(currency=asked.currency, cost_centre=asked.cost_centre),
+        unbilled_days=unbilled_days(currency=asked.currency, on=on),
     )
 
 
@@ -289,3 +278,12 @@ def unbilled(*, currency: str, cost_centre: str | None = None) -> Unbilled:
     )
     valued = found.pop("valued")
     return Unbilled(**found, valued_on=None if valued is None else valued.date())
+
+
+def unbilled_days(*, currency: str, on: date) -> tuple[UnbilledThen, ...]:
+    """What it came to on each day of the last DAYS; one query."""
+    rows = UnbilledDay.objects.filter(
+        currency=currency, on__gt=on - timedelta(days=DAYS), on__lte=on
+    )
+    sums = rows.order_by("on").values_list("on").annotate(Sum("imported_kwh"), Sum("net"))
+    return tuple(UnbilledThen(*one) for one in sums)

@@ -143,10 +143,20 @@ class Unbilled:
 
 
 @dataclass(frozen=True, slots=True)
+class UnbilledThen:
+    """What unbilled energy came to on a day."""
+
+    on: date
+    imported_kwh: Decimal
+    net: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Revenue:
     """What was billed in some days, and how what is open and unbilled stands today.
 
-    `facilities` are those with most, `others` the sum of the rest.
+    `facilities` are those with most, `others` the sum of the rest. `unbilled_days` are those of the
+    last quarter of a year, of all cost centres; none for whoever sees some facilities alone.
     """
 
     asked: Asked
@@ -159,6 +169,7 @@ class Revenue:
     known: Known
     receivables: Receivables
     unbilled: Unbilled
+    unbilled_days: tuple[UnbilledThen, ...]
 
     @property
     def net(self) -> Decimal:

@@ -319,3 +319,20 @@ def test_cost_centres_are_told_beside_the_month_and_the_year_before(here: Tenant
     assert (second.before.net, second.now.net) == (0, latest[2].net)
     assert found.net == sum(one.net for one in latest)
     assert found.share(first) == Decimal(2) / 3
+
+
+def test_work_values_what_is_due_and_keeps_the_day(here: Tenant) -> None:
+    made = [metered(here) for _ in range(2)]
+
+    def work(now: datetime, *turns: bool) -> int:
+        left = iter(turns)
+        return unbilled_operations.work(tenant_id=here.pk, now=now, go_on=lambda: next(left, True))
+
+    # Whoever is out of time leaves the rest to the next.
+    assert work(NOW, True, False) == 2
+    assert not UnbilledDay.objects.exists()
+    assert work(NOW) == 0
+    assert UnbilledDay.objects.get().accounts == len(made)
+    march(made[0])
+    assert work(datetime(2026, 4, 13, 1, tzinfo=UTC)) == 2
+    assert [one.on.day for one in UnbilledDay.objects.order_by("on")] == [12, 13]

@@ -13,6 +13,7 @@ from portal.api import billing_customers as customers
 from portal.api import billing_parts as parts
 from portal.api import billing_payments as payments
 from portal.api import billing_prices as prices
+from portal.api import billing_revenue as revenue
 from portal.api import billing_runs as runs
 from portal.api import billing_tariffs as tariffs
 
@@ -88,6 +89,8 @@ BILLS: Final[list[URLPattern]] = [
     path("bill-runs/<int:pk>/items/", runs.RunItems.as_view(), name="bill-run-items"),
     path("bill-runs/<int:pk>/approve/", runs.RunApprove.as_view(), name="bill-run-approve"),
     path("bill-runs/<int:pk>/cancel/", runs.RunCancel.as_view(), name="bill-run-cancel"),
+    path("revenue/", revenue.RevenueOne.as_view(), name="revenue"),
+    path("cost-centres/", revenue.CostCentres.as_view(), name="cost-centres"),
     path("payments/", payments.PaymentList.as_view(), name="payment-list"),
     path("payments/<int:pk>/assign/", payments.PaymentAssign.as_view(), name="payment-assign"),
     path(

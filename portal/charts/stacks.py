@@ -97,6 +97,8 @@ def _blocks(stack: Stack, x: float, width: float, zero: float, unit: float) -> l
             y = below
             below += height
         found.append(
-            Block(round(x, 2), round(y, 2), round(width, 2), round(height, 2), one.series, one.title)
+            Block(
+                round(x, 2), round(y, 2), round(width, 2), round(height, 2), one.series, one.title
+            )
         )
     return found

@@ -238,6 +238,20 @@ BILLING: Final = Group(
             all_of=BILLING_OFFICE,
         ),
         Entry(
+            _("Revenue"),
+            "revenue",
+            "chart-line",
+            words=_("turnover unbilled energy open items days of sales outstanding tax"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
+            _("Cost centres"),
+            "cost-centres",
+            "layout-grid",
+            words=_("sites net share compared with last month and year"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
             _("Billing settings"),
             "billing-settings",
             "settings",

@@ -240,6 +240,7 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
     },
     _("Exports"): {
         "export.audit": _("Audit log exported"),
+        "export.revenue": _("Revenue exported"),
         "export.journal": _("Accounting journal exported"),
         "export.list": _("List exported"),
         "export.readings": _("Readings exported"),

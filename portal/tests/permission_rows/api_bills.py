@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from portal.tests.permission_rows.world import World
 
 _SEES = "operator admin manager analyst consumer"
+# What is of the business, and not of a customer.
+_OFFICE = "operator admin manager analyst"
 _CHANGES = "operator admin"
 _READ = "bills:read"
 _WRITE = "bills:read bills:write"
@@ -89,6 +91,11 @@ def _paid(world: World) -> dict[str, object]:
     }
 
 
+def _year(world: World) -> dict[str, object]:
+    del world
+    return {"since": "2026-01-01", "until": "2027-01-01", "currency": "EUR"}
+
+
 def _tried(world: World) -> dict[str, object]:
     """The same."""
     del world
@@ -131,6 +138,9 @@ AREA = Area(
         Row("api:comparison-list",     "POST", _SEES,    404, 404, 403, 403, 401, scopes=_READ,
             form=lambda world: {"agreement": 2**40}),
         Row("api:comparison",          "GET",  _SEES,    200, 404, 403, 403, 401, "api comparison", scopes=_READ),
+        Row("api:revenue",             "GET",  _OFFICE,  200, 200, 403, 403, 401, scopes=_READ, form=_year),
+        Row("api:cost-centres",        "GET",  _OFFICE,  200, 200, 403, 403, 401, scopes=_READ,
+            form=lambda world: {"month": "2026-03-01", "currency": "EUR"}),
         Row("api:payment-list",        "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
         Row("api:payment-list",        "POST", _CHANGES, 404, 404, 403, 403, 401, scopes=_PAY, elsewhere=403, form=_paid),
         # Nobody has that agreement.

@@ -142,6 +142,8 @@ AREA = Area(
         Row("bill-mail",        "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill", elsewhere=403),
         Row("bill-mail",        "POST", _CHANGES, 302, 404, 403, 403, 302, "bill", elsewhere=403, form=_address),
         Row("bill-journal",     "GET", _SEES, 200, 200, 403,   403,     302),
+        Row("revenue",          "GET", _SEES, 200, 200, 403,   403,     302),
+        Row("cost-centres",     "GET", _SEES, 200, 200, 403,   403,     302),
         Row("agreement-list",   "GET", _SEES, 200, 200, 403,   403,     302),
         Row("agreement",        "GET", _SEES, 200, 404, 403,   403,     302, "agreement"),
         Row("customer-list",    "GET", _SEES, 200, 200, 403,   403,     302),
