@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django import forms
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from billing.domain.revenue_values import Asked, By, Choices
 
@@ -46,7 +46,7 @@ class RevenueForm(forms.Form):
     first = MonthField(label=gettext_lazy("First month"))
     last = MonthField(label=gettext_lazy("Last month"))
     by = forms.ChoiceField(
-        label=gettext_lazy("By"),
+        label=pgettext_lazy("revenue", "By"),
         choices=[
             (By.ISSUE.value, gettext_lazy("Date of the bill")),
             (By.SUPPLY.value, gettext_lazy("Month of supply")),
