@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import TruncMonth
@@ -47,7 +47,7 @@ def cost_centres(*, month: date, currency: str) -> Centres:
     return Centres(month, currency, tuple(sorted(found, key=lambda one: (-one.now.net, one.name))))
 
 
-def _peaks(bills: QuerySet[Bill]) -> dict[tuple[str, date], Decimal]:
+def _peaks(bills: QuerySet[Any]) -> dict[tuple[str, date], Decimal]:
     """The highest demand that was measured for a bill, where its tariff bills demand."""
     found: dict[tuple[str, date], Decimal] = {}
     rows = bills.filter(carried__peaks__0__isnull=False).values_list("centre", "begins", "carried")
@@ -57,7 +57,7 @@ def _peaks(bills: QuerySet[Bill]) -> dict[tuple[str, date], Decimal]:
     return found
 
 
-def _bills(currency: str, months: tuple[date, ...]) -> QuerySet[Bill]:
+def _bills(currency: str, months: tuple[date, ...]) -> QuerySet[Any]:
     within = Q()
     for month in months:
         end = (month + timedelta(days=31)).replace(day=1)

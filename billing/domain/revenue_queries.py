@@ -113,7 +113,7 @@ def revenue(asked: Asked, *, on: date) -> Revenue:
     )
 
 
-def booked(asked: Asked) -> QuerySet[BillLine]:
+def booked(asked: Asked) -> QuerySet[Any]:
     """The lines that count, with `day`, `centre` and `tariff_id`: the tariff that is agreed on for
     the first day of the line.
     """
@@ -140,11 +140,11 @@ def booked(asked: Asked) -> QuerySet[BillLine]:
     return rows
 
 
-def _net(lines: QuerySet[BillLine]) -> QuerySet[BillLine]:
+def _net(lines: QuerySet[Any]) -> QuerySet[Any]:
     return lines.exclude(kind=Kind.TAX)
 
 
-def _months(lines: QuerySet[BillLine]) -> tuple[Month, ...]:
+def _months(lines: QuerySet[Any]) -> tuple[Month, ...]:
     found: dict[date, dict[str, Decimal]] = defaultdict(dict)
     rows = lines.values(month=TruncMonth("day")).values_list("month", "kind")
     for month, kind, amount in rows.annotate(sum=Sum("amount")).order_by("month", "kind"):
@@ -156,18 +156,18 @@ def _months(lines: QuerySet[BillLine]) -> tuple[Month, ...]:
     )  # fmt: skip
 
 
-def _tariffs(lines: QuerySet[BillLine]) -> tuple[Part, ...]:
+def _tariffs(lines: QuerySet[Any]) -> tuple[Part, ...]:
     sums = dict(_net(lines).values_list("tariff_id").annotate(sum=Sum("amount")))
     names = dict(Tariff.objects.filter(pk__in=[pk for pk in sums if pk]).values_list("pk", "name"))
     return _parts(Part(pk, names.get(pk, ""), amount) for pk, amount in sums.items())
 
 
-def _centres(lines: QuerySet[BillLine]) -> tuple[Part, ...]:
+def _centres(lines: QuerySet[Any]) -> tuple[Part, ...]:
     sums = _net(lines).values_list("centre").annotate(sum=Sum("amount"))
     return _parts(Part(None, name, amount) for name, amount in sums)
 
 
-def _facilities(lines: QuerySet[BillLine]) -> tuple[tuple[Part, ...], Decimal]:
+def _facilities(lines: QuerySet[Any]) -> tuple[tuple[Part, ...], Decimal]:
     rows = _net(lines).values_list("facility_id").annotate(sum=Sum("amount"))
     most = list(rows.order_by("-sum", "facility_id")[:MOST_FACILITIES])
     names = dict(Facility.objects.filter(pk__in=[pk for pk, _ in most]).values_list("pk", "name"))
@@ -183,7 +183,7 @@ def _parts(parts: Any) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda one: (-one.net, one.name, one.key or 0)))
 
 
-def _taxes(lines: QuerySet[BillLine]) -> tuple[TaxRate, ...]:
+def _taxes(lines: QuerySet[Any]) -> tuple[TaxRate, ...]:
     """A credit note repeats what was taxed as the bill has it, and turns rate and tax."""
     base = Cast(KeyTextTransform("base", "detail"), _MONEY)
     turned = Case(When(bill__kind=BillKind.CREDIT_NOTE, then=-base), default=base)
@@ -198,7 +198,7 @@ def _taxes(lines: QuerySet[BillLine]) -> tuple[TaxRate, ...]:
     )
 
 
-def _known(lines: QuerySet[BillLine]) -> Known:
+def _known(lines: QuerySet[Any]) -> Known:
     """Of the bills that hold today, void ones not."""
     bills = (
         Bill.objects.order_by()

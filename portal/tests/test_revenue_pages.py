@@ -139,7 +139,7 @@ def test_cost_centres_show_the_month() -> None:
 
 def made_none(row: dict[str, Any]) -> bool:
     """Nothing to compare with."""
-    return row["before"] == {"net": "–", "kwh": "–"} == row["year_before"]
+    return bool(row["before"] == {"net": "–", "kwh": "–"} == row["year_before"])
 
 
 def test_who_is_granted_one_facility_sees_its_money_alone() -> None:
@@ -184,7 +184,7 @@ def test_the_api_tells_the_same() -> None:
     assert told["receivables"]["days_outstanding"] == "75.6"
     assert told["unbilled"]["oldest_on"] == "2026-04-01"
     assert [one["net"] for one in told["unbilled_days"]] == ["60.00"]
-    narrowed = DAYS | {"cost_centre": "Centre 1", "tariff": made.tariff.pk}
+    narrowed: dict[str, Any] = DAYS | {"cost_centre": "Centre 1", "tariff": made.tariff.pk}
     assert Client().get(reverse("api:revenue"), narrowed, headers=admin).json()["net"] == "100"
     centres = (
         Client()
