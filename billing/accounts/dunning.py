@@ -5,6 +5,7 @@ Rules that hold whatever happens, in any order (`test_dunning_machine.py`):
 
 - a protected customer is never limited or switched off, and gets the supply back that was cut;
 - nothing but giving back is done on a quiet day or outside of the hours;
+- no step is taken while a person has paused the case, its last day included;
 - a step is taken once in a case, each at least as long after the one before as the policy says,
   also when nobody looked for weeks;
 - what was cut comes back as soon as the account is settled, or settled as far as the policy asks.
@@ -27,12 +28,21 @@ _MOST_FEE: Final = Decimal(10_000)
 _MOST_WATTS: Final = 1_000_000_000
 
 
-class PolicyError(ValueError):
-    """What is no policy; the message says what to do, `step` (from 1) where it is about one."""
+def gettext_noop(text: str) -> str:
+    """Marks a sentence for the catalogues; what is here knows no Django."""
+    return text
 
-    def __init__(self, sentence: str, step: int | None = None) -> None:
-        super().__init__(sentence)
+
+class PolicyError(ValueError):
+    """What is no policy; the message says what to do, in English, `step` (from 1) where it is about
+    one. `template` with `values` is what it was made of.
+    """
+
+    def __init__(self, template: str, step: int | None = None, **values: object) -> None:
+        super().__init__(template % values if values else template)
         self.step = step
+        self.template = template
+        self.values = values
 
 
 class StepKind(StrEnum):
@@ -71,17 +81,30 @@ class Step:
             limit = row.get("limit_w", 0)
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:
             raise PolicyError(
-                "A step has a kind (reminder, fee, limit or disable) and after_days.", number
+                gettext_noop("A step has a kind (reminder, fee, limit or disable) and after_days."),
+                number,
             ) from error
         if type(after) is not int or not 0 <= after <= MOST_DAYS:
-            raise PolicyError(f"after_days is a whole number from 0 to {MOST_DAYS}.", number)
+            raise PolicyError(
+                gettext_noop(
+                    "The days of a step (after_days) are a whole number from 0 to %(most)s."
+                ),
+                number,
+                most=MOST_DAYS,
+            )
         if not fee.is_finite() or not 0 <= fee <= _MOST_FEE or (kind is StepKind.FEE) != (fee > 0):
             raise PolicyError(
-                f"A fee step, and no other, has a fee of more than 0 and at most {_MOST_FEE}.",
+                gettext_noop(
+                    "A fee step, and no other, has a fee of more than 0 and at most %(most)s."
+                ),
                 number,
+                most=_MOST_FEE,
             )
         if type(limit) is not int or (kind is StepKind.LIMIT) != (0 < limit <= _MOST_WATTS):
-            raise PolicyError("A limit step, and no other, has limit_w in whole watts.", number)
+            raise PolicyError(
+                gettext_noop("A limit step, and no other, has a power (limit_w) in whole watts."),
+                number,
+            )
         return cls(kind, after, fee, limit)
 
     def to_json(self) -> dict[str, Any]:
@@ -132,19 +155,23 @@ class Policy:
     def of(cls, steps: Sequence[Mapping[str, Any]], **others: Any) -> Policy:
         """A policy whose steps fit together; raises PolicyError."""
         if not isinstance(steps, list) or not 1 <= len(steps) <= MOST_STEPS:
-            raise PolicyError(f"A policy has one to {MOST_STEPS} steps.")
+            raise PolicyError(gettext_noop("A policy has one to %(most)s steps."), most=MOST_STEPS)
         made = tuple(Step.from_json(row, number) for number, row in enumerate(steps, 1))
         for number, (step, before) in enumerate(zip(made[1:], made, strict=False), 2):
             if step.after_days < before.after_days:
-                raise PolicyError("A step comes no earlier than the one before.", number)
+                raise PolicyError(
+                    gettext_noop("A step comes no earlier than the one before."), number
+                )
         cut = [number for number, step in enumerate(made, 1) if step.kind in CUTS]
         if cut and cut[0] == 1:
-            raise PolicyError("Nobody is cut off without a reminder before.", 1)
+            raise PolicyError(gettext_noop("Nobody is cut off without a reminder before."), 1)
         if len({step.kind for step in made if step.kind in CUTS}) != len(cut):
-            raise PolicyError("The supply is limited and switched off at most once each.", cut[-1])
+            raise PolicyError(
+                gettext_noop("The supply is limited and switched off at most once each."), cut[-1]
+            )
         quiet: Quiet = others.get("quiet", Quiet())
         if quiet.weekdays >= frozenset(range(7)):
-            raise PolicyError("One weekday at least must not be quiet.")
+            raise PolicyError(gettext_noop("One weekday at least must not be quiet."))
         return cls(made, **others)
 
 
@@ -171,6 +198,7 @@ class Case:
     limited: bool = False
     disabled: bool = False
     owed_at_cut: Decimal = Decimal(0)
+    paused_until: date | None = None
 
     @property
     def cut(self) -> bool:
@@ -179,13 +207,16 @@ class Case:
 
 
 class Outcome(StrEnum):
-    """How a case ends; the codes are stored. PART: as much was paid as the policy asks for."""
+    """How a case ends; the codes are stored. PART: as much was paid as the policy asks for;
+    DROPPED: a person has ended it.
+    """
 
     PAID = "paid"
     PART = "part"
     PLAN = "plan"
     PROTECTED = "protected"
     NO_POLICY = "no_policy"
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +245,8 @@ def decide(policy: Policy | None, facts: Facts, case: Case, now: datetime) -> De
     assert policy is not None
     if facts.rests or case.taken >= len(policy.steps):
         return Decision()
+    if case.paused_until is not None and now.date() <= case.paused_until:
+        return Decision(wait_until=_opening(policy, case.paused_until + timedelta(days=1)))
     step = policy.steps[case.taken]
     due = policy.quiet.next_day(_due_on(policy, case))
     if due is None:

@@ -16,12 +16,22 @@ from typing import Any, Final
 MOST_PARTS: Final = 120
 
 
-class PlanError(ValueError):
-    """What is no plan; `code` says why: no_parts, too_many, amount, order, sum, form."""
+def gettext_noop(text: str) -> str:
+    """Marks a sentence for the catalogues; what is here knows no Django."""
+    return text
 
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
+
+class PlanError(ValueError):
+    """What is no plan; `code` says why: no_parts, too_many, amount, order, sum, form.
+
+    The message is in English; `template` with `values` is what it was made of.
+    """
+
+    def __init__(self, code: str, template: str, **values: object) -> None:
+        super().__init__(template % values if values else template)
         self.code = code
+        self.template = template
+        self.values = values
 
 
 class Standing(StrEnum):
@@ -54,15 +64,23 @@ class Plan:
         """
         given = tuple(parts)
         if not given:
-            raise PlanError("no_parts", "A plan needs at least one instalment.")
+            raise PlanError("no_parts", gettext_noop("A plan needs at least one instalment."))
         if len(given) > MOST_PARTS:
-            raise PlanError("too_many", f"A plan has at most {MOST_PARTS} instalments.")
+            raise PlanError(
+                "too_many",
+                gettext_noop("A plan has at most %(most)s instalments."),
+                most=MOST_PARTS,
+            )
         if any(part.amount <= 0 for part in given):
-            raise PlanError("amount", "Each instalment must be more than nothing.")
+            raise PlanError("amount", gettext_noop("Each instalment must be more than nothing."))
         if any(one.due_on >= other.due_on for one, other in pairwise(given)):
-            raise PlanError("order", "Each instalment must be due after the one before.")
+            raise PlanError(
+                "order", gettext_noop("Each instalment must be due after the one before.")
+            )
         if sum(part.amount for part in given) != total:
-            raise PlanError("sum", f"The instalments must add up to {total}.")
+            raise PlanError(
+                "sum", gettext_noop("The instalments must add up to %(total)s."), total=total
+            )
         return cls(given, grace_days)
 
     @classmethod
@@ -70,7 +88,7 @@ class Plan:
         """Equal parts in multiples of `step`; the first takes what does not divide."""
         due = tuple(days)
         if not due:
-            raise PlanError("no_parts", "A plan needs at least one instalment.")
+            raise PlanError("no_parts", gettext_noop("A plan needs at least one instalment."))
         each = (total / len(due) / step).quantize(Decimal(1), ROUND_DOWN) * step
         first = total - each * (len(due) - 1)
         amounts = [first] + [each] * (len(due) - 1)
@@ -85,7 +103,9 @@ class Plan:
                 Part(date.fromisoformat(row["due_on"]), Decimal(row["amount"])) for row in rows
             )
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-            raise PlanError("form", "An instalment has a day and an amount.") from error
+            raise PlanError(
+                "form", gettext_noop("An instalment has a day and an amount.")
+            ) from error
         return cls.of(
             parts, total=sum((p.amount for p in parts), Decimal(0)), grace_days=grace_days
         )

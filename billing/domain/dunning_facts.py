@@ -13,7 +13,7 @@ import holidays
 from django.db.models import Sum
 
 from billing.accounts import dunning
-from billing.accounts.dunning import Facts, Policy, PolicyError, Quiet
+from billing.accounts.dunning import Facts, Policy, PolicyError, Quiet, gettext_noop
 from billing.accounts.instalments import Plan, Standing
 from billing.domain.ledger_queries import Balance, balance_of, open_items
 from billing.models import (
@@ -28,7 +28,7 @@ from billing.models import (
 )
 
 # Outcomes after which the account is behind as before: the steps count from that day on.
-_BEGUN_ANEW: Final = ("part", "plan", "protected")
+_BEGUN_ANEW: Final = ("part", "plan", "protected", "dropped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ def policy_of(row: DunningPolicy | None, *, year: int) -> Policy | None:
 def checked(values: dict[str, Any], *, year: int) -> Policy:
     """The policy that these columns of `DunningPolicy` say. Raises PolicyError."""
     if not 0 <= values["hour_from"] < values["hour_to"] <= 24:
-        raise PolicyError("The hours begin before they end, between 0 and 24.")
+        raise PolicyError(gettext_noop("The hours begin before they end, between 0 and 24."))
     if not 1 <= values["restore_percent"] <= 100:
-        raise PolicyError("The part that gives the supply back is 1 to 100 per cent.")
+        raise PolicyError(gettext_noop("The part that gives the supply back is 1 to 100 per cent."))
     if values["minimum"] < 0:
-        raise PolicyError("The minimum is an amount of nothing or more.")
+        raise PolicyError(gettext_noop("The minimum is an amount of nothing or more."))
     if not set(values["quiet_weekdays"]) <= set(range(7)):
-        raise PolicyError("Weekdays are numbers from 0 (Monday) to 6.")
+        raise PolicyError(gettext_noop("Weekdays are numbers from 0 (Monday) to 6."))
     quiet = Quiet(
         weekdays=frozenset(values["quiet_weekdays"]),
         holidays=_holidays(values["region"], year),
@@ -103,7 +103,10 @@ def _holidays(region: str, year: int) -> frozenset[date]:
         )
     except NotImplementedError as error:
         raise PolicyError(
-            f"The public holidays of {region} are not known: write a code such as DE-BY."
+            gettext_noop(
+                "The public holidays of %(region)s are not known: write a code such as DE-BY."
+            ),
+            region=region,
         ) from error
 
 
@@ -171,4 +174,5 @@ def case_value(row: DunningCase) -> dunning.Case:
         limited=row.limited,
         disabled=row.disabled,
         owed_at_cut=row.owed_at_cut,
+        paused_until=row.paused_until,
     )

@@ -179,7 +179,7 @@ def _note_plan(account: Account, now: datetime) -> None:
 def _do(case: DunningCase, account: Account, decision: Decision, now: datetime) -> bool:
     with translation.override(account.agreement.customer.language):
         if decision.outcome is not None:
-            _close(case, account, decision.outcome, now)
+            close(case, account, decision.outcome, now)
             return True
         if decision.step is not None:
             _take(case, account, decision.step, now)
@@ -210,7 +210,7 @@ def _take(case: DunningCase, account: Account, step: Step, now: datetime) -> Non
     elif step.kind is StepKind.DISABLE:
         done = dunning_units.disable(case, step=number, now=now)
     text = _missed_text(done) if step.kind in dunning.CUTS else ""
-    _event(
+    note(
         case, account, DunningKind(step.kind.value), now, step=number, done=done, fee=fee, text=text
     )
     case.taken, case.last_on, case.next_at = number, account.today, now
@@ -248,16 +248,26 @@ def _spare(case: DunningCase, account: Account, now: datetime) -> None:
     number = case.taken + 1
     if not case.events.filter(kind=DunningKind.SPARED, step=number).exists():
         reason = account.agreement.customer.protected_reason
-        _event(case, account, DunningKind.SPARED, now, step=number, text=reason)
+        note(case, account, DunningKind.SPARED, now, step=number, text=reason)
 
 
-def _close(case: DunningCase, account: Account, outcome: Outcome, now: datetime) -> None:
-    """Give back what was cut, and end the case."""
+def close(
+    case: DunningCase,
+    account: Account,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    reason: str = "",
+    actor_id: int | None = None,
+) -> None:
+    """Give back what was cut, and end the case; its agreement's row must be held. `reason`: why a
+    person wants it.
+    """
     if case.limited or case.disabled:
-        reason = _why_back(outcome, account.agreement.number)
-        done = dunning_units.restore(case, reason=reason, now=now)
-        _event(case, account, DunningKind.RESTORED, now, done=done, text=reason)
-    _event(case, account, DunningKind.CLOSED, now, text=outcome.value)
+        why = _why_back(outcome, account.agreement.number)
+        done = dunning_units.restore(case, reason=why, now=now)
+        note(case, account, DunningKind.RESTORED, now, done=done, text=why)
+    note(case, account, DunningKind.CLOSED, now, text=reason or outcome.value, actor_id=actor_id)
     case.limited = case.disabled = False
     case.closed_at, case.outcome = now, outcome.value
     case.save(update_fields=["limited", "disabled", "closed_at", "outcome"])
@@ -270,11 +280,12 @@ def _why_back(outcome: Outcome, number: str) -> str:
         Outcome.PLAN: _("A plan of payments was agreed: agreement %(number)s"),
         Outcome.PROTECTED: _("The customer is protected: agreement %(number)s"),
         Outcome.NO_POLICY: _("Dunning was switched off: agreement %(number)s"),
+        Outcome.DROPPED: _("Dunning was ended by a person: agreement %(number)s"),
     }
     return words[outcome] % {"number": number}
 
 
-def _event(
+def note(
     case: DunningCase,
     account: Account,
     kind: DunningKind,
@@ -284,7 +295,9 @@ def _event(
     done: Done | None = None,
     fee: AccountEntry | None = None,
     text: str = "",
+    actor_id: int | None = None,
 ) -> DunningEvent:
+    """Add what happened in a case, and tell the audit log of it."""
     done = done or Done()
     event = DunningEvent.objects.create(
         tenant_id=case.tenant_id,
@@ -305,7 +318,7 @@ def _event(
     )
     audit.record(
         tenant_id=case.tenant_id,
-        actor_id=None,
+        actor_id=actor_id,
         action=f"dunning.{kind.value}",
         subject=account.agreement,
         after={
@@ -313,6 +326,7 @@ def _event(
             "overdue": str(account.facts.overdue),
             "commands": done.commands,
             "missed": done.missed,
+            **({"reason": text} if actor_id is not None else {}),
         },
     )
     return event

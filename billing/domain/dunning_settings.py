@@ -19,6 +19,7 @@ from billing.accounts.dunning import PolicyError
 from billing.accounts.instalments import Part, Plan, PlanError
 from billing.domain import dunning_facts, dunning_operations, ledger_operations
 from billing.domain.payments_operations import AgreementNotFound
+from billing.domain.sentences import in_words
 from billing.models import (
     DunningCase,
     DunningPolicy,
@@ -74,7 +75,7 @@ def set_policy(
     except PolicyError as error:
         field = "steps" if error.step else "__all__"
         where = "" if error.step is None else _("Step %(step)s: ") % {"step": error.step}
-        raise ValidationError({field: [f"{where}{error}"]}) from error
+        raise ValidationError({field: [f"{where}{in_words(error)}"]}) from error
     values |= {
         "steps": [step.to_json() for step in policy.steps],
         "is_active": draft.is_active,
@@ -125,7 +126,7 @@ def agree_plan(
             [Part(day, amount) for day, amount in parts], total=total, grace_days=grace_days
         )
     except PlanError as error:
-        raise ValidationError({"parts": [str(error)]}) from error
+        raise ValidationError({"parts": [in_words(error)]}) from error
     row = audit.insert(
         InstalmentPlan(
             tenant_id=held.tenant_id,

@@ -15,7 +15,7 @@ from billing.domain import payments_operations
 from billing.domain.payments_matching import Match, matches
 from billing.models import BillingSettings, Payment, PaymentImport, Provider, StatementFormat
 from billing.payments import camt053, csv_statement
-from billing.payments.values import Received, StatementError
+from billing.payments.values import Received, StatementError, gettext_noop
 from tenants.domain import audit
 
 _PROVIDERS: Final = {
@@ -135,7 +135,7 @@ def import_statement(
 
 def _read(tenant_id: int, upload: Upload) -> tuple[StatementFormat, tuple[Received, ...], int]:
     if not upload.data.strip():
-        raise StatementError("The file is empty.")
+        raise StatementError(gettext_noop("The file is empty."))
     if upload.data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         statements = camt053.read(upload.data)
         payments = tuple(one for of in statements for one in of.payments)

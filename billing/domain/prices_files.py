@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
@@ -17,6 +17,8 @@ from billing.domain.prices_queries import Price
 # Three years of quarters of an hour, with room for wide columns.
 MOST_BYTES: Final = 10_000_000
 UNITS: Final = {"kWh": Decimal(1), "MWh": Decimal(1000)}
+# Whoever has so many lines wrong mends the file as a whole.
+MOST_TOLD: Final = 20
 _COLUMNS: Final = ("starts_at", "price")
 
 
@@ -32,7 +34,7 @@ class PriceFile:
 
 
 def read_csv(file: PriceFile) -> tuple[Price, ...]:
-    """The prices per kWh; ValidationError at `file` or `unit`."""
+    """The prices per kWh; ValidationError at `file`, line by line, or at `unit`."""
     if file.unit not in UNITS:
         raise ValidationError({"unit": [_("Prices are for a kWh or a MWh.")]})
     if len(file.content) > MOST_BYTES:
@@ -49,13 +51,29 @@ def read_csv(file: PriceFile) -> tuple[Price, ...]:
         if any(columns.count(name) != 1 for name in _COLUMNS):
             raise _wrong(_("The first line names the columns starts_at and price, each once."))
         places = columns.index("starts_at"), columns.index("price")
-        return tuple(
-            _price(row, places, rows.line_num, file.unit, decimal_comma=separator != ",")
-            for row in rows
-            if any(cell.strip() for cell in row)
-        )
+        return _prices(rows, places, file.unit, decimal_comma=separator != ",")
     except csv.Error as error:
         raise _wrong(_("Line %(line)d cannot be read.") % {"line": rows.line_num}) from error
+
+
+def _prices(
+    rows: Any, places: tuple[int, int], unit: str, *, decimal_comma: bool
+) -> tuple[Price, ...]:
+    """All lines; what is wrong is told line by line, up to `MOST_TOLD` of them."""
+    found: list[Price] = []
+    wrong: list[str] = []
+    for row in rows:
+        if not any(cell.strip() for cell in row):
+            continue
+        try:
+            found.append(_price(row, places, rows.line_num, unit, decimal_comma=decimal_comma))
+        except ValidationError as error:
+            wrong += error.messages
+            if len(wrong) == MOST_TOLD:
+                break
+    if wrong:
+        raise ValidationError({"file": wrong})
+    return tuple(found)
 
 
 def _price(

@@ -139,7 +139,8 @@ class DunningCase(TenantOwned):
 
     `counts_from` is the day that the steps count from, `taken` how many were taken, `last_on` the
     local day of the last one. `limited` and `disabled`: what the supply is cut to. `owed_at_cut` is
-    what was overdue then. `next_at` is when it is looked at again.
+    what was overdue then. Up to `paused_until`, that day included, no step is taken. `next_at` is
+    when it is looked at again.
     """
 
     agreement = models.ForeignKey(Agreement, on_delete=models.PROTECT, related_name="dunning")
@@ -151,6 +152,7 @@ class DunningCase(TenantOwned):
     limited = models.BooleanField(default=False)
     disabled = models.BooleanField(default=False)
     owed_at_cut = MoneyField(default=0)
+    paused_until = models.DateField(null=True, blank=True)
     next_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=16, blank=True)
@@ -199,6 +201,8 @@ class DunningKind(models.TextChoices):
     DISABLE = "disable", _("Supply switched off")
     SPARED = "spared", _("Not cut off: protected")
     RESTORED = "restored", _("Supply restored")
+    PAUSED = "paused", _("Paused")
+    RESUMED = "resumed", _("Goes on")
     CLOSED = "closed", _("Closed")
 
 

@@ -26,6 +26,7 @@ from billing.payments.values import (
     Received,
     Statement,
     StatementError,
+    gettext_noop,
     identified,
 )
 
@@ -76,22 +77,26 @@ class _Node:
 def read(data: bytes) -> tuple[Statement, ...]:
     """The statements of a file. Raises StatementError."""
     if len(data) > MOST_BYTES:
-        raise StatementError(f"A statement has at most {MOST_BYTES // 1_000_000} MB.")
+        raise StatementError(
+            gettext_noop("A statement has at most %(most)s MB."), most=MOST_BYTES // 1_000_000
+        )
     try:
         root = fromstring(data, forbid_dtd=True)
     except DefusedXmlException as error:
         raise StatementError(
-            "The file has a document type or entities, which no bank statement has."
+            gettext_noop("The file has a document type or entities, which no bank statement has.")
         ) from error
     except (ParseError, ValueError, LookupError) as error:
-        raise StatementError(f"The file is no XML: {error}.") from error
+        raise StatementError(
+            gettext_noop("The file is no XML: %(problem)s."), problem=error
+        ) from error
     match = _NAMESPACE.match(root.tag)
     if match is None:
-        raise StatementError("The file is no bank statement: export it as camt.053.")
+        raise StatementError(gettext_noop("The file is no bank statement: export it as camt.053."))
     top = _Node(root, match[0])
     statements = top.all("BkToCstmrStmt/Stmt")
     if not statements:
-        raise StatementError("The file has no statement in it.")
+        raise StatementError(gettext_noop("The file has no statement in it."))
     return tuple(_statement(one) for one in statements)
 
 
@@ -121,8 +126,13 @@ def _check_balances(node: _Node, booked: Decimal) -> None:
     opening, closing = balances.get("OPBD"), balances.get("CLBD")
     if opening is not None and closing is not None and opening + booked != closing:
         raise StatementError(
-            f"The statement does not add up: {opening} and its entries of {booked} are not "
-            f"{closing}. It is not complete: fetch it from the bank again."
+            gettext_noop(
+                "The statement does not add up: %(opening)s and its entries of %(booked)s are not"
+                " %(closing)s. It is not complete: fetch it from the bank again."
+            ),
+            opening=opening,
+            booked=booked,
+            closing=closing,
         )
 
 
@@ -137,7 +147,9 @@ def _amount(node: _Node, number: int | None) -> tuple[Decimal, str]:
         or _CURRENCY.fullmatch(currency) is None
         or sign not in ("CRDT", "DBIT")
     ):
-        raise StatementError("An entry has no amount, currency and direction.", number)
+        raise StatementError(
+            gettext_noop("An entry has no amount, currency and direction."), number
+        )
     return (Decimal(text) if sign == "CRDT" else -Decimal(text)), currency
 
 
@@ -218,4 +230,4 @@ def _day(entry: _Node, number: int) -> date:
         # A date may carry a zone, as XML allows: the day is the bank's.
         return datetime.fromisoformat(told).date() if "T" in told else date.fromisoformat(told[:10])
     except ValueError as error:
-        raise StatementError("An entry has no day of booking.", number) from error
+        raise StatementError(gettext_noop("An entry has no day of booking."), number) from error

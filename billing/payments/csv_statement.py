@@ -24,6 +24,7 @@ from billing.payments.values import (
     Received,
     Statement,
     StatementError,
+    gettext_noop,
     identified,
 )
 
@@ -50,12 +51,14 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 def read(data: bytes, *, currency: str) -> Statement:
     """The payments of a file; `currency` where it has no such column. Raises StatementError."""
     if len(data) > MOST_BYTES:
-        raise StatementError(f"A file has at most {MOST_BYTES // 1_000_000} MB.")
+        raise StatementError(
+            gettext_noop("A file has at most %(most)s MB."), most=MOST_BYTES // 1_000_000
+        )
     rows = _rows(_text(data))
     columns = _columns(rows[0])
     body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(map(str.strip, row))]
     if len(body) > MOST_ROWS:
-        raise StatementError(f"A file has at most {MOST_ROWS} payments.")
+        raise StatementError(gettext_noop("A file has at most %(most)s payments."), most=MOST_ROWS)
     cells = [
         (number, {name: _cell(row, at) for name, at in columns.items()}) for number, row in body
     ]
@@ -77,7 +80,7 @@ def _text(data: bytes) -> str:
     try:
         return data.decode("cp1252")
     except UnicodeDecodeError as error:
-        raise StatementError("The file is no text: save it as UTF-8.") from error
+        raise StatementError(gettext_noop("The file is no text: save it as UTF-8.")) from error
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -86,9 +89,11 @@ def _rows(text: str) -> list[list[str]]:
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise StatementError(f"The file is no table: {error}.") from error
+        raise StatementError(
+            gettext_noop("The file is no table: %(problem)s."), problem=error
+        ) from error
     if not rows or "\0" in text:
-        raise StatementError("The file has no headings in its first line.")
+        raise StatementError(gettext_noop("The file has no headings in its first line."))
     return rows
 
 
@@ -98,13 +103,20 @@ def _columns(head: list[str]) -> dict[str, int]:
     for column, known in _HEADINGS.items():
         at = [number for number, name in enumerate(names) if name in known]
         if len(at) > 1:
-            raise StatementError(f"Two columns are the {column}: rename or remove one.", 1)
+            raise StatementError(
+                gettext_noop("Two columns are the %(column)s: rename or remove one."),
+                1,
+                column=column,
+            )
         if at:
             found[column] = at[0]
     for column in ("day", "amount"):
         if column not in found:
             raise StatementError(
-                f"No column is the {column}: name it one of {', '.join(_HEADINGS[column])}.", 1
+                gettext_noop("No column is the %(column)s: name it one of %(names)s."),
+                1,
+                column=column,
+                names=", ".join(_HEADINGS[column]),
             )
     return found
 
@@ -122,15 +134,19 @@ def _amounts(cells: list[tuple[int, dict[str, str]]]) -> list[Decimal]:
         # Whole numbers alone read the same both ways; 1.234 and 1,234 do not.
         if any("." in text or "," in text for _, text in told):
             raise StatementError(
-                "It is not clear whether the amounts have a point or a comma for decimals: write"
-                " them with two decimals."
+                gettext_noop(
+                    "It is not clear whether the amounts have a point or a comma for decimals:"
+                    " write them with two decimals."
+                )
             )
     elif not point and not comma:
         wrong = next(
             (n for n, text in told if not _POINT.fullmatch(text) and not _COMMA.fullmatch(text)),
             told[0][0],
         )
-        raise StatementError("An amount is no number, or written unlike the others.", wrong)
+        raise StatementError(
+            gettext_noop("An amount is no number, or written unlike the others."), wrong
+        )
     thousands, decimal = (",", ".") if point else (".", ",")
     return [Decimal(text.replace(thousands, "").replace(decimal, ".")) for _, text in told]
 
@@ -138,7 +154,9 @@ def _amounts(cells: list[tuple[int, dict[str, str]]]) -> list[Decimal]:
 def _received(row: dict[str, str], amount: Decimal, number: int, currency: str) -> Received:
     own = row.get("currency", "").upper() or currency
     if _CURRENCY.fullmatch(own) is None:
-        raise StatementError("A currency is written as three letters, such as EUR.", number)
+        raise StatementError(
+            gettext_noop("A currency is written as three letters, such as EUR."), number
+        )
     return Received(
         row.get("id", "")[:100],
         amount,
@@ -157,4 +175,4 @@ def _day(text: str, number: int) -> date:
             return datetime.strptime(text, form).date()  # noqa: DTZ007 - a day without a zone
         except ValueError:
             continue
-    raise StatementError("A day is written as 2026-03-31 or 31.03.2026.", number)
+    raise StatementError(gettext_noop("A day is written as 2026-03-31 or 31.03.2026."), number)

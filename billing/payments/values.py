@@ -15,15 +15,24 @@ MOST_NAME: Final = 140
 MOST_ACCOUNT: Final = 34
 
 
-class StatementError(ValueError):
-    """A file that is no statement, or not a whole one; the message says what to do.
+def gettext_noop(text: str) -> str:
+    """Marks a sentence for the catalogues; what is here knows no Django."""
+    return text
 
-    `line`: the number of the line or entry at fault, from 1.
+
+class StatementError(ValueError):
+    """A file that is no statement, or not a whole one; the message says what to do, in English.
+
+    `line`: the number of the line or entry at fault, from 1. `template` with `values` is what the
+    sentence was made of, so that whoever knows the reader's language says it in that.
     """
 
-    def __init__(self, sentence: str, line: int | None = None) -> None:
+    def __init__(self, template: str, line: int | None = None, **values: object) -> None:
+        sentence = template % values if values else template
         super().__init__(sentence if line is None else f"{sentence} (line {line})")
         self.line = line
+        self.template = template
+        self.values = values
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -111,6 +112,14 @@ def test_a_plan_rests_the_steps_and_gives_back() -> None:
     assert decide(POLICY, rests, Case(DUE), at(4, 20)) == Decision()
     cut = Case(DUE, taken=3, limited=True, owed_at_cut=Decimal(100))
     assert decide(POLICY, rests, cut, at(4, 20)) == Decision(outcome=Outcome.PLAN)
+
+
+def test_a_case_that_is_paused_waits_and_gives_back_all_the_same() -> None:
+    paused = Case(DUE, paused_until=date(2026, 4, 20))
+    assert decide(POLICY, OWED, paused, at(4, 20, 17)) == Decision(wait_until=at(4, 21, 8))
+    assert step_at(paused, at(4, 21)) is StepKind.REMINDER
+    cut = Case(DUE, taken=4, disabled=True, paused_until=date(2026, 5, 20))
+    assert decide(POLICY, Facts(Decimal(0), None), cut, at(5, 2)).outcome is Outcome.PAID
 
 
 def test_without_a_policy_nobody_stays_cut() -> None:
@@ -228,6 +237,14 @@ class Dunning(RuleBasedStateMachine):
         self.rests = value
         self.looked = False
 
+    @precondition(lambda self: self.case is not None)
+    @rule(days=st.none() | st.integers(0, 40))
+    def a_person_pauses_or_resumes(self, days: int | None) -> None:
+        assert self.case is not None
+        until = None if days is None else self.now.date() + timedelta(days=days)
+        self.case = replace(self.case, paused_until=until)
+        self.looked = False
+
     @precondition(lambda self: self.policy is not None)
     @rule(times=st.integers(1, 3))
     def somebody_looks(self, times: int) -> None:
@@ -271,6 +288,7 @@ class Dunning(RuleBasedStateMachine):
         assert policy.quiet.allows(self.now)
         assert not (self.protected and step.kind in CUTS)
         assert not self.rests
+        assert case.paused_until is None or self.now.date() > case.paused_until
         assert step.kind not in self.taken
         assert step == policy.steps[len(self.taken)]
         assert (self.now.date() - case.counts_from).days >= step.after_days
@@ -288,6 +306,7 @@ class Dunning(RuleBasedStateMachine):
             StepKind.LIMIT in self.cut,
             StepKind.DISABLE in self.cut,
             self.facts().overdue if step.kind in CUTS else case.owed_at_cut,
+            case.paused_until,
         )
 
     @invariant()

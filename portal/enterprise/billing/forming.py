@@ -14,10 +14,27 @@ from django.shortcuts import redirect, render
 from billing.domain.agreements_queries import AgreementNotFound
 from billing.domain.agreements_terms_operations import MeterNotFound
 from billing.domain.customers_queries import CustomerNotFound
+from billing.domain.dunning_people_operations import CaseNotFound
+from billing.domain.dunning_settings import PlanNotFound
+from billing.domain.ledger_operations import EntryNotFound
 from billing.domain.pages_queries import NotThere
+from billing.domain.payments_operations import AgreementNotFound as AccountNotFound
+from billing.domain.payments_operations import PaymentNotFound
+from billing.domain.prices_queries import SeriesNotFound
 from portal.enterprise.registry.forms import add_errors
 
-NOT_FOUND = (AgreementNotFound, CustomerNotFound, MeterNotFound, NotThere)
+NOT_FOUND = (
+    AccountNotFound,
+    AgreementNotFound,
+    CaseNotFound,
+    CustomerNotFound,
+    EntryNotFound,
+    MeterNotFound,
+    NotThere,
+    PaymentNotFound,
+    PlanNotFound,
+    SeriesNotFound,
+)
 
 
 @dataclass(frozen=True, slots=True)

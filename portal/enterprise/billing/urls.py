@@ -10,13 +10,18 @@ from portal.enterprise.billing import (
     views_comparisons,
     views_customers,
     views_documents,
+    views_dunning,
     views_outage,
+    views_payments,
+    views_plans,
     views_prepaid,
     views_preview,
+    views_prices,
     views_restatements,
     views_revenue,
     views_runs,
     views_settings,
+    views_statements,
     views_tariffs,
     views_terms,
     views_versions,
@@ -24,6 +29,9 @@ from portal.enterprise.billing import (
 
 _VERSION = "billing/tariffs/versions/<int:pk>/"
 _AGREEMENT = "billing/agreements/<int:pk>/"
+_CASE = "billing/dunning/<int:pk>/"
+_PAYMENT = "billing/payments/<int:pk>/"
+_SERIES = "billing/prices/<int:pk>/"
 
 urlpatterns = [
     path("billing/outages/", views_outage.search, name="outage-search"),
@@ -103,5 +111,35 @@ urlpatterns = [
         views_restatements.dismiss,
         name="restatement-dismiss",
     ),
+    path("billing/dunning/", views_dunning.case_list, name="dunning-list"),
+    path("billing/dunning/policy/", views_dunning.policy, name="dunning-policy"),
+    path(_CASE, views_dunning.case, name="dunning-case"),
+    path(f"{_CASE}pause/", views_dunning.pause, name="dunning-pause"),
+    path(f"{_CASE}resume/", views_dunning.resume, name="dunning-resume"),
+    path(f"{_CASE}close/", views_dunning.end, name="dunning-close"),
+    path(f"{_AGREEMENT}dunning/", views_dunning.account, name="agreement-dunning"),
+    path(f"{_AGREEMENT}instalments/", views_plans.agree, name="plan-agree"),
+    path("billing/instalments/", views_plans.plan_list, name="plan-list"),
+    path("billing/instalments/<int:pk>/", views_plans.plan, name="plan"),
+    path("billing/instalments/<int:pk>/end/", views_plans.end, name="plan-end"),
+    path("billing/payments/", views_payments.payment_list, name="payment-list"),
+    path(_PAYMENT, views_payments.payment, name="payment"),
+    path(f"{_PAYMENT}assign/", views_payments.assign, name="payment-assign"),
+    path(f"{_PAYMENT}refund/", views_payments.refund, name="payment-refund"),
+    path("billing/payments/files/", views_statements.import_list, name="payment-import-list"),
+    path("billing/payments/files/new/", views_statements.look, name="payment-import"),
+    path("billing/payments/files/take/", views_statements.take, name="payment-import-take"),
+    path("billing/payments/stripe/", views_statements.service, name="payment-service"),
+    path("billing/open-items/", views_payments.open_items, name="open-item-list"),
+    path(
+        "billing/open-items/<int:pk>/write-off/",
+        views_payments.write_off,
+        name="open-item-write-off",
+    ),
+    path("billing/prices/", views_prices.series_list, name="price-series-list"),
+    path("billing/prices/new/", views_prices.create, name="price-series-create"),
+    path(_SERIES, views_prices.series, name="price-series"),
+    path(f"{_SERIES}import/", views_prices.import_file, name="price-import"),
+    path(f"{_SERIES}enter/", views_prices.enter, name="price-enter"),
     path("billing/settings/", views_settings.billing_settings, name="billing-settings"),
 ]

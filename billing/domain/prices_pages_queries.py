@@ -1,0 +1,56 @@
+"""What the pages of price series show. Needs an open scope; a narrowed one sees none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import OuterRef, QuerySet, Subquery
+
+from billing.domain.pages_queries import NotThere
+from billing.domain.prices_queries import SeriesNotFound, SeriesPrices, prices_of
+from billing.models import PriceSeries, PriceValue
+
+SHOWN: Final = timedelta(days=3)
+LOOKED_THROUGH: Final = timedelta(days=31)
+
+
+def series_rows() -> QuerySet[PriceSeries]:
+    """Series with the first and the last instant that they have a price for."""
+    values = PriceValue.objects.filter(series=OuterRef("pk"))
+    return PriceSeries.objects.annotate(
+        first_at=Subquery(values.order_by("starts_at").values("starts_at")[:1]),
+        last_at=Subquery(values.order_by("-starts_at").values("starts_at")[:1]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPage:
+    """A series: its prices of the days before `end`, and where the month before it has gaps."""
+
+    series: PriceSeries
+    first_at: datetime | None
+    last_at: datetime | None
+    end: datetime
+    month: SeriesPrices
+
+
+def series_page(*, series_id: int, now: datetime) -> SeriesPage:
+    """One series up to its last price, or to now where that is earlier; raises NotThere."""
+    found = series_rows().filter(pk=series_id).first()
+    if found is None:
+        raise NotThere
+    step = timedelta(seconds=found.step_s)
+    last: datetime | None = found.last_at
+    end = _edge(now, step) if last is None else last + step
+    try:
+        month = prices_of(series_id=series_id, start=end - LOOKED_THROUGH, end=end)
+    except SeriesNotFound as error:
+        raise NotThere from error
+    return SeriesPage(found, found.first_at, last, end, month)
+
+
+def _edge(at: datetime, step: timedelta) -> datetime:
+    """The begin of the step that an instant lies in."""
+    return at - timedelta(seconds=at.timestamp() % step.total_seconds())
