@@ -79,7 +79,9 @@ class Plan:
             )
         if sum(part.amount for part in given) != total:
             raise PlanError(
-                "sum", gettext_noop("The instalments must add up to %(total)s."), total=total
+                "sum",
+                gettext_noop("The instalments must add up to %(total)s."),
+                total=f"{total.normalize():f}",
             )
         return cls(given, grace_days)
 

@@ -44,8 +44,12 @@ def series_page(*, series_id: int, now: datetime) -> SeriesPage:
     step = timedelta(seconds=found.step_s)
     last: datetime | None = found.last_at
     end = _edge(now, step) if last is None else last + step
+    start = end - LOOKED_THROUGH
+    if found.first_at is not None:
+        # Before its first price nobody expects any.
+        start = max(start, found.first_at)
     try:
-        month = prices_of(series_id=series_id, start=end - LOOKED_THROUGH, end=end)
+        month = prices_of(series_id=series_id, start=start, end=end)
     except SeriesNotFound as error:
         raise NotThere from error
     return SeriesPage(found, found.first_at, last, end, month)

@@ -310,7 +310,13 @@ def dunned(of: Agreement) -> DunningCase:
         overdue=1,
         currency=of.currency,
     )
-    InstalmentPlan.objects.create(
+    plan(of)
+    return case
+
+
+def plan(of: Agreement) -> InstalmentPlan:
+    """A promise to pay that is running."""
+    return InstalmentPlan.objects.create(
         tenant_id=of.tenant_id,
         agreement=of,
         facility_id=of.facility_id,
@@ -318,7 +324,6 @@ def dunned(of: Agreement) -> DunningCase:
         instalments=[{"due_on": "2026-05-01", "amount": "1"}],
         paid_before=0,
     )
-    return case
 
 
 def taking_payments(of: Tenant) -> None:

@@ -49,7 +49,7 @@ def _values(found: SeriesPage) -> Iterator[Value]:
     """Each step of the days shown; those without a price as well."""
     held = {one.starts_at: one.price for one in found.month.prices}
     step = timedelta(seconds=found.series.step_s)
-    at = found.end - SHOWN
+    at = max(found.end - SHOWN, found.first_at or found.end)
     while at < found.end:
         price = held.get(at)
         told = _("no price") if price is None else quantities.price(price, found.series.currency)
