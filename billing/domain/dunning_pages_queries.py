@@ -21,6 +21,7 @@ from billing.domain import dunning_facts
 from billing.domain.dunning_facts import Account
 from billing.domain.ledger_queries import Balance, OpenItem, balance_of, open_items
 from billing.domain.pages_queries import NotThere
+from billing.domain.paging import page_of
 from billing.models import (
     Agreement,
     Customer,
@@ -30,6 +31,7 @@ from billing.models import (
     InstalmentPlan,
     PlanState,
 )
+from devices.domain.catalogue import Page
 from devices.models import Command
 
 
@@ -98,6 +100,40 @@ def case_page(*, case_id: int, now: datetime) -> CasePage:
     commands = Command.objects.filter(pk__in=asked).select_related("device")
     account = account_page(agreement_id=found.agreement_id, now=now)
     return CasePage(found, account, events, tuple(commands.order_by("-pk")))
+
+
+def case_list(
+    *,
+    limit: int,
+    after: int = 0,
+    agreement_id: int | None = None,
+    open: bool | None = None,  # noqa: A002 - as the API calls it
+    user_id: int | None = None,
+) -> Page[DunningCase]:
+    """Cases by id, with `user_id` of that person's own agreements alone; one query."""
+    wanted = {
+        "agreement_id": agreement_id,
+        "closed_at__isnull": open,
+        "agreement__user_id": user_id,
+    }
+    return page_of(DunningCase.objects.all(), limit=limit, after=after, wanted=wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseEvents:
+    """A case with all that happened in it, in order."""
+
+    case: DunningCase
+    events: tuple[DunningEvent, ...]
+
+
+def case_events(*, case_id: int, user_id: int | None = None) -> CaseEvents:
+    """One case; two queries. Raises NotThere."""
+    rows = DunningCase.objects.filter(pk=case_id)
+    found = rows.first() if user_id is None else rows.filter(agreement__user=user_id).first()
+    if found is None:
+        raise NotThere
+    return CaseEvents(found, tuple(found.events.order_by("pk")))
 
 
 def require_open(*, case_id: int) -> None:
@@ -187,6 +223,19 @@ def plans() -> QuerySet[InstalmentPlan]:
     return InstalmentPlan.objects.select_related("agreement", "facility").annotate(
         customer_name=_name("agreement__customer_id")
     )
+
+
+def plan_list(
+    *,
+    limit: int,
+    after: int = 0,
+    agreement_id: int | None = None,
+    state: str | None = None,
+    user_id: int | None = None,
+) -> Page[InstalmentPlan]:
+    """Plans by id, with `user_id` of that person's own agreements alone; one query."""
+    wanted = {"agreement_id": agreement_id, "state": state, "agreement__user_id": user_id}
+    return page_of(InstalmentPlan.objects.all(), limit=limit, after=after, wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from billing.domain.agreements_terms_operations import MeterNotFound
 from billing.domain.bills_queries import BillNotFound
 from billing.domain.customers_queries import CustomerNotFound
 from billing.domain.documents_queries import NoDocument
+from billing.domain.dunning_settings import PlanNotFound
 from billing.domain.evidence import EvidenceNotFound
 from billing.domain.pages_queries import NotThere
 from billing.domain.payments_operations import AgreementNotFound as AccountNotFound
@@ -59,6 +60,7 @@ _MISSING: Final[tuple[type[Exception], ...]] = (
     NoDocument,
     NotThere,
     PaymentNotFound,
+    PlanNotFound,
     RunNotFound,
     SeriesNotFound,
     TariffNotFound,

@@ -10,6 +10,7 @@ from portal.api import billing_agreements as agreements
 from portal.api import billing_bills as bills
 from portal.api import billing_comparisons as comparisons
 from portal.api import billing_customers as customers
+from portal.api import billing_dunning as dunning
 from portal.api import billing_parts as parts
 from portal.api import billing_payments as payments
 from portal.api import billing_prices as prices
@@ -92,6 +93,11 @@ BILLS: Final[list[URLPattern]] = [
     path("revenue/", revenue.RevenueOne.as_view(), name="revenue"),
     path("cost-centres/", revenue.CostCentres.as_view(), name="cost-centres"),
     path("payments/", payments.PaymentList.as_view(), name="payment-list"),
+    path("payments/statements/", dunning.StatementImport.as_view(), name="payment-import"),
+    path("dunning-cases/", dunning.CaseList.as_view(), name="dunning-case-list"),
+    path("dunning-cases/<int:pk>/", dunning.CaseOne.as_view(), name="dunning-case"),
+    path("instalment-plans/", dunning.PlanList.as_view(), name="plan-list"),
+    path("instalment-plans/<int:pk>/cancel/", dunning.PlanCancel.as_view(), name="plan-cancel"),
     path("payments/<int:pk>/assign/", payments.PaymentAssign.as_view(), name="payment-assign"),
     path(
         "agreements/<int:pk>/account/",

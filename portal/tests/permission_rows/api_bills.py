@@ -74,6 +74,24 @@ def _comparison(world: World) -> int:
         return factories.comparison(made, user=made.user).pk
 
 
+def _case(world: World) -> int:
+    """Of the tenant's consumer."""
+    made = _agreement(world)
+    with open_scope(world.park.scope):
+        return factories.dunned(made).pk
+
+
+def _plan(world: World) -> int:
+    made = _agreement(world)
+    with open_scope(world.park.scope):
+        return factories.plan(made).pk
+
+
+def _promised(_world: World) -> dict[str, object]:
+    """For an agreement of nobody."""
+    return {"agreement": 2**40, "instalments": [{"due_on": "2030-01-01", "amount": "1.00"}]}
+
+
 def _payment(world: World) -> int:
     with open_scope(world.park.scope):
         return factories.payment(world.park.tenant, Decimal(5)).pk
@@ -144,6 +162,13 @@ AREA = Area(
         Row("api:payment-list",        "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
         Row("api:payment-list",        "POST", _CHANGES, 404, 404, 403, 403, 401, scopes=_PAY, elsewhere=403, form=_paid),
         # Nobody has that agreement.
+        # A file is sent as a form: nothing of this body is one.
+        Row("api:payment-import",      "POST", _CHANGES, 415, 415, 403, 403, 401, scopes=_PAY, elsewhere=403),
+        Row("api:dunning-case-list",   "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
+        Row("api:dunning-case",        "GET",  _SEES,    200, 404, 403, 403, 401, "api case", scopes=_PAYMENTS),
+        Row("api:plan-list",           "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
+        Row("api:plan-list",           "POST", _CHANGES, 404, 404, 403, 403, 401, scopes=_PAY, elsewhere=403, form=_promised),
+        Row("api:plan-cancel",         "POST", _CHANGES, 200, 404, 403, 403, 401, "api plan", scopes=_PAY, elsewhere=403),
         Row("api:payment-assign",      "POST", _CHANGES, 404, 404, 403, 403, 401, "api payment", scopes=_PAY, elsewhere=403,
             form=lambda world: {"agreement": 2**40}),
         Row("api:agreement-account",   "GET",  _SEES,    200, 404, 403, 403, 401, "api account", scopes=_PAYMENTS),
@@ -156,6 +181,8 @@ AREA = Area(
         "api run": _run,
         "api comparison": _comparison,
         "api payment": _payment,
+        "api case": _case,
+        "api plan": _plan,
         "api account": lambda world: _agreement(world).pk,
     },
 )
