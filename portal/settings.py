@@ -377,6 +377,8 @@ SPECTACULAR_SETTINGS = {
         "ItemStateEnum": "billing.models.bill.ItemState",
         "EntryKindEnum": "billing.models.ledger.EntryKind",
         "TariffVersionStateEnum": "billing.models.tariff.VersionState",
+        "DunningKindEnum": "billing.models.dunning.DunningKind",
+        "PlanStateEnum": "billing.models.dunning.PlanState",
     },
     "PREPROCESSING_HOOKS": ["portal.api.schema.api_alone"],
     "POSTPROCESSING_HOOKS": [

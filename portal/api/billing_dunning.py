@@ -30,14 +30,14 @@ class CaseList(BillingView):
     @extend_schema(
         operation_id="dunning_cases",
         tags=["Payments"],
-        parameters=[forms.CaseQuery],
-        responses={200: list_of(forms.CaseSerializer), **problems(400, 401, 403, 429)},
+        parameters=[forms.DunningCaseQuery],
+        responses={200: list_of(forms.DunningCaseSerializer), **problems(400, 401, 403, 429)},
     )
     def get(self, request: Request) -> Response:
         """Accounts that are, or were, behind; of facilities that the caller sees."""
-        wanted = self.parameters(forms.CaseQuery, request)
+        wanted = self.parameters(forms.DunningCaseQuery, request)
         found = queries.case_list(user_id=own_alone(request), **wanted)
-        return self.page(request, found, forms.CaseSerializer)
+        return self.page(request, found, forms.DunningCaseSerializer)
 
 
 class CaseOne(BillingView):
@@ -48,12 +48,12 @@ class CaseOne(BillingView):
     @extend_schema(
         operation_id="dunning_case",
         tags=["Payments"],
-        responses={200: forms.CaseDetailSerializer, **problems(401, 403, 404, 429)},
+        responses={200: forms.DunningCaseDetailSerializer, **problems(401, 403, 404, 429)},
     )
     def get(self, request: Request, pk: int) -> Response:
         """With everything that happened in it, in order."""
         found = queries.case_events(case_id=pk, user_id=own_alone(request))
-        return Response(forms.CaseDetailSerializer(found).data)
+        return Response(forms.DunningCaseDetailSerializer(found).data)
 
 
 class PlanList(BillingView):
@@ -64,26 +64,26 @@ class PlanList(BillingView):
     @extend_schema(
         operation_id="instalment_plans",
         tags=["Payments"],
-        parameters=[forms.PlanQuery],
-        responses={200: list_of(forms.PlanSerializer), **problems(400, 401, 403, 429)},
+        parameters=[forms.InstalmentPlanQuery],
+        responses={200: list_of(forms.InstalmentPlanSerializer), **problems(400, 401, 403, 429)},
     )
     def get(self, request: Request) -> Response:
         """Running and over; of facilities that the caller sees."""
-        wanted = self.parameters(forms.PlanQuery, request)
+        wanted = self.parameters(forms.InstalmentPlanQuery, request)
         found = queries.plan_list(user_id=own_alone(request), **wanted)
-        return self.page(request, found, forms.PlanSerializer)
+        return self.page(request, found, forms.InstalmentPlanSerializer)
 
     @extend_schema(
         operation_id="instalment_plans_agree",
         tags=["Payments"],
-        request=forms.PlanBody,
-        responses={201: forms.PlanSerializer, **problems(400, 401, 403, 404, 429)},
+        request=forms.InstalmentPlanBody,
+        responses={201: forms.InstalmentPlanSerializer, **problems(400, 401, 403, 404, 429)},
     )
     def post(self, request: Request) -> Response:
         """Instalments that add up to what is overdue, or to all that is owed; one is a promise.
         What dunning has cut is given back at once.
         """
-        values = body_of(forms.PlanBody, request)
+        values = body_of(forms.InstalmentPlanBody, request)
         with told(parts="instalments"):
             made = dunning_settings.agree_plan(
                 agreement_id=values["agreement"],
@@ -93,7 +93,7 @@ class PlanList(BillingView):
                 now=datetime.now(UTC),
                 actor_id=request.user.pk,
             )
-        return Response(forms.PlanSerializer(made).data, status=201)
+        return Response(forms.InstalmentPlanSerializer(made).data, status=201)
 
 
 class PlanCancel(BillingView):
@@ -105,14 +105,14 @@ class PlanCancel(BillingView):
         operation_id="instalment_plans_cancel",
         tags=["Payments"],
         request=None,
-        responses={200: forms.PlanSerializer, **problems(401, 403, 404, 429)},
+        responses={200: forms.InstalmentPlanSerializer, **problems(401, 403, 404, 429)},
     )
     def post(self, request: Request, pk: int) -> Response:
         """Of one that is running: dunning goes on."""
         made = dunning_settings.cancel_plan(
             plan_id=pk, now=datetime.now(UTC), actor_id=request.user.pk
         )
-        return Response(forms.PlanSerializer(made).data)
+        return Response(forms.InstalmentPlanSerializer(made).data)
 
 
 class StatementImport(BillingView):

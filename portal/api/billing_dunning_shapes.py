@@ -7,20 +7,20 @@ from typing import Any
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
-from billing.models import DunningKind, PlanState, StatementFormat
+from billing.models import DunningKind, PlanState
 from billing.payments.camt053 import MOST_BYTES
 from portal.api import serializers as shapes
 from portal.api.billing import IdField, MoneyField, text
 
 
-class CaseQuery(shapes.PageQuery):
+class DunningCaseQuery(shapes.PageQuery):
     """Which cases."""
 
     agreement = IdField(required=False, source="agreement_id")
     open = serializers.BooleanField(required=False, allow_null=True, default=None)
 
 
-class CaseSerializer(serializers.Serializer[Any]):
+class DunningCaseSerializer(serializers.Serializer[Any]):
     """An account that is behind, from when it was noticed until it is over."""
 
     id = serializers.IntegerField(source="pk")
@@ -51,14 +51,14 @@ class DunningEventSerializer(serializers.Serializer[Any]):
     commands = serializers.ListField(child=serializers.IntegerField())
 
 
-class CaseDetailSerializer(serializers.Serializer[Any]):
+class DunningCaseDetailSerializer(serializers.Serializer[Any]):
     """A case with its events."""
 
-    case = CaseSerializer()
+    case = DunningCaseSerializer()
     events = DunningEventSerializer(many=True)
 
 
-class PlanQuery(shapes.PageQuery):
+class InstalmentPlanQuery(shapes.PageQuery):
     """Which plans."""
 
     agreement = IdField(required=False, source="agreement_id")
@@ -72,7 +72,7 @@ class InstalmentSerializer(serializers.Serializer[Any]):
     amount = MoneyField()
 
 
-class PlanBody(shapes.Body):
+class InstalmentPlanBody(shapes.Body):
     """What is agreed."""
 
     agreement = IdField()
@@ -90,7 +90,7 @@ class KeptInstalmentSerializer(serializers.Serializer[Any]):
     amount = serializers.CharField()
 
 
-class PlanSerializer(serializers.Serializer[Any]):
+class InstalmentPlanSerializer(serializers.Serializer[Any]):
     """A plan; `state` is kept or broken by what was paid."""
 
     id = serializers.IntegerField(source="pk")
@@ -123,7 +123,7 @@ class PaymentImportSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="pk")
     sha256 = serializers.CharField()
     file_name = serializers.CharField()
-    format = serializers.ChoiceField(StatementFormat.choices)
+    format = serializers.CharField(help_text="camt053 or csv.")
     lines = serializers.IntegerField(help_text="Payments in it.")
     taken = serializers.IntegerField(help_text="Those that were new.")
     matched = serializers.IntegerField(help_text="Of these, those whose agreement was known.")
