@@ -175,11 +175,10 @@ def account_page(*, agreement_id: int, now: datetime) -> AccountPage:
 def _forecast(
     policy: Policy, account: Account, items: tuple[OpenItem, ...], case: DunningCase | None
 ) -> Forecast:
-    plan = account.plan and Plan.from_json(
-        account.plan.instalments, grace_days=account.plan.grace_days
-    )
+    plan: Plan | None = None
     paid = Decimal(0)
     if account.plan is not None:
+        plan = Plan.from_json(account.plan.instalments, grace_days=account.plan.grace_days)
         paid = dunning_facts.paid_in(agreement_id=account.agreement.pk) - account.plan.paid_before
 
     def facts_on(day: date) -> Facts:

@@ -114,7 +114,7 @@ def open_entries() -> QuerySet[Any]:
     customer = Customer.objects.filter(pk=OuterRef("agreement__customer_id")).values("name")[:1]
     return (
         open_rows()
-        .filter(open__gt=0)
+        .filter(open__gt=Decimal(0))
         .select_related("agreement", "facility", "bill")
         .annotate(customer_name=Subquery(customer))
     )
@@ -154,7 +154,7 @@ def age_sums(*, on: date) -> tuple[AgeSums, ...]:
     ages = range(len(AGES))
     amounts = {f"amount_{n}": Sum("open", filter=_late(n, on)) for n in ages}
     counts = {f"count_{n}": Count("pk", filter=_late(n, on)) for n in ages}
-    rows: Any = open_rows().filter(open__gt=0).order_by().values("currency")
+    rows: Any = open_rows().filter(open__gt=Decimal(0)).order_by().values("currency")
     rows = rows.annotate(**amounts, **counts).order_by("currency")
     return tuple(
         AgeSums(

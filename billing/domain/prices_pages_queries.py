@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
@@ -38,7 +38,7 @@ class SeriesPage:
 
 def series_page(*, series_id: int, now: datetime) -> SeriesPage:
     """One series up to its last price, or to now where that is earlier; raises NotThere."""
-    found = series_rows().filter(pk=series_id).first()
+    found: Any = series_rows().filter(pk=series_id).first()
     if found is None:
         raise NotThere
     step = timedelta(seconds=found.step_s)

@@ -27,7 +27,8 @@ def test_each_step_has_its_day_and_hour() -> None:
 
 
 def test_what_is_foretold_is_done_by_who_looks_each_hour() -> None:
-    case, now, done = Case(DUE), at(4, 2, 0), []
+    case, now = Case(DUE), at(4, 2, 0)
+    done: list[tuple[int, datetime, bool]] = []
     expected = _told(OWED, case, now)
     for _hour in range(24 * 60):
         step = decide(POLICY, OWED, case, now).step

@@ -54,7 +54,7 @@ def test_instalments_are_agreed_listed_and_cancelled(world: World, client: Clien
     right = {**wrong, "instalments": _parts("100", "19"), "reason": "By phone"}
     made = _send(client, world.admin, "POST", "plan-list", **right)
     assert (made.status_code, made.json()["state"]) == (201, "active")
-    query = {"agreement": owed.pk, "state": "active"}
+    query = {"agreement": str(owed.pk), "state": "active"}
     path = reverse("api:plan-list")
     listed = client.get(path, query, headers=world.admin).json()["results"]
     assert listed == [made.json()]

@@ -23,14 +23,17 @@ _USUAL: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "reminder", "after_days": 7},
     {"kind": "fee", "after_days": 21, "fee": "5.00"},
 )
-_STEP_KINDS: Final = [("", "–")] + [
-    (kind.value, kind.label)
-    for kind in (
-        DunningKind.REMINDER,
-        DunningKind.FEE,
-        DunningKind.LIMIT,
-        DunningKind.DISABLE,
-    )
+_STEP_KINDS: Final[list[tuple[str, Any]]] = [
+    ("", "–"),
+    *(
+        (kind.value, kind.label)
+        for kind in (
+            DunningKind.REMINDER,
+            DunningKind.FEE,
+            DunningKind.LIMIT,
+            DunningKind.DISABLE,
+        )
+    ),
 ]
 _STEP_COLUMNS: Final = (
     ("kind", gettext_lazy("Step")),

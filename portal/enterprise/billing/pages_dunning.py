@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from django.urls import reverse
@@ -178,7 +179,7 @@ def plan(found: PlanPage) -> dict[str, Any]:
         "state": PLAN_STATES[row.state],
         "tone": PLAN_TONES.get(row.state, ""),
         "paid": quantities.money(found.paid, money),
-        "total": quantities.money(sum(part.amount for part in found.parts), money),
+        "total": quantities.money(sum((part.amount for part in found.parts), Decimal(0)), money),
         "ended": row.ended_at and quantities.local_time(row.ended_at, row.facility.time_zone),
         "agreed": quantities.local_time(row.created_at, row.facility.time_zone),
         "parts": [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import django_filters
 import django_tables2 as columns
@@ -70,7 +70,7 @@ class CaseFilter(PortalFilterSet):
         empty_label=gettext_lazy("All"),
     )
 
-    def by_state(self, rows: QuerySet[DunningCase], name: str, value: str) -> QuerySet[DunningCase]:
+    def by_state(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         """By what the list shows, or all that are not over."""
         del name
         return rows.exclude(state="closed") if value == "running" else rows.filter(state=value)
