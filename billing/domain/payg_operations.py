@@ -177,23 +177,9 @@ def issue(
 
     Raises UnitNotFound, and ValidationError at the field at fault.
     """
-    reason = reason.strip()
-    if not reason:
-        raise ValidationError({"reason": [_("Say why this token is issued without a payment.")]})
-    if len(reason) > REASON_LENGTH:
-        raise ValidationError(
-            {"reason": [_("Write at most %(count)s characters.") % {"count": REASON_LENGTH}]}
-        )
+    reason = reason_of(reason)
     unit = _held(unit_id)
-    value = days * unit.divider if kind in _TIMED else _NOTHING
-    if value != int(value):
-        raise ValidationError(
-            {
-                "days": [
-                    _("This unit counts in steps of 1/%(divider)s day.") % {"divider": unit.divider}
-                ]
-            }
-        )
+    value = days_of(unit, kind, days) * unit.divider
     try:
         token = _make(unit, kind, int(value), now=now, actor_id=actor_id)
     except TokenError as error:
@@ -204,6 +190,40 @@ def issue(
     token.save()
     _tell(token, unit, actor_id)
     return token
+
+
+def reason_of(text: str) -> str:
+    """Why a token is issued without a payment. Raises ValidationError."""
+    text = text.strip()
+    if not text:
+        raise ValidationError({"reason": [_("Say why this token is issued without a payment.")]})
+    if len(text) > REASON_LENGTH:
+        raise ValidationError(
+            {"reason": [_("Write at most %(count)s characters.") % {"count": REASON_LENGTH}]}
+        )
+    return text
+
+
+def days_of(unit: PaygUnit, kind: Kind, days: Decimal) -> Decimal:
+    """The days that a token of this kind carries, none where it has no time. Raises ValidationError
+    for what the unit cannot count.
+    """
+    if kind not in _TIMED:
+        return _NOTHING
+    if days < 0 or (kind is Kind.ADD_TIME and not days):
+        raise ValidationError({"days": [_("Say how many days this token is for.")]})
+    value = days * unit.divider
+    if value != int(value):
+        raise ValidationError(
+            {
+                "days": [
+                    _("This unit counts in steps of 1/%(divider)s day.") % {"divider": unit.divider}
+                ]
+            }
+        )
+    if value > (tokens.MOST_EXTENDED_VALUE if unit.extended else tokens.MOST_VALUE):
+        raise ValidationError({"days": [_("A token of this unit cannot carry this time.")]})
+    return days
 
 
 @transaction.atomic

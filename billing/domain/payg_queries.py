@@ -12,7 +12,11 @@ from typing import Final
 from django.db.models import QuerySet
 
 from billing.accounts.tokens import grouped
-from billing.models import PaygToken, PaygUnit
+from billing.domain.pages_queries import NotThere
+from billing.domain.paging import page_of
+from billing.models import Agreement, PaygToken, PaygUnit, TokenRequest, TokenRequestState
+from devices.domain.catalogue import Page
+from devices.models import Device
 
 RECENT: Final = 10
 
@@ -57,6 +61,78 @@ def unit_of_agreement(*, agreement_id: int, user_id: int | None = None) -> UnitF
     """The unit that an agreement pays, with `user_id` only that person's; two queries."""
     rows = PaygUnit.objects.filter(agreement=agreement_id)
     return _facts(rows if user_id is None else rows.filter(agreement__user=user_id))
+
+
+def unit_rows(*, user_id: int | None = None) -> QuerySet[PaygUnit]:
+    """Units for a list, with `user_id` only those that this person pays."""
+    rows = PaygUnit.objects.select_related("device", "agreement", "facility")
+    return rows if user_id is None else rows.filter(agreement__user=user_id)
+
+
+def unit_page(
+    *,
+    limit: int,
+    after: int = 0,
+    agreement_id: int | None = None,
+    device_id: int | None = None,
+    user_id: int | None = None,
+) -> Page[PaygUnit]:
+    """Units by id; one query."""
+    wanted = {"agreement_id": agreement_id, "device_id": device_id}
+    return page_of(unit_rows(user_id=user_id), limit=limit, after=after, wanted=wanted)
+
+
+def unit(*, unit_id: int, user_id: int | None = None) -> PaygUnit:
+    """One unit; one query. Raises NotThere."""
+    found = unit_rows(user_id=user_id).filter(pk=unit_id).first()
+    if found is None:
+        raise NotThere(f"unit {unit_id}")
+    return found
+
+
+def token_page(
+    *, unit_id: int, limit: int, after: int = 0, user_id: int | None = None
+) -> Page[PaygToken]:
+    """The tokens of a unit by id; two queries. Raises NotThere."""
+    of = unit(unit_id=unit_id, user_id=user_id)
+    rows = PaygToken.objects.filter(unit=of).select_related("unit")
+    return page_of(rows, limit=limit, after=after)
+
+
+def request_page(
+    *, limit: int, after: int = 0, unit_id: int | None = None, state: str | None = None
+) -> Page[TokenRequest]:
+    """Requests for tokens without a payment, by id; one query."""
+    wanted = {"unit_id": unit_id, "state": state}
+    rows = TokenRequest.objects.select_related("unit", "token__unit")
+    return page_of(rows, limit=limit, after=after, wanted=wanted)
+
+
+def request_of(*, request_id: int) -> TokenRequest:
+    """A request with its unit and token; one query. Raises NotThere."""
+    rows = TokenRequest.objects.select_related("unit__device", "token__unit")
+    found = rows.filter(pk=request_id).first()
+    if found is None:
+        raise NotThere(f"request {request_id}")
+    return found
+
+
+def waiting_requests(*, agreement_id: int) -> tuple[TokenRequest, ...]:
+    """Requests for the unit of an agreement that wait for somebody's decision; one query."""
+    rows = TokenRequest.objects.filter(unit__agreement=agreement_id, state=TokenRequestState.WAITING)
+    return tuple(rows.select_related("asked_by", "unit").order_by("pk"))
+
+
+def devices_for(*, agreement_id: int) -> tuple[Device, ...]:
+    """What an agreement could pay by the day: devices of its facility that nobody pays so yet; two
+    queries. Raises NotThere.
+    """
+    agreement = Agreement.objects.filter(pk=agreement_id).first()
+    if agreement is None:
+        raise NotThere(f"agreement {agreement_id}")
+    taken = PaygUnit.objects.values("device")
+    rows = Device.objects.filter(facility=agreement.facility_id).exclude(pk__in=taken)
+    return tuple(rows.order_by("name", "pk"))
 
 
 def tokens_like(*, digits: str) -> tuple[tuple[TokenFacts, str], ...]:

@@ -135,11 +135,12 @@ def refund(
     on: date,
     now: datetime,
     actor_id: int | None,
+    key: str = "",
 ) -> Payment:
     """Give a payment back, or a part of it: what it had settled is owed again, the latest first.
 
-    It is told, not sent: the bank or the service does that. Raises PaymentNotFound, and
-    ValidationError for more than is left of it.
+    It is told, not sent: the bank or the service does that. Asked again with the same `key`, it is
+    done once. Raises PaymentNotFound, and ValidationError for more than is left of it.
     """
     payment = Payment.objects.filter(pk=payment_id, amount__gt=0).first()
     if payment is None:
@@ -148,6 +149,9 @@ def refund(
         ledger_operations.hold([payment.agreement_id])
     if not reason.strip():
         raise ValidationError({"reason": [_("Say why it is given back.")]})
+    done = payment.refunded_by.filter(external_id=_refund_id(payment, key)).first() if key else None
+    if done is not None:
+        return done
     before = refunded(payment)
     if not _NOTHING < amount <= payment.amount - before:
         raise ValidationError(
@@ -159,13 +163,17 @@ def refund(
             }
         )
     back = Received(
-        f"refund:{payment.pk}:{before.normalize():f}",
+        _refund_id(payment, key or f"{before.normalize():f}"),
         -amount,
         payment.currency,
         on,
         text=reason.strip(),
     )
     return _refund(payment, Provider.MANUAL, back, now=now, actor_id=actor_id)
+
+
+def _refund_id(payment: Payment, key: str) -> str:
+    return f"refund:{payment.pk}:{key}"
 
 
 @transaction.atomic

@@ -11,7 +11,10 @@ from zoneinfo import ZoneInfo
 from django.db.models import QuerySet
 
 from billing.accounts.wallet import LOOKED_AT_DAYS, Forecast, forecast
+from billing.domain.pages_queries import NotThere
+from billing.domain.paging import page_of
 from billing.models import MovementKind, Wallet, WalletMovement
+from devices.domain.catalogue import Page
 
 RECENT: Final = 30
 
@@ -60,6 +63,38 @@ def wallet_rows(*, user_id: int | None = None) -> QuerySet[Wallet]:
     """Wallets for a list, with `user_id` only that person's."""
     rows = Wallet.objects.select_related("agreement", "facility")
     return rows if user_id is None else rows.filter(agreement__user=user_id)
+
+
+def wallet_page(
+    *,
+    limit: int,
+    after: int = 0,
+    facility_id: int | None = None,
+    state: str | None = None,
+    user_id: int | None = None,
+) -> Page[Wallet]:
+    """Wallets by id; one query."""
+    wanted = {"facility_id": facility_id, "state": state}
+    return page_of(wallet_rows(user_id=user_id), limit=limit, after=after, wanted=wanted)
+
+
+def movement_page(
+    *, agreement_id: int, limit: int, after: int = 0, user_id: int | None = None
+) -> Page[WalletMovement]:
+    """All that moved the wallet of an agreement, by id; two queries. Raises NotThere."""
+    wallet = wallet_rows(user_id=user_id).filter(agreement=agreement_id).first()
+    if wallet is None:
+        raise NotThere(f"wallet of agreement {agreement_id}")
+    rows = WalletMovement.objects.select_related("entry", "bill").filter(wallet=wallet)
+    return page_of(rows, limit=limit, after=after)
+
+
+def wallet_there(*, agreement_id: int, now: datetime, user_id: int | None = None) -> WalletFacts:
+    """The wallet of an agreement. Raises NotThere where it has none."""
+    found = wallet_of(agreement_id=agreement_id, now=now, user_id=user_id)
+    if found is None:
+        raise NotThere(f"wallet of agreement {agreement_id}")
+    return found
 
 
 def wallet_of(

@@ -38,7 +38,14 @@ from billing.models.dunning import (
     StatementFormat,
 )
 from billing.models.ledger import AccountEntry, Allocation, EntryKind, Payment, Provider
-from billing.models.payg import Delivery, PaygToken, PaygUnit, TokenKind
+from billing.models.payg import (
+    Delivery,
+    PaygToken,
+    PaygUnit,
+    TokenKind,
+    TokenRequest,
+    TokenRequestState,
+)
 from billing.models.restatement import ChangesRead, Restatement, RestatementState
 from billing.models.revenue import UnbilledAccount, UnbilledDay
 from billing.models.tariff import PriceSeries, PriceValue, Tariff, TariffVersion, VersionState
@@ -97,6 +104,8 @@ __all__ = [
     "TariffComparison",
     "TariffVersion",
     "TokenKind",
+    "TokenRequest",
+    "TokenRequestState",
     "UnbilledAccount",
     "UnbilledDay",
     "VersionState",

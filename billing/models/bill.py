@@ -18,8 +18,9 @@ class BillingSettings(TenantOwned):
     """Who a tenant is on its bills, and how it bills.
 
     `mail_bills`: who has an e-mail address gets bills there once they are final.
-    `second_person`: a run is approved by somebody else than who asked for it. `estimate_percent`:
-    with a larger part of a bill's energy not measured, the checklist holds it.
+    `second_person`: a run is approved by somebody else than who asked for it, and so is a token
+    that nobody has paid for. `estimate_percent`: with a larger part of a bill's energy not
+    measured, the checklist holds it.
     """
 
     legal_name = models.CharField(max_length=120)

@@ -117,6 +117,9 @@ class PaygToken(TenantOwned):
         ordering = ["unit", "-pk"]
         constraints = [
             models.UniqueConstraint(fields=["unit", "count"], name="billing_paygtoken_count_once"),
+            models.UniqueConstraint(
+                fields=["tenant", "facility", "id"], name="billing_paygtoken_tenant_facility_id"
+            ),
             models.CheckConstraint(
                 condition=models.Q(kind__in=TokenKind.values)
                 & models.Q(delivery__in=Delivery.values),
@@ -126,3 +129,69 @@ class PaygToken(TenantOwned):
 
     def __str__(self) -> str:
         return f"token {self.count} of unit {self.unit_id}"
+
+
+class TokenRequestState(models.TextChoices):
+    """WAITING: somebody else is to agree. ISSUED, REFUSED: decided."""
+
+    WAITING = "waiting", _("Waits for a second person")
+    ISSUED = "issued", _("Issued")
+    REFUSED = "refused", _("Refused")
+
+
+class TokenRequest(TenantOwned):
+    """That somebody wants a token which nobody has paid for. `days` are those that it adds or sets.
+
+    Where the tenant's rule says so (`BillingSettings.second_person`), another person decides.
+    """
+
+    unit = models.ForeignKey(PaygUnit, on_delete=models.PROTECT, related_name="requests")
+    facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=12, choices=TokenKind)
+    days = MoneyField(default=0)
+    reason = models.CharField(max_length=200)
+    state = models.CharField(
+        max_length=8, choices=TokenRequestState, default=TokenRequestState.WAITING
+    )
+    token = models.OneToOneField(
+        PaygToken, on_delete=models.PROTECT, null=True, blank=True, related_name="request"
+    )
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    asked_at = models.DateTimeField()
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(kind__in=TokenKind.values, days__gte=0),
+                name="billing_tokenrequest_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    state=TokenRequestState.WAITING, token__isnull=True, decided_at__isnull=True
+                )
+                | models.Q(
+                    state=TokenRequestState.ISSUED, token__isnull=False, decided_at__isnull=False
+                )
+                | models.Q(
+                    state=TokenRequestState.REFUSED, token__isnull=True, decided_at__isnull=False
+                ),
+                name="billing_tokenrequest_decided",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["unit"],
+                condition=models.Q(state=TokenRequestState.WAITING),
+                name="billing_tokenrequest_waiting",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"request {self.pk} for a token of unit {self.unit_id}"

@@ -52,6 +52,7 @@ from billing.models import (
     TariffComparison,
     TariffVersion,
     TokenKind,
+    TokenRequest,
     UnbilledAccount,
     UnbilledDay,
     VersionState,
@@ -260,6 +261,22 @@ def payg_unit(of: Agreement, device: Device, **fields: Any) -> PaygUnit:
     return made
 
 
+def token_request(of: PaygUnit, **fields: Any) -> TokenRequest:
+    """That somebody wants a token for a day, which waits for a second person."""
+    return TokenRequest.objects.create(
+        tenant_id=of.tenant_id,
+        unit=of,
+        facility_id=of.facility_id,
+        **{
+            "kind": TokenKind.ADD_TIME,
+            "days": 1,
+            "reason": "Goodwill",
+            "asked_at": START,
+            **fields,
+        },
+    )
+
+
 def prepaid_of(of: Agreement, device: Device, credit: AccountEntry) -> None:
     """A row in each table of what is paid beforehand."""
     filled = wallet(of)
@@ -276,9 +293,11 @@ def prepaid_of(of: Agreement, device: Device, credit: AccountEntry) -> None:
         at=START,
     )
     by_the_day = agreement(of.facility, of=of.customer, by=of.tariffs.get().tariff, mode=Mode.PAYG)
+    unit = payg_unit(by_the_day, device)
+    token_request(unit)
     PaygToken.objects.create(
         tenant_id=of.tenant_id,
-        unit=payg_unit(by_the_day, device),
+        unit=unit,
         facility_id=of.facility_id,
         kind=TokenKind.ADD_TIME,
         token="123456789",

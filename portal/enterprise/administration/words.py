@@ -236,6 +236,8 @@ ACTIONS: Final[Mapping[str | Promise, Mapping[str, str | Promise]]] = {
         "wallet.adjust": _("Balance of a prepaid wallet changed"),
         "payg.register": _("Pay-as-you-go unit registered"),
         "payg.change_price": _("Price of a day changed"),
+        "payg.ask_token": _("Token asked for without a payment"),
+        "payg.refuse_token": _("Token refused"),
         "payg.issue_token": _("Token issued"),
     },
     _("Exports"): {
