@@ -88,6 +88,13 @@ def deliveries_of(*, bill_id: int, user_id: int | None = None) -> tuple[BillDeli
     return tuple(BillDelivery.objects.filter(bill__in=bills).order_by("pk"))
 
 
+def deliveries_of_bill(*, bill_id: int, user_id: int | None = None) -> tuple[BillDelivery, ...]:
+    """The same; two queries. Raises NoDocument for a draft, or a bill beyond the reader's reach."""
+    if not final_bills(user_id=user_id).filter(pk=bill_id).exists():
+        raise NoDocument(f"bill {bill_id}")
+    return deliveries_of(bill_id=bill_id, user_id=user_id)
+
+
 def recipient_of(*, bill_id: int) -> str:
     """The e-mail address of a final bill's customer, empty without one; one query. Raises
     NoDocument.

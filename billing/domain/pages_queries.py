@@ -22,6 +22,7 @@ from billing.models import (
     AgreementMeter,
     AgreementTariff,
     Bill,
+    BillDelivery,
     BillLine,
     BillRun,
     BillRunItem,
@@ -60,18 +61,19 @@ def bills(*, user_id: int | None = None) -> QuerySet[Bill]:
 
 @dataclass(frozen=True, slots=True)
 class BillPage:
-    """A bill with its lines, and other bills of the same days: those that take it back, and the
-    rest.
+    """A bill with its lines, other bills of the same days (those that take it back, and the rest),
+    and to whom it went.
     """
 
     bill: Bill
     lines: tuple[BillLine, ...]
     corrections: tuple[Bill, ...]
     siblings: tuple[Bill, ...]
+    deliveries: tuple[BillDelivery, ...]
 
 
 def bill_page(*, bill_id: int, user_id: int | None = None) -> BillPage:
-    """One bill; three queries. Raises NotThere."""
+    """One bill; four queries. Raises NotThere."""
     rows = bills(user_id=user_id).select_related("corrects", "run", "agreement", "facility")
     found = rows.filter(pk=bill_id).first()
     if found is None:
@@ -85,6 +87,7 @@ def bill_page(*, bill_id: int, user_id: int | None = None) -> BillPage:
         lines=tuple(found.lines.order_by("position")),
         corrections=tuple(one for one in others if one.corrects_id == found.pk),
         siblings=tuple(one for one in others if one.corrects_id != found.pk),
+        deliveries=tuple(BillDelivery.objects.filter(bill=found).order_by("pk")),
     )
 
 

@@ -107,12 +107,13 @@ def register(
 
 
 @transaction.atomic
-def set_price(*, unit_id: int, price_per_day: Decimal, actor_id: int | None) -> None:
+def set_price(*, unit_id: int, price_per_day: Decimal, actor_id: int | None) -> PaygUnit:
     """What a day costs from now on. Raises UnitNotFound, ValidationError."""
     unit = _held(unit_id)
     audit.update(
         unit, {"price_per_day": price_per_day}, actor_id=actor_id, action="payg.change_price"
     )
+    return unit
 
 
 def due_units() -> list[int]:

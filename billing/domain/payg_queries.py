@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from billing.accounts.tokens import grouped
 from billing.domain.pages_queries import NotThere
@@ -99,6 +99,20 @@ def token_page(
     return page_of(rows, limit=limit, after=after)
 
 
+def token_rows() -> QuerySet[PaygToken]:
+    """Tokens for a list, with the `serial` number of their unit."""
+    rows = PaygToken.objects.select_related("unit")
+    return rows.annotate(serial=F("unit__device__serial"))
+
+
+def token(*, token_id: int) -> PaygToken:
+    """One token with its unit; one query. Raises NotThere."""
+    found = PaygToken.objects.select_related("unit").filter(pk=token_id).first()
+    if found is None:
+        raise NotThere(f"token {token_id}")
+    return found
+
+
 def request_page(
     *, limit: int, after: int = 0, unit_id: int | None = None, state: str | None = None
 ) -> Page[TokenRequest]:
@@ -119,7 +133,9 @@ def request_of(*, request_id: int) -> TokenRequest:
 
 def waiting_requests(*, agreement_id: int) -> tuple[TokenRequest, ...]:
     """Requests for the unit of an agreement that wait for somebody's decision; one query."""
-    rows = TokenRequest.objects.filter(unit__agreement=agreement_id, state=TokenRequestState.WAITING)
+    rows = TokenRequest.objects.filter(
+        unit__agreement=agreement_id, state=TokenRequestState.WAITING
+    )
     return tuple(rows.select_related("asked_by", "unit").order_by("pk"))
 
 

@@ -58,16 +58,3 @@ def own_pages(*, user_id: int, today: date, now: datetime) -> tuple[PrepaidPage,
         )
         for row in rows.order_by("pk")[:MOST_OWN]
     )
-
-
-def own_page(*, agreement_id: int, user_id: int, now: datetime) -> PrepaidPage:
-    """One of a person's own; six queries at most. Raises NotThere."""
-    rows = Agreement.objects.select_related("facility").filter(user=user_id)
-    row = rows.filter(pk=agreement_id, mode__in=[Mode.PREPAID, Mode.PAYG]).first()
-    if row is None:
-        raise NotThere(f"agreement {agreement_id}")
-    return PrepaidPage(
-        row,
-        wallet_of(agreement_id=agreement_id, now=now, user_id=user_id),
-        unit_of_agreement(agreement_id=agreement_id, user_id=user_id),
-    )

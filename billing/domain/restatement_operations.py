@@ -63,6 +63,19 @@ def settle(
     ]
 
 
+def settle_with(
+    *, restatement_id: int, issued_on: date, now: datetime, actor_id: int | None
+) -> list[Settled]:
+    """Settle an open restatement, with all others of its agreement. Raises RestatementNotFound, and
+    ValidationError as `settle`.
+    """
+    rows = Restatement.objects.filter(pk=restatement_id, ended_at=None)
+    agreement_id = rows.values_list("bill__agreement_id", flat=True).first()
+    if agreement_id is None:
+        raise RestatementNotFound
+    return settle(agreement_id=agreement_id, issued_on=issued_on, now=now, actor_id=actor_id)
+
+
 def _settle(
     row: Restatement, language: str, *, issued_on: date, now: datetime, actor_id: int | None
 ) -> Settled:

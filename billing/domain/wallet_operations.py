@@ -132,6 +132,24 @@ def set_rules(*, wallet_id: int, rules: WalletRules, now: datetime, actor_id: in
         _stand(wallet, now)
 
 
+@transaction.atomic
+def set_warning(*, agreement_id: int, user_id: int, low_balance: Decimal, now: datetime) -> None:
+    """At which balance a person wants to be told of the own wallet; how it stands by that is seen
+    within a minute. Needs no more than the scope of the facility. Raises WalletNotFound,
+    ValidationError.
+    """
+    rows = Wallet.objects.select_for_update(of=("self",))
+    wallet = rows.filter(agreement=agreement_id, agreement__user=user_id).first()
+    if wallet is None:
+        raise WalletNotFound(f"wallet of agreement {agreement_id}")
+    values = {"low_balance": low_balance}
+    if not _NOTHING <= low_balance <= MOST_ADJUSTMENT:
+        raise ValidationError({"low_balance": [_("Enter an amount that is not below nothing.")]})
+    if audit.update(wallet, values, actor_id=user_id, action="wallet.change"):
+        wallet.look_at = now
+        wallet.save(update_fields=["look_at"])
+
+
 def _check(wallet: Wallet) -> None:
     wallet.full_clean(exclude=["agreement", "facility", "tenant"])
     if wallet.holidays and not holidaying.known(wallet.holidays):

@@ -35,7 +35,9 @@ class MovementFacts:
 
 @dataclass(frozen=True, slots=True)
 class WalletFacts:
-    """A wallet, how long it lasts, and its newest movements."""
+    """A wallet, how long it lasts, what the whole local days before took, and its newest
+    movements.
+    """
 
     wallet_id: int
     agreement_id: int
@@ -56,6 +58,7 @@ class WalletFacts:
     switched_off_at: datetime | None
     problem: str
     forecast: Forecast
+    days: tuple[tuple[date, Decimal], ...]
     movements: tuple[MovementFacts, ...]
 
 
@@ -107,6 +110,7 @@ def wallet_of(
     if row is None:
         return None
     movements = WalletMovement.objects.select_related("entry", "bill").filter(wallet=row)
+    days = _days(row, now)
     return WalletFacts(
         wallet_id=row.pk,
         agreement_id=row.agreement_id,
@@ -126,13 +130,16 @@ def wallet_of(
         burned_at=row.burned_at,
         switched_off_at=row.switched_off_at,
         problem=row.problem,
-        forecast=_forecast(row, now),
+        forecast=forecast(
+            row.balance, [taken for _day, taken in days], emergency=row.emergency_credit
+        ),
+        days=days,
         movements=tuple(_movement(one) for one in movements.order_by("-pk")[:RECENT]),
     )
 
 
-def _forecast(row: Wallet, now: datetime) -> Forecast:
-    """By what the whole local days before today have taken, at most LOOKED_AT_DAYS."""
+def _days(row: Wallet, now: datetime) -> tuple[tuple[date, Decimal], ...]:
+    """What the whole local days before today have taken, at most LOOKED_AT_DAYS, in order."""
     zone = ZoneInfo(row.facility.time_zone)
     today = now.astimezone(zone).date()
     first = max(
@@ -148,9 +155,7 @@ def _forecast(row: Wallet, now: datetime) -> Forecast:
     )
     for at, amount in burned.values_list("at", "amount"):
         days[at.astimezone(zone).date()] -= amount
-    return forecast(
-        row.balance, [days[day] for day in sorted(days)], emergency=row.emergency_credit
-    )
+    return tuple(sorted(days.items()))
 
 
 def _movement(row: WalletMovement) -> MovementFacts:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as Refused
+from django.utils.translation import gettext as _
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,14 +21,20 @@ from billing.domain.agreements_terms_operations import MeterNotFound
 from billing.domain.bills_queries import BillNotFound
 from billing.domain.customers_queries import CustomerNotFound
 from billing.domain.documents_queries import NoDocument
+from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.dunning_settings import PlanNotFound
-from billing.domain.evidence import EvidenceNotFound
+from billing.domain.evidence import EvidenceError, EvidenceNotFound
 from billing.domain.pages_queries import NotThere
+from billing.domain.payg_operations import UnitNotFound
+from billing.domain.payg_requests_operations import RequestNotFound
 from billing.domain.payments_operations import AgreementNotFound as AccountNotFound
 from billing.domain.payments_operations import PaymentNotFound
 from billing.domain.prices_queries import SeriesNotFound
+from billing.domain.restatement_operations import RestatementNotFound
 from billing.domain.runs_queries import RunNotFound
 from billing.domain.tariffs_queries import TariffNotFound, VersionNotFound
+from billing.domain.wallet_operations import WalletNotFound
+from devices.domain.queries import DeviceNotFound
 from portal.api import serializers as shapes
 from portal.api.access import Requires, access_of, tenant_of
 from portal.api.views import ApiView
@@ -55,17 +62,29 @@ _MISSING: Final[tuple[type[Exception], ...]] = (
     AgreementNotFound,
     BillNotFound,
     CustomerNotFound,
+    DeviceNotFound,
     EvidenceNotFound,
     MeterNotFound,
     NoDocument,
     NotThere,
     PaymentNotFound,
     PlanNotFound,
+    RequestNotFound,
+    RestatementNotFound,
     RunNotFound,
     SeriesNotFound,
     TariffNotFound,
+    UnitNotFound,
     VersionNotFound,
+    WalletNotFound,
 )
+
+
+class Damaged(APIException):
+    """What was kept is not there any more as it was: nothing that the caller could mend."""
+
+    status_code = 409
+    default_code = "damaged"
 
 
 class BillingView(ApiView):
@@ -77,6 +96,10 @@ class BillingView(ApiView):
             exc = NotFound()
         if isinstance(exc, DocumentError):
             exc = ValidationError({"kind": [str(exc)]})
+        if isinstance(exc, EvidenceError):
+            exc = Damaged(_("What this bill was computed from is damaged: tell who runs it."))
+        if isinstance(exc, FileMissingError | FileDamagedError):
+            exc = Damaged(_("The document is not in the store as it was made: tell who runs it."))
         return super().handle_exception(exc)
 
 

@@ -10,6 +10,7 @@ from billing.models import (
     BillKind,
     BillState,
     Cycle,
+    DeliveryState,
     EntryKind,
     ItemState,
     Provider,
@@ -239,6 +240,36 @@ class PaymentBody(shapes.Body):
     )
     payer = text(140)
     text = text(400)
+
+
+class RefundBody(shapes.Body):
+    """Money that goes back."""
+
+    amount = MoneyField()
+    refunded_on = serializers.DateField()
+    reason = serializers.CharField(max_length=400)
+    request_key = serializers.CharField(
+        max_length=64, help_text="Sent again with the same, it goes back once."
+    )
+
+
+class BillDeliverySerializer(serializers.Serializer[Any]):
+    """A bill that goes, or went, to an e-mail address."""
+
+    id = serializers.IntegerField(source="pk")
+    to = serializers.CharField()
+    state = serializers.ChoiceField(DeliveryState.choices)
+    attempts = serializers.IntegerField()
+    due_at = serializers.DateTimeField(help_text="When it is tried, or was tried last.")
+    sent_at = serializers.DateTimeField(allow_null=True)
+    problem = serializers.CharField(help_text="Why it was not sent.")
+    created_at = serializers.DateTimeField()
+
+
+class BillDeliveriesSerializer(serializers.Serializer[Any]):
+    """To whom a bill went, oldest first."""
+
+    deliveries = BillDeliverySerializer(many=True)
 
 
 class AssignBody(shapes.Body):

@@ -14,13 +14,14 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.domain import documents_operations, lines_queries
+from billing.domain import documents_operations, documents_queries, lines_queries
 from billing.domain.lines_queries import LinePage
 from billing.models import FileKind
 from billing.tariffs.values import Quality
 from portal.api import serializers as shapes
 from portal.api.access import own_alone
 from portal.api.billing import BILLS, BillingView
+from portal.api.billing_bills_shapes import BillDeliveriesSerializer
 from portal.api.exports import PartRenderer
 from portal.api.schema import problems
 
@@ -78,7 +79,7 @@ class BillLineIntervals(BillingView):
     @extend_schema(
         operation_id="bill_line_intervals",
         tags=["Bills"],
-        responses={200: LineIntervalsSerializer, **problems(401, 403, 404, 429)},
+        responses={200: LineIntervalsSerializer, **problems(401, 403, 404, 409, 429)},
     )
     def get(self, request: Request, pk: int, position: int) -> Response:
         """As the bill was computed from, for ever. None for a line that is made of time or of other
@@ -101,7 +102,7 @@ class BillFile(BillingView):
         responses={
             (200, "application/pdf"): OpenApiTypes.BINARY,
             (200, "application/xml"): OpenApiTypes.BINARY,
-            **problems(400, 401, 403, 404, 429),
+            **problems(400, 401, 403, 404, 409, 429),
         },
     )
     def get(self, request: Request, pk: int) -> HttpResponse:
@@ -115,3 +116,19 @@ class BillFile(BillingView):
         )
         headers = {"Content-Disposition": f'attachment; filename="{found.name}"'}
         return HttpResponse(found.data, content_type=found.media_type, headers=headers)
+
+
+class BillDeliveries(BillingView):
+    """To whom a bill went."""
+
+    access = {"GET": BILLS}
+
+    @extend_schema(
+        operation_id="bill_deliveries",
+        tags=["Bills"],
+        responses={200: BillDeliveriesSerializer, **problems(401, 403, 404, 429)},
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """Whether and when a bill was sent by e-mail; a draft goes nowhere."""
+        found = documents_queries.deliveries_of_bill(bill_id=pk, user_id=own_alone(request))
+        return Response(BillDeliveriesSerializer({"deliveries": found}).data)

@@ -80,6 +80,35 @@ class PaymentAssign(BillingView):
         return Response(forms.PaymentSerializer(made).data)
 
 
+class PaymentRefund(BillingView):
+    """A payment that goes back, or a part of it."""
+
+    access = {"POST": PAYMENTS_CHANGE}
+
+    @extend_schema(
+        operation_id="payments_refund",
+        tags=["Payments"],
+        request=forms.RefundBody,
+        responses={201: forms.PaymentSerializer, **problems(400, 401, 403, 404, 429)},
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Noted, not sent: the bank or the service sends it. What the payment had settled is owed
+        again.
+        """
+        values = body_of(forms.RefundBody, request)
+        with told(on="refunded_on"):
+            made = operations.refund(
+                payment_id=pk,
+                amount=values["amount"],
+                reason=values["reason"],
+                on=values["refunded_on"],
+                now=datetime.now(UTC),
+                actor_id=request.user.pk,
+                key=f"api:{values['request_key']}",
+            )
+        return Response(forms.PaymentSerializer(made).data, status=201)
+
+
 class AgreementAccount(BillingView):
     """The account of an agreement."""
 

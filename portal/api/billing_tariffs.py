@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.domain import tariffs_imports
 from billing.domain import tariffs_operations as operations
 from billing.domain import tariffs_queries as queries
 from billing.domain.tariffs_preview import PreviewValues, try_text
@@ -58,6 +59,37 @@ class TariffList(BillingView):
                 tenant_id=tenant_id_of(request), actor_id=request.user.pk, **values
             )
         return Response(forms.TariffSerializer(made).data, status=201)
+
+
+class TariffImport(BillingView):
+    """Published tariffs taken in."""
+
+    access = {"POST": TARIFFS_CHANGE}
+
+    @extend_schema(
+        operation_id="tariffs_import",
+        tags=["Tariffs"],
+        request=forms.TariffImportBody,
+        responses={201: forms.TariffImportSerializer, **problems(400, 401, 403, 429)},
+    )
+    def post(self, request: Request) -> Response:
+        """A record of OpenEI's URDB, of open-energy-tariffs, or of an Australian retailer or
+        network, found out by itself: as a new tariff with a draft for each version. What cannot be
+        expressed is refused, by its path.
+        """
+        values = dict(body_of(forms.TariffImportBody, request))
+        name, valid_from = values.pop("name"), values.pop("valid_from")
+        content = values.pop("record")
+        with _told(content="record", source="record"):
+            taken = tariffs_imports.import_tariff(
+                tenant_id=tenant_id_of(request),
+                content=content,
+                wishes=forms.wishes_of(values),
+                name=name,
+                valid_from=valid_from,
+                actor_id=request.user.pk,
+            )
+        return Response(forms.TariffImportSerializer(taken).data, status=201)
 
 
 class TariffOne(BillingView):

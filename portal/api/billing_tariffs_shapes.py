@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
 from billing.domain.prices_operations import MOST_VALUES, STEPS
 from billing.models import VersionState
+from billing.tariffs.recognising import Wishes
 from billing.tariffs.source import MAX_BYTES
 from portal.api import serializers as shapes
 from portal.api.billing import ExactField, reason, text
+
+# As large as a body may be.
+MOST_RECORD: Final = 2 * 1024 * 1024
 
 
 class TariffQuery(shapes.PageQuery):
@@ -77,6 +82,45 @@ class TariffVersionBody(shapes.Body):
     reason = reason("Needed to publish what changes the past or takes a version's place.")
 
 
+class TariffImportBody(shapes.Body):
+    """A published tariff."""
+
+    record = serializers.CharField(
+        max_length=MOST_RECORD, trim_whitespace=False, help_text="Its JSON as text."
+    )
+    name = text(120, "Of the new tariff; empty: as the record has it.")
+    valid_from = serializers.DateField(
+        required=False, default=None, allow_null=True, help_text="For a record without a day."
+    )
+    currency = text(3, "Of a record of URDB, which names none.", default="USD")
+    demand_window_min = serializers.ChoiceField(
+        [15, 30, 60],
+        required=False,
+        default=None,
+        allow_null=True,
+        help_text="Of a record of URDB that names none.",
+    )
+    part = text(8, "Which part of a network tariff.", default="NUOS")
+    record_name = text(200, "Of a file of many tariffs which one, by its name or id.")
+
+
+def wishes_of(values: Mapping[str, Any]) -> Wishes:
+    """What an import is told about a record."""
+    return Wishes(
+        currency=values["currency"].upper(),
+        demand_window_min=values["demand_window_min"],
+        part=values["part"],
+        name=values["record_name"],
+    )
+
+
+class TariffImportNoteSerializer(serializers.Serializer[Any]):
+    """What the record says beside prices."""
+
+    field = serializers.CharField()
+    text = serializers.CharField()
+
+
 class DuplicateVersionBody(shapes.Body):
     """From when on a copy shall hold."""
 
@@ -102,6 +146,14 @@ class TariffVersionSerializer(ListedVersionSerializer):
 
     document = serializers.JSONField()
     text = serializers.CharField(source="source", help_text="As it was written.")
+
+
+class TariffImportSerializer(serializers.Serializer[Any]):
+    """A tariff that was taken in, with its drafts in order of their days."""
+
+    tariff = TariffSerializer()
+    versions = ListedVersionSerializer(many=True)
+    notes = TariffImportNoteSerializer(many=True)
 
 
 class CheckTariffBody(shapes.Body):

@@ -13,7 +13,9 @@ from portal.api import billing_customers as customers
 from portal.api import billing_dunning as dunning
 from portal.api import billing_parts as parts
 from portal.api import billing_payments as payments
+from portal.api import billing_prepaid as prepaid
 from portal.api import billing_prices as prices
+from portal.api import billing_restatements as restatements
 from portal.api import billing_revenue as revenue
 from portal.api import billing_runs as runs
 from portal.api import billing_tariffs as tariffs
@@ -21,6 +23,7 @@ from portal.api import billing_tariffs as tariffs
 TARIFFS: Final[list[URLPattern]] = [
     path("tariffs/", tariffs.TariffList.as_view(), name="tariff-list"),
     path("tariffs/preview/", tariffs.TariffPreview.as_view(), name="tariff-preview"),
+    path("tariffs/import/", tariffs.TariffImport.as_view(), name="tariff-import"),
     path("tariffs/check/", tariffs.TariffCheck.as_view(), name="tariff-check"),
     path("tariffs/<int:pk>/", tariffs.TariffOne.as_view(), name="tariff"),
     path("tariffs/<int:pk>/archive/", tariffs.TariffArchive.as_view(), name="tariff-archive"),
@@ -85,6 +88,19 @@ BILLS: Final[list[URLPattern]] = [
         parts.BillLineIntervals.as_view(),
         name="bill-line-intervals",
     ),
+    path("bills/<int:pk>/deliveries/", parts.BillDeliveries.as_view(), name="bill-deliveries"),
+    path("restatements/", restatements.RestatementList.as_view(), name="restatement-list"),
+    path("restatements/<int:pk>/", restatements.RestatementOne.as_view(), name="restatement"),
+    path(
+        "restatements/<int:pk>/settle/",
+        restatements.RestatementSettle.as_view(),
+        name="restatement-settle",
+    ),
+    path(
+        "restatements/<int:pk>/dismiss/",
+        restatements.RestatementDismiss.as_view(),
+        name="restatement-dismiss",
+    ),
     path("bill-runs/", runs.RunList.as_view(), name="bill-run-list"),
     path("bill-runs/<int:pk>/", runs.RunOne.as_view(), name="bill-run"),
     path("bill-runs/<int:pk>/items/", runs.RunItems.as_view(), name="bill-run-items"),
@@ -98,6 +114,7 @@ BILLS: Final[list[URLPattern]] = [
     path("dunning-cases/<int:pk>/", dunning.CaseOne.as_view(), name="dunning-case"),
     path("instalment-plans/", dunning.PlanList.as_view(), name="plan-list"),
     path("instalment-plans/<int:pk>/cancel/", dunning.PlanCancel.as_view(), name="plan-cancel"),
+    path("payments/<int:pk>/refund/", payments.PaymentRefund.as_view(), name="payment-refund"),
     path("payments/<int:pk>/assign/", payments.PaymentAssign.as_view(), name="payment-assign"),
     path(
         "agreements/<int:pk>/account/",
@@ -110,4 +127,27 @@ BILLS: Final[list[URLPattern]] = [
         name="agreement-entries",
     ),
 ]
-resources: Final = [*TARIFFS, *AGREEMENTS, *BILLS]
+PREPAID: Final[list[URLPattern]] = [
+    path("wallets/", prepaid.WalletList.as_view(), name="wallet-list"),
+    path("agreements/<int:pk>/wallet/", prepaid.AgreementWallet.as_view(), name="wallet"),
+    path(
+        "agreements/<int:pk>/wallet/movements/",
+        prepaid.WalletMovements.as_view(),
+        name="wallet-movements",
+    ),
+    path(
+        "agreements/<int:pk>/wallet/adjust/", prepaid.WalletAdjust.as_view(), name="wallet-adjust"
+    ),
+    path("payg-units/", prepaid.UnitList.as_view(), name="payg-unit-list"),
+    path("payg-units/<int:pk>/", prepaid.UnitOne.as_view(), name="payg-unit"),
+    path("payg-units/<int:pk>/tokens/", prepaid.UnitTokens.as_view(), name="payg-unit-tokens"),
+    path("payg-tokens/<int:pk>/send/", prepaid.TokenSend.as_view(), name="payg-token-send"),
+    path("payg-token-requests/", prepaid.TokenRequests.as_view(), name="payg-request-list"),
+    path(
+        "payg-token-requests/<int:pk>/decide/",
+        prepaid.TokenRequestDecide.as_view(),
+        name="payg-request-decide",
+    ),
+    path("devices/<int:pk>/outage/", prepaid.DeviceOutage.as_view(), name="device-outage"),
+]
+resources: Final = [*TARIFFS, *AGREEMENTS, *BILLS, *PREPAID]

@@ -25,6 +25,7 @@ _MEANING: Final = {
     401: "No valid access token.",
     403: "The role or the access token does not reach this.",
     404: "There is no such resource within reach of the caller.",
+    409: "What was kept is damaged; `detail` says what.",
     429: "Too many requests in this minute; `Retry-After` says how many seconds to wait.",
 }
 

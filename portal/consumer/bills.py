@@ -27,7 +27,7 @@ MOST = 36
 
 
 def person_of(request: AtHome) -> int:
-    """Whose bills are shown. Raises Http404 for who may see none."""
+    """Whose bills and credit are shown. Raises Http404 for who may see none."""
     bearer = request.visit.bearer
     if bearer.user_id is None or not bearer.allows(Permission.BILLS_VIEW):
         raise Http404

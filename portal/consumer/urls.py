@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.consumer import bills, comparison, views
+from portal.consumer import bills, comparison, prepaid, views
 
 app_name = "consumer"
 urlpatterns = [
@@ -17,6 +17,8 @@ urlpatterns = [
     path("bills/<int:pk>/pdf/", bills.pdf, name="bill-pdf"),
     path("compare/", comparison.compare, name="compare"),
     path("compare/<int:pk>/", comparison.comparison, name="comparison"),
+    path("prepaid/", prepaid.prepaid_list, name="prepaid"),
+    path("prepaid/<int:pk>/warning/", prepaid.warning, name="prepaid-warning"),
     path("sign-in/", views.sign_in, name="sign-in"),
     path("callback/", views.callback, name="callback"),
     path("sign-out/", views.sign_out, name="sign-out"),

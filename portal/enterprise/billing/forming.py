@@ -18,6 +18,8 @@ from billing.domain.dunning_people_operations import CaseNotFound
 from billing.domain.dunning_settings import PlanNotFound
 from billing.domain.ledger_operations import EntryNotFound
 from billing.domain.pages_queries import NotThere
+from billing.domain.payg_operations import UnitNotFound
+from billing.domain.payg_requests_operations import RequestNotFound
 from billing.domain.payments_operations import AgreementNotFound as AccountNotFound
 from billing.domain.payments_operations import PaymentNotFound
 from billing.domain.prices_queries import SeriesNotFound
@@ -33,7 +35,9 @@ NOT_FOUND = (
     NotThere,
     PaymentNotFound,
     PlanNotFound,
+    RequestNotFound,
     SeriesNotFound,
+    UnitNotFound,
 )
 
 

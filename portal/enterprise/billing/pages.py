@@ -21,10 +21,12 @@ from billing.domain.pages_queries import AgreementPage, BillPage, CustomerPage
 from billing.models import (
     AgreementMeter,
     Bill,
+    BillDelivery,
     BillKind,
     BillLine,
     BillState,
     Customer,
+    DeliveryState,
     FileKind,
 )
 from portal.enterprise.billing import words
@@ -32,6 +34,11 @@ from portal.frame import quantities
 
 # Lines that are made of intervals; a levy for each kWh as well.
 _OPEN: Final = frozenset({"energy", "dynamic", "export", "demand", "levy"})
+_DELIVERY_TONES: Final = {
+    DeliveryState.WAITING: "warn",
+    DeliveryState.SENT: "good",
+    DeliveryState.FAILED: "bad",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ def bill(found: BillPage) -> dict[str, Any]:
         else [
             (reverse("bill-file", args=[row.pk, kind]), label) for kind, label in FileKind.choices
         ],
+        "deliveries": [_delivery(one, row.zone) for one in found.deliveries],
         "related": [
             {
                 "url": reverse("bill", args=[one.pk]),
@@ -87,6 +95,17 @@ def bill(found: BillPage) -> dict[str, Any]:
             }
             for one in (*found.corrections, *found.siblings)
         ],
+    }
+
+
+def _delivery(one: BillDelivery, zone: str) -> dict[str, str]:
+    """To whom the bill went, or why it did not."""
+    at = one.sent_at or one.created_at
+    return {
+        "to": one.to,
+        "tone": _DELIVERY_TONES[DeliveryState(one.state)],
+        "state": str(DeliveryState(one.state).label),
+        "note": one.problem or quantities.local_time(at, zone, "SHORT_DATETIME_FORMAT"),
     }
 
 
@@ -104,7 +123,7 @@ def line_row(one: BillLine, of: Bill) -> LineRow:
         note=_note(one, of),
         quantity=f"{quantities.exact(one.quantity)}\N{NO-BREAK SPACE}{words.unit(one.unit)}",
         price=quantities.price(one.price, of.currency),
-        amount=_amount(one.amount, of.currency),
+        amount=line_amount(one.amount, of.currency),
         estimated=_("%(quantity)s estimated") % {"quantity": quantities.exact(one.estimated)}
         if one.estimated
         else "",
@@ -113,7 +132,7 @@ def line_row(one: BillLine, of: Bill) -> LineRow:
     )
 
 
-def _amount(amount: Decimal, currency: str) -> str:
+def line_amount(amount: Decimal, currency: str) -> str:
     """An amount of a line, with more digits than a coin where it is not rounded yet."""
     coins = quantities.coin_digits(currency)
     places = max(coins, min(6, -int(amount.normalize().as_tuple().exponent or 0)))

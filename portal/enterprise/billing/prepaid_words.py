@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from billing.domain.payg_queries import TokenFacts, UnitFacts
 from billing.domain.prepaid_queries import PrepaidPage
 from billing.domain.wallet_queries import MovementFacts, WalletFacts
-from billing.models import Delivery, MovementKind, TokenKind, WalletState
+from billing.models import Delivery, MovementKind, TokenKind, TokenRequest, WalletState
 from portal.enterprise.registry import texts
 from portal.frame import quantities
 
@@ -23,7 +24,7 @@ TONES: Final = {
 }
 
 
-def page(found: PrepaidPage, *, may_change: bool) -> dict[str, Any]:
+def page(found: PrepaidPage, *, may_change: bool, may_send: bool = False) -> dict[str, Any]:
     """A wallet, a unit, or neither yet."""
     row = found.agreement
     zone = row.facility.time_zone
@@ -32,7 +33,25 @@ def page(found: PrepaidPage, *, may_change: bool) -> dict[str, Any]:
         "wallet": found.wallet and wallet(found.wallet),
         "unit": found.unit and unit(found.unit, zone),
         "may_change": may_change,
+        "may_send": may_send,
+        "requests": [
+            {"pk": one.pk, "text": asked(one), "at": texts.instant(one.asked_at, zone)}
+            for one in found.requests
+        ],
     }
+
+
+def asked(row: TokenRequest) -> str:
+    """What somebody wants a token for, in a sentence."""
+    values = {
+        "kind": row.get_kind_display(),
+        "days": quantities.exact(row.days),
+        "name": row.asked_by.get_full_name() if row.asked_by else _("a service account"),
+        "reason": row.reason,
+    }
+    if row.kind in (TokenKind.ADD_TIME, TokenKind.SET_TIME):
+        return _("%(kind)s: %(days)s days, asked for by %(name)s: %(reason)s") % values
+    return _("%(kind)s, asked for by %(name)s: %(reason)s") % values
 
 
 def wallet(of: WalletFacts) -> dict[str, Any]:
@@ -84,11 +103,14 @@ def unit(of: UnitFacts, zone: str) -> dict[str, Any]:
 
 def _token(one: TokenFacts, of: UnitFacts, zone: str) -> dict[str, Any]:
     return {
+        "pk": one.token_id,
         "digits": one.digits,
+        "sent": one.delivery == Delivery.WIRE,
         "kind": TokenKind(one.kind).label,
         "days": "" if one.days is None else quantities.exact(one.days),
         "amount": quantities.money(one.amount, of.currency) if one.amount is not None else "",
         "reason": one.reason,
         "at": texts.instant(one.issued_at, zone),
         "delivery": Delivery(one.delivery).label,
+        "delivered": one.delivered_at and texts.instant(one.delivered_at, zone),
     }

@@ -15,10 +15,11 @@ from billing.domain.restatement_words import sentences
 from billing.models import Restatement, RestatementState
 from portal.enterprise.billing.tables import MoneyColumn
 from portal.enterprise.registry.tables import ROOMY, TOOLS
+from portal.frame import quantities
 from portal.frame.filters import PortalFilterSet
 from portal.frame.tables import BadgeColumn, PortalTable
 
-_TONES = {
+TONES = {
     "found": "accent",
     "drafted": "warn",
     "failed": "bad",
@@ -44,7 +45,7 @@ class RestatementTable(PortalTable):
     state = BadgeColumn(
         verbose_name=gettext_lazy("State"),
         labels=dict(RestatementState.choices),
-        tones=_TONES,
+        tones=TONES,
     )
     difference = MoneyColumn(verbose_name=gettext_lazy("Difference"), currency="bill__currency")
     new_bill = columns.Column(
@@ -69,6 +70,12 @@ class RestatementTable(PortalTable):
         """In sentences, and why it cannot be computed or was let stand."""
         more = record.problem or record.reason
         return format_html("{}<small>{}</small>", " ".join(sentences(record.causes)), more)
+
+    def render_difference(self, value: Any, record: Restatement) -> str:
+        """The way to the lines of both bills beside each other."""
+        address = reverse("restatement", args=[record.pk])
+        amount = quantities.money(value, record.bill.currency)
+        return format_html('<a href="{}">{}</a>', address, amount)
 
     def value_causes(self, record: Restatement) -> str:
         """In one line."""

@@ -111,7 +111,12 @@ class LimitsForm(forms.Form):
 def prepaid(request: HttpRequest, *, pk: int) -> HttpResponse:
     """The wallet with its movements, or the unit with its tokens."""
     found = _found(pk)
-    context = prepaid_words.page(found, may_change=may(request, Permission.PAYMENTS_CHANGE))
+    may_change = may(request, Permission.PAYMENTS_CHANGE)
+    context = prepaid_words.page(
+        found,
+        may_change=may_change,
+        may_send=may_change and may(request, Permission.DEVICES_CONTROL),
+    )
     return render(request, "enterprise/billing/prepaid.html", context)
 
 

@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.domain import pages_queries, restatement_operations
+from billing.domain import pages_queries, restatement_operations, restatement_queries
 from billing.domain.pages_queries import NotThere
 from billing.domain.restatement_operations import RestatementNotFound
 from billing.domain.restatement_words import sentences
 from billing.models import Restatement
+from portal.enterprise.billing import pages_restatements
 from portal.enterprise.billing.forming import Done, FormPage, answer
 from portal.enterprise.billing.forms import ReasonForm
 from portal.enterprise.billing.forms_runs import SettleForm
@@ -44,6 +46,20 @@ def restatement_list(request: HttpRequest) -> HttpResponseBase:
         filterset_class=RestatementFilter,
         template="enterprise/billing/restatements.html",
     )
+
+
+@require_safe
+@never_cache
+@requires(*BILLING_OFFICE)
+def detail(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """A bill and the one in its place, line by line."""
+    try:
+        found = restatement_queries.compared(restatement_id=pk)
+    except NotThere as error:
+        raise Http404 from error
+    decides = may(request, Permission.BILLS_APPROVE)
+    context = pages_restatements.restatement(found, decides=decides)
+    return render(request, "enterprise/billing/restatement.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -108,5 +124,5 @@ def _row(pk: int) -> Restatement:
 def _parents(row: Restatement) -> tuple[tuple[str, str], ...]:
     return (
         (row.bill.number, reverse("bill", args=[row.bill_id])),
-        (_("Restatements"), reverse("restatement-list")),
+        (_("Restatement"), reverse("restatement", args=[row.pk])),
     )

@@ -21,6 +21,8 @@ AREA = Area(
         anybody("consumer:compare", "GET", 302),
         anybody("consumer:compare", "POST", 302),
         anybody("consumer:comparison", "GET", 302, "comparison"),
+        anybody("consumer:prepaid", "GET", 302),
+        anybody("consumer:prepaid-warning", "POST", 302, "agreement"),
         anybody("consumer:sign-in", "GET", 302),
         anybody("consumer:callback", "GET", 400),
         anybody("consumer:sign-out", "POST", 302),
