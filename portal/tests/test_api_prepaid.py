@@ -16,7 +16,6 @@ from billing.models import (
     Agreement,
     Bill,
     BillDelivery,
-    BillEvidence,
     BillFile,
     BillingSettings,
     BillLine,
@@ -205,7 +204,7 @@ def test_a_restatement_shows_both_bills_and_is_let_stand(world: World, client: C
         old = factories.bill(agreement)
         draft = factories.bill(factories.agreement(world.facility), final=False)
         # The draft of the same days.
-        Bill.objects.filter(pk=draft.pk).update(agreement=agreement)
+        Bill.objects.filter(pk=draft.pk).update(agreement=agreement, revision=2)
         BillLine.objects.filter(bill=draft, position=1).update(amount=80)
         row = factories.restatement(old)
         Restatement.objects.filter(pk=row.pk).update(
@@ -248,7 +247,6 @@ def test_a_payment_goes_back_once_however_often_it_is_asked(world: World, client
 def test_damaged_evidence_and_files_are_told_in_a_sentence(world: World, client: Client) -> None:
     with open_scope(world.scope):
         billed = factories.bill(factories.agreement(world.facility))
-        BillEvidence.objects.filter(bill=billed).update(body=b"WLB1broken")
         BillFile.objects.create(
             tenant=world.tenant,
             bill=billed,

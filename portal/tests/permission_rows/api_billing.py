@@ -97,6 +97,9 @@ AREA = Area(
         Row("api:tariff-list",         "GET",    _SEES,    200, 200, 403, 403, 401, scopes=_TARIFFS),
         Row("api:tariff-list",         "POST",   _CHANGES, 201, 201, 403, 403, 401, scopes=_TARIFFS_WRITE, elsewhere=403,
             form=lambda world: {"name": f"T{number()}", "currency": "EUR"}),
+        # An empty record is no tariff: to whoever may, that is told.
+        Row("api:tariff-import",       "POST",   _CHANGES, 400, 400, 403, 403, 401, scopes=_TARIFFS_WRITE, elsewhere=403,
+            form=lambda world: {"record": "{}"}),
         Row("api:tariff-check",        "POST",   _SEES,    200, 200, 403, 403, 401, scopes=_TARIFFS, form=_version),
         Row("api:tariff",              "GET",    _SEES,    200, 404, 403, 403, 401, "api kept tariff", scopes=_TARIFFS, **_TENANT),
         Row("api:tariff",              "PUT",    _CHANGES, 200, 404, 403, 403, 401, "api kept tariff", scopes=_TARIFFS_WRITE, elsewhere=403,

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from billing.domain import drafts, finalising
 from billing.domain.drafts import Known
-from billing.models import Agreement, BillRun, RunState
+from billing.models import (
+    Agreement,
+    Bill,
+    BillRun,
+    Mode,
+    PaygToken,
+    PaygUnit,
+    RunState,
+    TokenKind,
+)
 from billing.tests import factories
 from devices.tests.factories import number
 from portal.tests.permission_rows.notation import Area, Row
@@ -24,6 +33,8 @@ _OFFICE = "operator admin manager analyst"
 _CHANGES = "operator admin"
 _READ = "bills:read"
 _WRITE = "bills:read bills:write"
+_OFFICE = "operator admin manager analyst"
+_RESTATED = "bills:read devices:read"
 _PAYMENTS = "payments:read"
 _PAY = "payments:read payments:write"
 
@@ -122,6 +133,74 @@ def _tried(world: World) -> dict[str, object]:
     return {"agreement": 2**40, "text": text, **days}
 
 
+def _too_much(world: World) -> dict[str, object]:
+    """More than was paid: to whoever may, that is told."""
+    del world
+    return {
+        "amount": "1000000",
+        "refunded_on": "2026-03-02",
+        "reason": "Twice",
+        "request_key": f"{number()}",
+    }
+
+
+def _registered(world: World) -> dict[str, object]:
+    """A unit for an agreement that nobody has."""
+    del world
+    keys = {"key": "0" * 32, "starting_code": 1}
+    return {"agreement": 2**40, "device": 2**40, "price_per_day": "1", **keys}
+
+
+def _restatement(world: World) -> int:
+    pk = _bill(world)
+    with open_scope(world.park.scope):
+        return factories.restatement(Bill.objects.get(pk=pk)).pk
+
+
+def _prepaid(world: World) -> int:
+    """A wallet of the tenant's consumer."""
+    made = _agreement(world)
+    with open_scope(world.park.scope):
+        Agreement.objects.filter(pk=made.pk).update(mode=Mode.PREPAID)
+        factories.wallet(made)
+    return made.pk
+
+
+def _unit(world: World) -> PaygUnit:
+    """The unit of the first device, which the tenant's consumer pays."""
+    at = world.park.branches[0]
+    with open_scope(world.park.scope):
+        user = world.person("own consumer").user
+        found = PaygUnit.objects.filter(device=at.device).select_related("agreement").first()
+        if found is None:
+            paying = factories.agreement(at.facility, mode=Mode.PAYG, user=user)
+            return factories.payg_unit(paying, at.device)
+        Agreement.objects.filter(pk=found.agreement_id).update(user=user)
+        return found
+
+
+def _token_request(world: World) -> int:
+    unit = _unit(world)
+    with open_scope(world.park.scope):
+        return factories.token_request(unit).pk
+
+
+def _token(world: World) -> int:
+    unit = _unit(world)
+    with open_scope(world.park.scope):
+        made = PaygToken.objects.create(
+            tenant_id=unit.tenant_id,
+            unit=unit,
+            facility_id=unit.facility_id,
+            kind=TokenKind.ADD_TIME,
+            token="123456789",
+            count=number() * 2,
+            value=1,
+            issued_at=_NOW,
+        )
+    return made.pk
+
+
 _NOW: Final = datetime(2026, 4, 2, tzinfo=UTC)
 _FLAT: Final[dict[str, Any]] = {
     "tariff": 1,
@@ -173,8 +252,45 @@ AREA = Area(
             form=lambda world: {"agreement": 2**40}),
         Row("api:agreement-account",   "GET",  _SEES,    200, 404, 403, 403, 401, "api account", scopes=_PAYMENTS),
         Row("api:agreement-entries",   "GET",  _SEES,    200, 404, 403, 403, 401, "api account", scopes=_PAYMENTS),
+        Row("api:payment-refund",      "POST", _CHANGES, 400, 404, 403, 403, 401, "api payment", scopes=_PAY, elsewhere=403,
+            form=_too_much),
+        Row("api:bill-deliveries",     "GET",  _SEES,    200, 404, 403, 403, 401, "api bill", scopes=_READ),
+        Row("api:restatement-list",    "GET",  _OFFICE,  200, 200, 403, 403, 401, scopes=_RESTATED),
+        Row("api:restatement",         "GET",  _OFFICE,  200, 404, 403, 403, 401, "api restatement", scopes=_RESTATED),
+        # It is still to be computed: that is told.
+        Row("api:restatement-settle",  "POST", _CHANGES, 400, 404, 403, 403, 401, "api restatement", scopes=_WRITE, elsewhere=403,
+            form=lambda world: {"issued_on": "2026-04-01"}),
+        Row("api:restatement-dismiss", "POST", _CHANGES, 200, 404, 403, 403, 401, "api restatement", scopes=_WRITE, elsewhere=403,
+            form=lambda world: {"reason": "Known"}),
+        Row("api:wallet-list",         "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
+        Row("api:wallet",              "GET",  _SEES,    200, 404, 403, 403, 401, "api prepaid", scopes=_PAYMENTS),
+        Row("api:wallet",              "PUT",  _CHANGES, 200, 404, 403, 403, 401, "api prepaid", scopes=_PAY, elsewhere=403,
+            form=lambda world: {"low_balance": "3"}),
+        Row("api:wallet-movements",    "GET",  _SEES,    200, 404, 403, 403, 401, "api prepaid", scopes=_PAYMENTS),
+        Row("api:wallet-adjust",       "POST", _CHANGES, 200, 404, 403, 403, 401, "api prepaid", scopes=_PAY, elsewhere=403,
+            form=lambda world: {"amount": "1", "reason": "Goodwill", "request_key": f"{number()}"}),
+        Row("api:payg-unit-list",      "GET",  _SEES,    200, 200, 403, 403, 401, scopes=_PAYMENTS),
+        # Nobody has that agreement.
+        Row("api:payg-unit-list",      "POST", _CHANGES, 404, 404, 403, 403, 401, scopes=_PAY, elsewhere=403, form=_registered),
+        Row("api:payg-unit",           "GET",  _SEES,    200, 404, 403, 403, 401, "api unit", scopes=_PAYMENTS),
+        Row("api:payg-unit",           "PATCH", _CHANGES, 200, 404, 403, 403, 401, "api unit", scopes=_PAY, elsewhere=403,
+            form=lambda world: {"price_per_day": "0.60"}),
+        Row("api:payg-unit-tokens",    "GET",  _SEES,    200, 404, 403, 403, 401, "api unit", scopes=_PAYMENTS),
+        Row("api:payg-unit-tokens",    "POST", _CHANGES, 201, 404, 403, 403, 401, "api unit", scopes=_PAY, elsewhere=403,
+            form=lambda world: {"kind": "add_time", "days": "1", "reason": "Goodwill"}),
+        Row("api:payg-request-list",   "GET",  _OFFICE,  200, 200, 403, 403, 401, scopes="payments:read devices:read"),
+        Row("api:payg-request-decide", "POST", _CHANGES, 200, 404, 403, 403, 401, "api token request", scopes=_PAY, elsewhere=403,
+            form=lambda world: {"decision": "refuse", "reason": "Paid"}),
+        Row("api:payg-token-send",     "POST", _CHANGES, 200, 404, 403, 403, 401, "api token", scopes=f"{_PAY} commands:write", elsewhere=403),
+        Row("api:device-outage",       "GET",  _OFFICE,  200, 404, 403, 403, 401, "api unit's device", scopes=_RESTATED),
     ),
     subjects={
+        "api restatement": _restatement,
+        "api prepaid": _prepaid,
+        "api unit": lambda world: _unit(world).pk,
+        "api unit's device": lambda world: world.park.branches[0].device.pk,
+        "api token request": _token_request,
+        "api token": _token,
         "api bill": _bill,
         "api computed": _computed,
         "api line": lambda world: (_computed(world), 1),

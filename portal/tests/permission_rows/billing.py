@@ -11,6 +11,8 @@ from billing.models import (
     AgreementTariff,
     Bill,
     BillRun,
+    PaygToken,
+    PaygUnit,
     Restatement,
     Tariff,
     TariffComparison,
@@ -88,6 +90,24 @@ def _run(world: World) -> int:
         return BillRun.objects.filter(tenant=world.park.tenant)[0].pk
 
 
+def _unit(world: World) -> PaygUnit:
+    _agreement(world)
+    with open_scope(world.park.scope):
+        return PaygUnit.objects.filter(device=world.park.branches[0].device).get()
+
+
+def _token_request(world: World) -> int:
+    unit = _unit(world)
+    with open_scope(world.park.scope):
+        return factories.token_request(unit).pk
+
+
+def _token(world: World) -> int:
+    unit = _unit(world)
+    with open_scope(world.park.scope):
+        return PaygToken.objects.filter(unit=unit).order_by("pk")[0].pk
+
+
 def _meter(world: World) -> tuple[int, int]:
     agreement = _agreement(world)
     with open_scope(world.park.scope):
@@ -135,6 +155,17 @@ AREA = Area(
         Row("prepaid-adjust", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
         Row("prepaid-limits", "GET",  _CHANGES, 200, 404, 403, 403, 302, "agreement", elsewhere=403),
         Row("prepaid-limits", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("payg-token-list", "GET", _SEES, 200, 200, 403, 403, 302),
+        # It is prepaid: it has no unit, and none can be registered.
+        Row("payg-register", "GET",  _CHANGES, 404, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("payg-register", "POST", _CHANGES, 404, 404, 403, 403, 302, "agreement", elsewhere=403),
+        Row("payg-issue", "GET",  _CHANGES, 200, 404, 403, 403, 302, "paying by the day", elsewhere=403),
+        Row("payg-issue", "POST", _CHANGES, 422, 404, 403, 403, 302, "paying by the day", elsewhere=403),
+        Row("payg-request-agree", "GET",  _CHANGES, 200, 404, 403, 403, 302, "token request", elsewhere=403),
+        Row("payg-request-agree", "POST", _CHANGES, 302, 404, 403, 403, 302, "token request", elsewhere=403),
+        Row("payg-request-refuse", "GET",  _CHANGES, 200, 404, 403, 403, 302, "token request", elsewhere=403),
+        Row("payg-request-refuse", "POST", _CHANGES, 302, 404, 403, 403, 302, "token request", elsewhere=403, form=_why),
+        Row("payg-token-send", "POST", _CHANGES, 302, 404, 403, 403, 302, "token", elsewhere=403),
         Row("outage-search",    "GET", _SEES, 200, 200, 403,   403,     302),
         Row("outage",           "GET", _SEES, 200, 404, 403,   403,     302, "unit"),
         Row("bill-list",        "GET", _SEES, 200, 200, 403,   403,     302),
@@ -193,6 +224,7 @@ AREA = Area(
         Row("bill-run-cancel",    "GET",  _CHANGES, 200, 404, 403, 403, 302, "bill run", elsewhere=403),
         Row("bill-run-cancel",    "POST", _CHANGES, 422, 404, 403, 403, 302, "bill run", elsewhere=403),
         Row("restatement-list",    "GET",  _SEES,    200, 200, 403, 403, 302),
+        Row("restatement",         "GET",  _SEES,    200, 404, 403, 403, 302, "open restatement"),
         Row("restatement-settle",  "GET",  _CHANGES, 200, 404, 403, 403, 302, "open restatement", elsewhere=403),
         Row("restatement-settle",  "POST", _CHANGES, 422, 404, 403, 403, 302, "open restatement", elsewhere=403),
         Row("restatement-dismiss", "GET",  _CHANGES, 200, 404, 403, 403, 302, "open restatement", elsewhere=403),
@@ -231,6 +263,9 @@ AREA = Area(
         Row("agreement-meter-end", "POST", _CHANGES, 422, 404, 403, 403, 302, "agreement and meter", elsewhere=403),
     ),
     subjects={
+        "paying by the day": lambda world: _unit(world).agreement_id,
+        "token request": _token_request,
+        "token": _token,
         "agreement and meter": _meter,
         "bill": _bill,
         "agreement": lambda world: _agreement(world).pk,
