@@ -379,6 +379,13 @@ SPECTACULAR_SETTINGS = {
         "TariffVersionStateEnum": "billing.models.tariff.VersionState",
         "DunningKindEnum": "billing.models.dunning.DunningKind",
         "PlanStateEnum": "billing.models.dunning.PlanState",
+        "TokenKindEnum": "billing.models.payg.TokenKind",
+        "TokenRequestStateEnum": "billing.models.payg.TokenRequestState",
+        "TokenDeliveryEnum": "billing.models.payg.Delivery",
+        "MovementKindEnum": "billing.models.wallet.MovementKind",
+        "WalletStateEnum": "billing.models.wallet.WalletState",
+        "RestatementStateEnum": "billing.models.restatement.RestatementState",
+        "DeliveryStateEnum": "billing.models.document.DeliveryState",
     },
     "PREPROCESSING_HOOKS": ["portal.api.schema.api_alone"],
     "POSTPROCESSING_HOOKS": [

@@ -56,7 +56,11 @@ class Draft:
 
 def hold(agreement_ids: Iterable[int]) -> dict[int, Agreement]:
     """Lock the rows of agreements until the end of the transaction, always in the same order."""
-    rows = Agreement.objects.select_for_update(of=("self",)).filter(pk__in=set(agreement_ids))
+    # Not their keys: a row that names an agreement, such as a wallet's movement, is added by who
+    # holds the wallet meanwhile. Else a payment that waits for that wallet, and it, wait for each
+    # other.
+    held = Agreement.objects.select_for_update(of=("self",), no_key=True)
+    rows = held.filter(pk__in=set(agreement_ids))
     return {row.pk: row for row in rows.order_by("pk")}
 
 
