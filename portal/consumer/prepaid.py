@@ -69,7 +69,7 @@ def warning(request: AtHome, *, pk: int) -> HttpResponse:
         except WalletNotFound as error:
             raise Http404 from error
         except ValidationError as error:
-            form.add_error("low_balance", error.messages)
+            form.add_error(None, error)
         else:
             return redirect("consumer:prepaid")
     return _page(request, refused={pk: form})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -229,7 +230,7 @@ def test_a_restatement_shows_both_bills_and_is_let_stand(world: World, client: C
 def test_a_payment_goes_back_once_however_often_it_is_asked(world: World, client: Client) -> None:
     with open_scope(world.scope):
         factories.agreement(world.facility)
-        paid = factories.payment(world.tenant, factories.Decimal(20))
+        paid = factories.payment(world.tenant, Decimal(20))
     body = {"amount": "5", "refunded_on": "2026-05-01", "reason": "Twice", "request_key": "k"}
     first, second = (
         _send(client, world.admin, "POST", "payment-refund", paid.pk, **body) for _once in range(2)

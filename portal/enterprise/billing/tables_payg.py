@@ -18,7 +18,7 @@ from portal.frame import quantities
 from portal.frame.filters import PortalFilterSet
 from portal.frame.tables import BadgeColumn, PortalTable
 
-_TONES = {Delivery.PORTAL: "", Delivery.MAIL: "good", Delivery.WIRE: "good"}
+_TONES = {"portal": "", "mail": "good", "wire": "good"}
 
 
 class TokenTable(PortalTable):
