@@ -65,8 +65,11 @@ def agree(*, request_id: int, now: datetime, actor_id: int | None) -> TokenReque
     where it is decided already, for the one who has asked, and where the unit cannot take it.
     """
     request = _held(request_id)
-    if _second_person(request.tenant_id) and (actor_id is None or actor_id == request.asked_by_id):
-        raise ValidationError(_("You have asked for this token: somebody else has to agree."))
+    if _second_person(request.tenant_id):
+        if actor_id is None:
+            raise ValidationError(_("A person has to agree: a service account is none."))
+        if actor_id == request.asked_by_id:
+            raise ValidationError(_("You have asked for this token: somebody else has to agree."))
     return _issued(request, now=now, actor_id=actor_id)
 
 

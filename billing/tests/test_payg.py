@@ -18,10 +18,12 @@ from billing.accounts.tokens import Keys, Kind
 from billing.domain import (
     payg_operations,
     payg_queries,
+    payg_requests_operations,
     payments_operations,
     wallet_notices,
 )
 from billing.domain.payg_operations import UnitNotFound, UnitTerms
+from billing.domain.payg_requests_operations import RequestNotFound
 from billing.models import (
     AccountEntry,
     Agreement,
@@ -30,6 +32,7 @@ from billing.models import (
     Mode,
     PaygToken,
     PaygUnit,
+    TokenRequestState,
 )
 from billing.payments.values import Received
 from billing.tests import factories
@@ -128,7 +131,7 @@ def test_a_payment_buys_once_however_often_it_is_told_of(lamp: Lamp) -> None:
 
 def test_what_is_too_little_is_kept_for_the_next_time(lamp: Lamp) -> None:
     lamp.pay("0.30", "P1")
-    assert lamp.tokens == []
+    assert not PaygToken.objects.exists()
     assert PaygUnit.objects.get().carried == Decimal("0.30")
     lamp.pay("0.30", "P2")
     (token,) = lamp.tokens
@@ -280,3 +283,30 @@ def test_only_a_device_of_the_place_and_an_agreement_of_that_kind_fit(lamp: Lamp
                 agreement_id=agreement.pk, device_id=unit_device.pk, keys=KEYS, terms=terms,
                 actor_id=None,
             )  # fmt: skip
+
+
+def test_a_request_for_a_token_is_nobody_elses(lamp: Lamp) -> None:
+    asked = payg_requests_operations.ask(
+        unit_id=lamp.unit.pk, kind=Kind.ADD_TIME, days=Decimal(2), reason="Storm", now=NOW,
+        actor_id=None,
+    )  # fmt: skip
+    assert asked.state == TokenRequestState.WAITING
+    other, elsewhere = tenant(), facility(lamp.tenant)
+    for scope in (Scope((other.pk,)), Scope((lamp.tenant.pk,), (elsewhere.pk,))):
+        with open_scope(scope):
+            assert payg_queries.request_page(limit=10).items == ()
+            with pytest.raises(RequestNotFound):
+                payg_requests_operations.agree(request_id=asked.pk, now=NOW, actor_id=None)
+            with pytest.raises(RequestNotFound):
+                payg_requests_operations.refuse(
+                    request_id=asked.pk, reason="No", now=NOW, actor_id=None
+                )
+            with pytest.raises(UnitNotFound):
+                payg_requests_operations.ask(
+                    unit_id=lamp.unit.pk, kind=Kind.ADD_TIME, days=Decimal(2), reason="Storm",
+                    now=NOW, actor_id=None,
+                )  # fmt: skip
+    # Nobody stands behind the system: it is no second person.
+    with pytest.raises(ValidationError, match="service account"):
+        payg_requests_operations.agree(request_id=asked.pk, now=NOW, actor_id=None)
+    assert not PaygToken.objects.exists()
