@@ -293,7 +293,7 @@ def prepaid_of(of: Agreement, device: Device, credit: AccountEntry) -> None:
         at=START,
     )
     by_the_day = agreement(of.facility, of=of.customer, by=of.tariffs.get().tariff, mode=Mode.PAYG)
-    unit = payg_unit(by_the_day, device)
+    unit = payg_unit(by_the_day, device, count=2)
     token_request(unit)
     PaygToken.objects.create(
         tenant_id=of.tenant_id,

@@ -165,7 +165,7 @@ AREA = Area(
         Row("payg-request-agree", "POST", _CHANGES, 302, 404, 403, 403, 302, "token request", elsewhere=403),
         Row("payg-request-refuse", "GET",  _CHANGES, 200, 404, 403, 403, 302, "token request", elsewhere=403),
         Row("payg-request-refuse", "POST", _CHANGES, 302, 404, 403, 403, 302, "token request", elsewhere=403, form=_why),
-        Row("payg-token-send", "POST", _CHANGES, 302, 404, 403, 403, 302, "token", elsewhere=403),
+        Row("payg-token-send", "POST", _CHANGES, 302, 404, 403, 403, 302, "payg token", elsewhere=403),
         Row("outage-search",    "GET", _SEES, 200, 200, 403,   403,     302),
         Row("outage",           "GET", _SEES, 200, 404, 403,   403,     302, "unit"),
         Row("bill-list",        "GET", _SEES, 200, 200, 403,   403,     302),
@@ -265,7 +265,7 @@ AREA = Area(
     subjects={
         "paying by the day": lambda world: _unit(world).agreement_id,
         "token request": _token_request,
-        "token": _token,
+        "payg token": _token,
         "agreement and meter": _meter,
         "bill": _bill,
         "agreement": lambda world: _agreement(world).pk,
