@@ -17,6 +17,7 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from devices.commands.states import State
 from devices.domain import commands_decisions, commands_operations
 from devices.domain.commands_policy import Actor, NotAllowedError
+from devices.domain.imports_check import WrongState
 from devices.domain.selection import (
     Condition,
     Rule,
@@ -25,11 +26,13 @@ from devices.domain.selection import (
     devices_of,
 )
 from devices.models import Command, CommandBatch, Device, DeviceGroup
+from devices.simulator.keyring import KeyringError
 from devices.simulator.park import CHAIN, LOST, UTILITY
 from firmware.domain import release_queries, rollout_operations, rollout_plan
 from firmware.domain.rollout_operations import RolloutRefused
 from firmware.models import Rollout, RolloutState, RolloutTarget, TargetState
 from firmware.rollout.strategy import Strategy
+from portal.management.demo_billing import BillingAct
 from portal.management.demo_dunning import Overdue
 from portal.management.demo_groups import METERS, REFRIGERATION, SUBMETERS
 from portal.management.demo_people import PEOPLE
@@ -225,10 +228,11 @@ STORY: Final[tuple[Act, ...]] = (
 # What people who use the demo may have made impossible, with a sentence.
 REFUSALS: Final = (
     ValidationError, NotAllowedError, RolloutRefused, SelectionRefused, ObjectDoesNotExist,
+    WrongState, KeyringError,
 )  # fmt: skip
 
 
-def perform(act: Act | Overdue, now: datetime) -> bool:
+def perform(act: Act | Overdue | BillingAct, now: datetime) -> bool:
     """Do one act as far as it is possible now; whether it has been done, now or earlier.
 
     Raises one of REFUSALS where the demo was changed so that it is not possible.

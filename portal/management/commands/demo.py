@@ -32,6 +32,7 @@ from devices.simulator import keyring
 from devices.simulator.park import CHAIN, FACILITIES, UTILITY, ParkFacility
 from devices.simulator.replay import ReplayError
 from devices.simulator.replay import load as load_recording
+from portal.management.demo_billing import ensure_payg
 from portal.management.demo_firmware import ensure_firmware
 from portal.management.demo_gateways import ensure_gateways
 from portal.management.demo_groups import ensure_groups
@@ -112,6 +113,7 @@ class Command(BaseCommand):
                 if slug == CHAIN:
                     evictions += ensure_gateways(tenant, state)
                 ensure_groups(tenant)
+        ensure_payg(devices)
         state["logins"] = ensure_people(tenants, state.get("logins", []))
         self._waiting = ensure_stock(
             tenants[OPERATOR], all_tenant_ids(), state.setdefault("claim_codes", {})

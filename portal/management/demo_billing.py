@@ -1,0 +1,361 @@
+"""Billing in the demo: two months that were billed, a late correction, a wallet, a unit that sells
+its output by the day.
+
+Nothing is written down as if it had happened: tariffs are published, agreements made, runs asked
+for by one person and approved by another, and what follows by itself is left to the tasks. Each
+step happens once, is recognised by what it left, and waits for the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+
+from billing.accounts.tokens import Keys
+from billing.domain import (
+    payg_operations,
+    payments_operations,
+    runs_operations,
+    wallet_operations,
+)
+from billing.domain.payg_operations import UnitTerms
+from billing.domain.runs_queries import next_end
+from billing.domain.usage import usage_of
+from billing.domain.wallet_operations import WalletRules
+from billing.models import (
+    Agreement,
+    Bill,
+    BillRun,
+    BillState,
+    Cycle,
+    ItemState,
+    PaygUnit,
+    RunState,
+    Wallet,
+)
+from billing.payments.values import Received
+from billing.tariffs.values import Quality
+from devices.domain import corrections_operations
+from devices.domain.corrections_checks import Draft
+from devices.models import Channel, Correction, Device, HistoryImport, HistoryState
+from devices.models.correction import Kind
+from devices.simulator.park import CHAIN, UTILITY
+from devices.telemetry import status
+from portal.management.demo_contracts import (
+    DISPUTED,
+    PAYG,
+    WALLET,
+    Contract,
+    contracts_of,
+    counters_of,
+    ensure_agreement,
+    ensure_seller,
+)
+from portal.management.demo_history import Past, Timeline, timeline
+from portal.management.demo_people import APPROVER, UPLOADER
+from portal.management.demo_tariffs import CURRENCY, ensure_tariffs
+from tenants.models import Tenant, User
+
+# What the meters counted before, by tenant.
+HISTORY: Final[Mapping[str, str]] = MappingProxyType(
+    {CHAIN: "zaehlerstaende-filialen", UTILITY: "zaehlerstaende-haushalte"}
+)
+# Keys of the unit that sells its output, as it has them from the factory.
+PAYG_KEYS: Final[Mapping[str, Any]] = MappingProxyType(
+    {"secret": "5f1e0c7a92b84d36ab0d9e4471c2f8e3", "starting_code": 407_116_593, "divider": 1}
+)
+_TOPPED_UP: Final = Decimal("40.00")
+_PER_DAY: Final = Decimal("1.20")
+_DAYS_PAID: Final = Decimal("36.00")
+_ACCEPTED: Final = (
+    "Geprüft: die ersten Rechnungen nach dem Wechsel des Programms, Verbrauch plausibel"
+)
+_CORRECTED: Final = "Befundprüfung: der Zähler lief an diesen Tagen zu schnell"
+_CORRECTED_DAYS: Final = (10, 14)
+_FACTOR: Final = Decimal("0.9")
+
+
+def ensure_payg(devices: dict[str, Any]) -> None:
+    """Let the unit of the demo that sells its output know its keys (an entry of its keyring)."""
+    if PAYG.serial in devices:
+        devices[PAYG.serial].setdefault("payg", dict(PAYG_KEYS))
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A tenant begins to bill: who it is, its tariffs, and the agreements of its customers."""
+
+    name: str
+    tenant: str
+    contracts: tuple[Contract, ...]
+
+    def act(self, tenant: Tenant, now: datetime) -> bool:
+        """Whether it has been done, now or earlier. Raises as the operations do."""
+        at = timeline()
+        if at is None:
+            return True
+        actor_id = _user(UPLOADER)
+        ensure_seller(tenant, actor_id=actor_id)
+        ensure_tariffs(tenant, first=at.months[0], now=now, actor_id=actor_id)
+        for wanted in self.contracts:
+            ensure_agreement(tenant, wanted, starts_on=at.months[0], actor_id=actor_id)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """A month of a tenant is billed: `month` counts from the earlier one of the timeline."""
+
+    name: str
+    tenant: str
+    contracts: tuple[Contract, ...]
+    month: int
+
+    def act(self, tenant: Tenant, now: datetime) -> bool:
+        """Do what is possible now; whether the bills are final, now or earlier."""
+        at = timeline()
+        agreements = _agreements(tenant, self.contracts)
+        if at is None or not agreements:
+            return True
+        first = at.months[self.month]
+        run = _run(tenant, agreements, first)
+        if run is None:
+            if self._can_begin(tenant, agreements, at):
+                runs_operations.start(
+                    tenant_id=tenant.pk,
+                    first_on=first,
+                    end_on=_end(first),
+                    agreement_ids=agreements,
+                    now=now,
+                    actor_id=_user(UPLOADER),
+                )
+            return False
+        if run.state == RunState.CHECKING:
+            self._approve(run, now)
+            return False
+        return run.ended_at is not None
+
+    def _can_begin(self, tenant: Tenant, agreements: Sequence[int], at: Timeline) -> bool:
+        """Whether the month before is billed, and all is known of this one."""
+        if not HistoryImport.objects.filter(
+            tenant=tenant,
+            file_name__startswith=HISTORY[self.tenant],
+            state=HistoryState.FINISHED,
+        ).exists():
+            return False
+        if self.month:
+            before = _run(tenant, agreements, at.months[self.month - 1])
+            if before is None or before.ended_at is None:
+                return False
+        first = at.months[self.month]
+        # Roll-ups are computed in the order of time: with the last quarter all before are there.
+        used = usage_of(agreements, first=first, end=_end(first), estimate=False)
+        return all(one.quality[-1] == Quality.MEASURED for one in used.values())
+
+    def _approve(self, run: BillRun, now: datetime) -> None:
+        approver = _user(APPROVER)
+        if run.items.filter(state=ItemState.HELD).exists():
+            runs_operations.accept(run_id=run.pk, reason=_ACCEPTED, now=now, actor_id=approver)
+        issued_on = max(now.date(), run.end_on)
+        runs_operations.approve(run_id=run.pk, issued_on=issued_on, now=now, actor_id=approver)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Customers of a tenant pay the bills of its runs, all but those of the last month that one of
+    them has doubts about.
+    """
+
+    name: str
+    tenant: str
+    contracts: tuple[Contract, ...]
+    unpaid: Contract
+
+    def act(self, tenant: Tenant, now: datetime) -> bool:
+        """Whether all is paid, now or earlier. Raises as the operations do."""
+        at = timeline()
+        agreements = _agreements(tenant, self.contracts)
+        if at is None or not agreements:
+            return True
+        runs = [_run(tenant, agreements, first) for first in at.months]
+        done = [run for run in runs if run is not None and run.ended_at is not None]
+        for bill in Bill.objects.filter(run__in=done, state=BillState.FINAL, total__gt=0):
+            if bill.agreement.number == self.unpaid.number and bill.first_on == at.months[-1]:
+                continue
+            _pay(bill.agreement, bill.total, f"demo:bill:{bill.pk}", bill.number or "", now)
+        return len(done) == len(runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """Readings of a month that is billed already turn out to have been wrong: its bill is restated,
+    and waits for somebody to settle that.
+    """
+
+    name: str
+    tenant: str
+    contract: Contract
+
+    def act(self, tenant: Tenant, now: datetime) -> bool:
+        """Whether it has been corrected, now or earlier. Raises as the operations do."""
+        at = timeline()
+        counter = self.contract.meters[0].counter
+        channel = Channel.objects.filter(
+            tenant=tenant, device__serial=counter.serial, key=counter.key
+        ).first()
+        if at is None or channel is None:
+            return True
+        if Correction.objects.filter(tenant=tenant, reason=_CORRECTED).exists():
+            return True
+        first = at.months[-1]
+        run = _run(tenant, _agreements(tenant, (self.contract,)), first)
+        if run is None or run.ended_at is None:
+            return False
+        zone = ZoneInfo(channel.device.facility.time_zone)
+        begin, end = (
+            datetime.combine(first.replace(day=day), time(), zone) for day in _CORRECTED_DAYS
+        )
+        corrections_operations.make_correction(
+            draft=Draft(channel.pk, Kind.SCALE, begin, end, factor=_FACTOR),
+            reason=_CORRECTED,
+            now=now,
+            actor_id=_user(APPROVER),
+        )
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Wallets:
+    """A customer pays before he uses, and tops his wallet up."""
+
+    name: str
+    tenant: str
+    contract: Contract
+
+    def act(self, tenant: Tenant, now: datetime) -> bool:
+        """Whether it has been done, now or earlier. Raises as the operations do."""
+        at = timeline()
+        if at is None or at.today > now.date():
+            return at is None
+        actor_id = _user(UPLOADER)
+        agreement = ensure_agreement(tenant, self.contract, starts_on=at.today, actor_id=actor_id)
+        if agreement is None:
+            return True
+        if not Wallet.objects.filter(agreement=agreement).exists():
+            rules = WalletRules(
+                emergency_credit=Decimal(10),
+                friendly_from=time(18),
+                friendly_to=time(8),
+                friendly_weekend=True,
+                holidays="DE-BW",
+            )
+            wallet_operations.open_wallet(agreement_id=agreement.pk, rules=rules, actor_id=actor_id)
+        _pay(agreement, _TOPPED_UP, f"demo:{self.name}", "Guthaben", now)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class PaidByDay:
+    """A unit that is off until somebody pays for days: a payment buys a token, which it is sent."""
+
+    name: str
+    tenant: str
+    contract: Contract
+
+    def act(self, tenant: Tenant, now: datetime) -> bool:
+        """Whether it has been done, now or earlier. Raises as the operations do."""
+        at = timeline()
+        device = Device.objects.filter(tenant=tenant, serial=self.contract.serial).first()
+        if at is None or device is None:
+            return True
+        link = status.links(connection, [device.pk]).get(device.pk)
+        if at.today > now.date() or link is None or not link.connected:
+            return False
+        actor_id = _user(UPLOADER)
+        agreement = ensure_agreement(tenant, self.contract, starts_on=at.today, actor_id=actor_id)
+        if agreement is None:
+            return True
+        if not PaygUnit.objects.filter(agreement=agreement).exists():
+            payg_operations.register(
+                agreement_id=agreement.pk,
+                device_id=device.pk,
+                keys=Keys(PAYG_KEYS["secret"], PAYG_KEYS["starting_code"]),
+                terms=UnitTerms(_PER_DAY, divider=PAYG_KEYS["divider"]),
+                actor_id=actor_id,
+            )
+        _pay(agreement, _DAYS_PAID, f"demo:{self.name}", "30 Tage", now)
+        return True
+
+
+BillingAct = Opening | Billed | Settled | Corrected | Wallets | PaidByDay
+
+BILLING: Final[tuple[BillingAct, ...]] = (
+    *(
+        act
+        for slug in (CHAIN, UTILITY)
+        for act in (
+            Opening(f"billing-{slug}", slug, contracts_of(slug)),
+            Billed(f"bills-before-{slug}", slug, contracts_of(slug), 0),
+            Billed(f"bills-{slug}", slug, contracts_of(slug), 1),
+        )
+    ),
+    Settled("bills-paid", UTILITY, contracts_of(UTILITY), DISPUTED),
+    Corrected("late-correction", UTILITY, DISPUTED),
+    Wallets("wallet", UTILITY, WALLET),
+    PaidByDay("pay-as-you-go", UTILITY, PAYG),
+)
+
+
+def pasts() -> list[Past]:
+    """What the meters counted before, by tenant; each is worked out anew where it was not kept."""
+    return [
+        Past(name, slug, lambda: _user(UPLOADER), counters_of(slug))
+        for slug, name in HISTORY.items()
+    ]
+
+
+def _pay(agreement: Agreement, amount: Decimal, key: str, text: str, now: datetime) -> None:
+    """Enter what came in; the same key once more changes nothing."""
+    received = Received(
+        key,
+        amount,
+        CURRENCY,
+        now.date(),
+        payer=agreement.customer.name,
+        text=f"{text} {agreement.number}".strip(),
+    )
+    payments_operations.enter(
+        agreement_id=agreement.pk, received=received, now=now, actor_id=_user(APPROVER)
+    )
+
+
+def _agreements(tenant: Tenant, contracts: Sequence[Contract]) -> list[int]:
+    """Those that are there."""
+    numbers = [one.number for one in contracts]
+    found = Agreement.objects.filter(tenant=tenant, number__in=numbers)
+    return list(found.order_by("pk").values_list("pk", flat=True))
+
+
+def _run(tenant: Tenant, agreements: Sequence[int], first: date) -> BillRun | None:
+    """The run of a month that bills agreements of the demo and was not cancelled."""
+    found = BillRun.objects.filter(
+        tenant=tenant, first_on=first, items__agreement__in=list(agreements)
+    ).exclude(state=RunState.CANCELLED)
+    return found.order_by("pk").first()
+
+
+def _end(first: date) -> date:
+    end = next_end(first, Cycle.MONTH)
+    assert end is not None  # it is the first day of a month
+    return end
+
+
+def _user(email: str) -> int:
+    return User.objects.get(email=email).pk
