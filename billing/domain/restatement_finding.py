@@ -86,6 +86,7 @@ class _Billed(NamedTuple):
     end_on: date
     zone: str
     estimated: bool
+    change_id: int
 
 
 def find(*, tenant_id: int, now: datetime) -> int:
@@ -158,7 +159,8 @@ def _touched(changes: Sequence[Change], among: Q | None = None) -> dict[int, lis
             causes += [
                 _because(change, bill.zone)
                 for change in by_device[device_id]
-                if change.starts_at < stop and change.ends_at > begin
+                # What was announced before the draft was computed is in it.
+                if change.id > bill.change_id and change.starts_at < stop and change.ends_at > begin
             ]
         if causes:
             found[bill.pk] = causes
@@ -273,10 +275,12 @@ def _joined(before: Sequence[Mapping[str, Any]], more: Iterable[Because]) -> lis
 
 def _final(concerned: Q) -> list[_Billed]:
     rows = Bill.objects.filter(concerned, state=BillState.FINAL, kind=BillKind.INVOICE)
-    columns = ("pk", "agreement_id", "first_on", "end_on", "zone", "estimated_kwh")
+    columns = (
+        "pk", "agreement_id", "first_on", "end_on", "zone", "estimated_kwh", "evidence__change_id",
+    )  # fmt: skip
     return [
-        _Billed(pk, agreement_id, first_on, end_on, zone, estimated > 0)
-        for pk, agreement_id, first_on, end_on, zone, estimated in (
+        _Billed(pk, agreement_id, first_on, end_on, zone, estimated > 0, change_id or 0)
+        for pk, agreement_id, first_on, end_on, zone, estimated, change_id in (
             rows.order_by("pk").values_list(*columns).distinct()
         )
     ]

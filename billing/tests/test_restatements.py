@@ -377,6 +377,17 @@ def test_what_changes_between_draft_and_final_is_found(here: Here) -> None:
     assert evidence_row.change_id < last_change()
 
 
+def test_what_a_bill_knew_already_is_no_cause(here: Here) -> None:
+    agreement = here.agreement()
+    here.read_again(BEGIN, [1000.0], Cause.IMPORT)
+    bill = here.billed(agreement)
+    assert here.restate() == 0
+    assert not Restatement.objects.exists()
+    here.read_again(BEGIN, [1100.0], Cause.CORRECTION)
+    here.restate()
+    assert [cause["code"] for cause in _open(bill).causes] == ["correction"]
+
+
 def test_estimates_follow_what_they_were_made_from(here: Here) -> None:
     agreement = here.agreement()
     quarters(here.channel, BEGIN, [0.0] * 96, coverage=0.0)

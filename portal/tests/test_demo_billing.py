@@ -25,7 +25,6 @@ from billing.models import (
     AgreementMeter,
     Bill,
     BillingSettings,
-    BillKind,
     BillRun,
     BillState,
     Customer,
@@ -222,7 +221,7 @@ def test_a_month_is_billed_paid_and_restated_after_a_late_correction(demo: None)
             assert one.state == RunState.FINISHED
             assert one.asked_by.email == UPLOADER
             assert one.approved_by.email == APPROVER
-        assert run.items.get().reason == demo_billing._ACCEPTED  # noqa: SLF001
+        assert run.items.get().reason == demo_billing._ACCEPTED
         bills = list(Bill.objects.order_by("first_on"))
         assert [(one.state, bool(one.number)) for one in bills] == [(BillState.FINAL, True)] * 2
         # What was billed is what the register counted from midnight to midnight.
@@ -248,6 +247,7 @@ def test_a_month_is_billed_paid_and_restated_after_a_late_correction(demo: None)
         waiting = Restatement.objects.get()
         assert waiting.state == RestatementState.DRAFTED
         assert waiting.bill_id == bills[1].pk
+        assert [cause["code"] for cause in waiting.causes] == ["correction"]
         assert waiting.difference < 0
         agreement = Agreement.objects.get()
         balances = ledger_queries.balances(agreement_ids=[agreement.pk], on=NOW.date())
@@ -266,7 +266,7 @@ def test_what_is_not_there_is_told_in_a_sentence(demo: None) -> None:
     other = replace(facility, devices=(device,))
     counter = Counter("AE777-METER", "energy_import")
     past = Past("other", UTILITY, _uploader, (counter,), (other,))
-    past._made[counter] = np.arange(5, dtype=np.int64)  # noqa: SLF001 - a month is not needed
+    past._made[counter] = np.arange(5, dtype=np.int64)
     with pytest.raises(REFUSALS, match="There is no device “AE777-METER”"):
         past.go_on(NOW)
     assert made()["HistoryImport"] == 0
