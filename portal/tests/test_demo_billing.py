@@ -41,7 +41,7 @@ from billing.models import (
 )
 from devices import tasks
 from devices.domain.series import read_series
-from devices.models import Channel, Correction, HistoryImport, KeptFile
+from devices.models import Channel, Correction, Device, HistoryImport, KeptFile
 from devices.simulator import keyring, payg
 from devices.simulator.park import CHAIN, FACILITIES, HOUSEHOLDS, UTILITY
 from devices.simulator.payg import PaygKeys, PaygState
@@ -106,11 +106,12 @@ def tenant_of(slug: str) -> Tenant:
 
 
 def connect(serial: str) -> None:
+    with open_scope(everything()):
+        device_id = Device.objects.get(serial=serial).pk
     with connections["ingest"].cursor() as cursor:
         cursor.execute(
-            "UPDATE device_link SET connected = true, connection = 1 WHERE device_id ="
-            " (SELECT id FROM devices_device WHERE serial = %s)",
-            [serial],
+            "UPDATE device_link SET connected = true, connection = 1 WHERE device_id = %s",
+            [device_id],
         )
 
 
