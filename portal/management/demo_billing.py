@@ -8,7 +8,7 @@ step happens once, is recognised by what it left, and waits for the one before i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -313,10 +313,12 @@ BILLING: Final[tuple[BillingAct, ...]] = (
 )
 
 
-def pasts() -> list[Past]:
-    """What the meters counted before, by tenant; each is worked out anew where it was not kept."""
+def pasts(stopped: Callable[[], bool] = lambda: False) -> list[Past]:
+    """What the meters counted before, by tenant; each is worked out anew where it was not kept,
+    until `stopped` says that it shall not.
+    """
     return [
-        Past(name, slug, lambda: _user(UPLOADER), counters_of(slug))
+        Past(name, slug, lambda: _user(UPLOADER), counters_of(slug), stopped=stopped)
         for slug, name in HISTORY.items()
     ]
 

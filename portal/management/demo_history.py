@@ -85,18 +85,25 @@ class Counter:
 
 
 def counted(
-    facility: ParkFacility, counters: Sequence[Counter], *, first_s: int, epoch_s: int
+    facility: ParkFacility,
+    counters: Sequence[Counter],
+    *,
+    first_s: int,
+    epoch_s: int,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> dict[Counter, Int64s]:
     """Readings (n,) in Wh of registers of a facility at each minute of [first_s, epoch_s).
 
     They go on at the epoch without a step. What would lie below zero, because the register has not
-    counted that much yet, is -1: no reading.
+    counted that much yet, is -1: no reading. Empty when `stopped` said so meanwhile.
     """
     devices = {device.serial: device for device in facility.devices}
     places = {one: _place(devices[one.serial], one.key) for one in counters}
     past = facility.site(first_s)
     parts: dict[Counter, list[Int64s]] = {one: [] for one in counters}
     for number in range(first_s // HOUR_S, epoch_s // HOUR_S):
+        if stopped():
+            return {}
         hour = past.hour(number)
         for one, (meter, channel) in places.items():
             parts[one].append(hour[meter][channel, :: READ_EVERY_S // STEP_S])
@@ -135,7 +142,7 @@ def mapping_of(columns: Sequence[Counter]) -> dict[str, Any]:
 @dataclass(slots=True)
 class Past:
     """Somebody brings in what the meters of a tenant counted before. One facility is worked out at
-    a time, so that nothing else of the demo waits for it.
+    a time, so that nothing else of the demo waits for it; not to its end when `stopped` says so.
     """
 
     name: str
@@ -143,6 +150,7 @@ class Past:
     by: Callable[[], int]
     counters: tuple[Counter, ...]
     facilities: tuple[ParkFacility, ...] = FACILITIES
+    stopped: Callable[[], bool] = lambda: False
     _made: dict[Counter, Int64s] = field(default_factory=dict)
 
     @property
@@ -176,7 +184,13 @@ class Past:
             serials = {device.serial for device in facility.devices}
             own = [one for one in self.counters if one.serial in serials]
             if own and own[0] not in self._made:
-                self._made |= counted(facility, own, first_s=at.first_s, epoch_s=at.epoch_s)
+                self._made |= counted(
+                    facility,
+                    own,
+                    first_s=at.first_s,
+                    epoch_s=at.epoch_s,
+                    stopped=self.stopped,
+                )
                 return True
         return False
 

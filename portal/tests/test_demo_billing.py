@@ -262,6 +262,16 @@ def test_a_month_is_billed_paid_and_restated_after_a_late_correction(demo: None)
     assert made() == told
 
 
+def test_past_that_is_stopped_goes_on_with_the_next_start(demo: None) -> None:
+    answers = iter([False, False, True])
+    counter = DISPUTED.meters[0].counter
+    past = Past("stopped", UTILITY, _uploader, (counter,), HOUSEHOLDS, lambda: next(answers))
+    assert not past.go_on(NOW)
+    assert past._made == {}
+    assert list(answers) == []
+    assert made()["HistoryImport"] == 0
+
+
 def test_what_is_not_there_is_told_in_a_sentence(demo: None) -> None:
     facility = HOUSEHOLDS[1]
     device = replace(facility.devices[0], serial="AE777-METER")

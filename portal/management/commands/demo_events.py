@@ -44,7 +44,7 @@ class Command(BaseCommand):
                 signal.signal(number, lambda _number, _frame: stopped.set())
         left: list[Step] = [*STORY, *BILLING, OVERDUE]
         # What takes long comes when everybody else was asked.
-        late: list[Step] = [*pasts()]
+        late: list[Step] = [*pasts(stopped.is_set)]
         ends_at = time.monotonic() + options["patience"]
         while left or late:
             left = [act for act in left if not self._done(act)]
