@@ -13,22 +13,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from django.db import connection
-
-from billing.accounts.tokens import Keys
 from billing.domain import (
-    payg_operations,
-    payments_operations,
     runs_operations,
-    wallet_operations,
 )
-from billing.domain.payg_operations import UnitTerms
 from billing.domain.runs_queries import next_end
 from billing.domain.usage import usage_of
-from billing.domain.wallet_operations import WalletRules
 from billing.models import (
     Agreement,
     Bill,
@@ -36,18 +28,14 @@ from billing.models import (
     BillState,
     Cycle,
     ItemState,
-    PaygUnit,
     RunState,
-    Wallet,
 )
-from billing.payments.values import Received
 from billing.tariffs.values import Quality
 from devices.domain import corrections_operations
 from devices.domain.corrections_checks import Draft
-from devices.models import Channel, Correction, Device, HistoryImport, HistoryState
+from devices.models import Channel, Correction, HistoryImport, HistoryState
 from devices.models.correction import Kind
 from devices.simulator.park import CHAIN, UTILITY
-from devices.telemetry import status
 from portal.management.demo_contracts import (
     DISPUTED,
     PAYG,
@@ -57,35 +45,24 @@ from portal.management.demo_contracts import (
     counters_of,
     ensure_agreement,
     ensure_seller,
+    pay,
 )
 from portal.management.demo_history import Past, Timeline, timeline
-from portal.management.demo_people import APPROVER, UPLOADER
-from portal.management.demo_tariffs import CURRENCY, ensure_tariffs
-from tenants.models import Tenant, User
+from portal.management.demo_people import APPROVER, UPLOADER, user_id
+from portal.management.demo_prepaid import PaidByDay, Wallets
+from portal.management.demo_tariffs import ensure_tariffs
+from tenants.models import Tenant
 
 # What the meters counted before, by tenant.
 HISTORY: Final[Mapping[str, str]] = MappingProxyType(
     {CHAIN: "zaehlerstaende-filialen", UTILITY: "zaehlerstaende-haushalte"}
 )
-# Keys of the unit that sells its output, as it has them from the factory.
-PAYG_KEYS: Final[Mapping[str, Any]] = MappingProxyType(
-    {"secret": "5f1e0c7a92b84d36ab0d9e4471c2f8e3", "starting_code": 407_116_593, "divider": 1}
-)
-_TOPPED_UP: Final = Decimal("40.00")
-_PER_DAY: Final = Decimal("1.20")
-_DAYS_PAID: Final = Decimal("36.00")
 _ACCEPTED: Final = (
     "Geprüft: die ersten Rechnungen nach dem Wechsel des Programms, Verbrauch plausibel"
 )
 _CORRECTED: Final = "Befundprüfung: der Zähler lief an diesen Tagen zu schnell"
 _CORRECTED_DAYS: Final = (10, 14)
 _FACTOR: Final = Decimal("0.9")
-
-
-def ensure_payg(devices: dict[str, Any]) -> None:
-    """Let the unit of the demo that sells its output know its keys (an entry of its keyring)."""
-    if PAYG.serial in devices:
-        devices[PAYG.serial].setdefault("payg", dict(PAYG_KEYS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +78,7 @@ class Opening:
         at = timeline()
         if at is None:
             return True
-        actor_id = _user(UPLOADER)
+        actor_id = user_id(UPLOADER)
         ensure_seller(tenant, actor_id=actor_id)
         ensure_tariffs(tenant, first=at.months[0], now=now, actor_id=actor_id)
         for wanted in self.contracts:
@@ -134,7 +111,7 @@ class Billed:
                     end_on=_end(first),
                     agreement_ids=agreements,
                     now=now,
-                    actor_id=_user(UPLOADER),
+                    actor_id=user_id(UPLOADER),
                 )
             return False
         if run.state == RunState.CHECKING:
@@ -160,7 +137,7 @@ class Billed:
         return all(one.quality[-1] == Quality.MEASURED for one in used.values())
 
     def _approve(self, run: BillRun, now: datetime) -> None:
-        approver = _user(APPROVER)
+        approver = user_id(APPROVER)
         if run.items.filter(state=ItemState.HELD).exists():
             runs_operations.accept(run_id=run.pk, reason=_ACCEPTED, now=now, actor_id=approver)
         issued_on = max(now.date(), run.end_on)
@@ -189,7 +166,7 @@ class Settled:
         for bill in Bill.objects.filter(run__in=done, state=BillState.FINAL, total__gt=0):
             if bill.agreement.number == self.unpaid.number and bill.first_on == at.months[-1]:
                 continue
-            _pay(bill.agreement, bill.total, f"demo:bill:{bill.pk}", bill.number or "", now)
+            pay(bill.agreement, bill.total, f"demo:bill:{bill.pk}", bill.number or "", now)
         return len(done) == len(runs)
 
 
@@ -226,71 +203,8 @@ class Corrected:
             draft=Draft(channel.pk, Kind.SCALE, begin, end, factor=_FACTOR),
             reason=_CORRECTED,
             now=now,
-            actor_id=_user(APPROVER),
+            actor_id=user_id(APPROVER),
         )
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class Wallets:
-    """A customer pays before he uses, and tops his wallet up."""
-
-    name: str
-    tenant: str
-    contract: Contract
-
-    def act(self, tenant: Tenant, now: datetime) -> bool:
-        """Whether it has been done, now or earlier. Raises as the operations do."""
-        at = timeline()
-        if at is None or at.today > now.date():
-            return at is None
-        actor_id = _user(UPLOADER)
-        agreement = ensure_agreement(tenant, self.contract, starts_on=at.today, actor_id=actor_id)
-        if agreement is None:
-            return True
-        if not Wallet.objects.filter(agreement=agreement).exists():
-            rules = WalletRules(
-                emergency_credit=Decimal(10),
-                friendly_from=time(18),
-                friendly_to=time(8),
-                friendly_weekend=True,
-                holidays="DE-BW",
-            )
-            wallet_operations.open_wallet(agreement_id=agreement.pk, rules=rules, actor_id=actor_id)
-        _pay(agreement, _TOPPED_UP, f"demo:{self.name}", "Guthaben", now)
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class PaidByDay:
-    """A unit that is off until somebody pays for days: a payment buys a token, which it is sent."""
-
-    name: str
-    tenant: str
-    contract: Contract
-
-    def act(self, tenant: Tenant, now: datetime) -> bool:
-        """Whether it has been done, now or earlier. Raises as the operations do."""
-        at = timeline()
-        device = Device.objects.filter(tenant=tenant, serial=self.contract.serial).first()
-        if at is None or device is None:
-            return True
-        link = status.links(connection, [device.pk]).get(device.pk)
-        if at.today > now.date() or link is None or not link.connected:
-            return False
-        actor_id = _user(UPLOADER)
-        agreement = ensure_agreement(tenant, self.contract, starts_on=at.today, actor_id=actor_id)
-        if agreement is None:
-            return True
-        if not PaygUnit.objects.filter(agreement=agreement).exists():
-            payg_operations.register(
-                agreement_id=agreement.pk,
-                device_id=device.pk,
-                keys=Keys(PAYG_KEYS["secret"], PAYG_KEYS["starting_code"]),
-                terms=UnitTerms(_PER_DAY, divider=PAYG_KEYS["divider"]),
-                actor_id=actor_id,
-            )
-        _pay(agreement, _DAYS_PAID, f"demo:{self.name}", "30 Tage", now)
         return True
 
 
@@ -318,24 +232,9 @@ def pasts(stopped: Callable[[], bool] = lambda: False) -> list[Past]:
     until `stopped` says that it shall not.
     """
     return [
-        Past(name, slug, lambda: _user(UPLOADER), counters_of(slug), stopped=stopped)
+        Past(name, slug, lambda: user_id(UPLOADER), counters_of(slug), stopped=stopped)
         for slug, name in HISTORY.items()
     ]
-
-
-def _pay(agreement: Agreement, amount: Decimal, key: str, text: str, now: datetime) -> None:
-    """Enter what came in; the same key once more changes nothing."""
-    received = Received(
-        key,
-        amount,
-        CURRENCY,
-        now.date(),
-        payer=agreement.customer.name,
-        text=f"{text} {agreement.number}".strip(),
-    )
-    payments_operations.enter(
-        agreement_id=agreement.pk, received=received, now=now, actor_id=_user(APPROVER)
-    )
 
 
 def _agreements(tenant: Tenant, contracts: Sequence[Contract]) -> list[int]:
@@ -357,7 +256,3 @@ def _end(first: date) -> date:
     end = next_end(first, Cycle.MONTH)
     assert end is not None  # it is the first day of a month
     return end
-
-
-def _user(email: str) -> int:
-    return User.objects.get(email=email).pk

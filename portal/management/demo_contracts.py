@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
-from billing.domain import agreements_operations, customers_operations, settings_operations
+from billing.domain import (
+    agreements_operations,
+    customers_operations,
+    payments_operations,
+    settings_operations,
+)
 from billing.domain.agreements_values import AgreementValues, MeterValues, TariffValues
 from billing.domain.customers_operations import CustomerValues
 from billing.domain.settings_operations import SettingsValues
@@ -22,10 +27,13 @@ from billing.models import (
     Mode,
     Tariff,
 )
+from billing.payments.values import Received
 from devices.models import Channel, Device
 from devices.simulator.park import CHAIN, UTILITY
 from portal.management.demo_history import Counter
+from portal.management.demo_people import APPROVER, user_id
 from portal.management.demo_tariffs import (
+    CURRENCY,
     DYNAMIC,
     HOUSEHOLD,
     SITES,
@@ -236,6 +244,21 @@ def ensure_agreement(
             for one in wanted.meters
         ],
         actor_id=actor_id,
+    )
+
+
+def pay(agreement: Agreement, amount: Decimal, key: str, text: str, now: datetime) -> None:
+    """Enter what a customer paid; the same key once more changes nothing. Needs an open scope."""
+    received = Received(
+        key,
+        amount,
+        CURRENCY,
+        now.date(),
+        payer=agreement.customer.name,
+        text=f"{text} {agreement.number}".strip(),
+    )
+    payments_operations.enter(
+        agreement_id=agreement.pk, received=received, now=now, actor_id=user_id(APPROVER)
     )
 
 

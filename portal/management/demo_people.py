@@ -84,6 +84,12 @@ def ensure_people(
     ]
 
 
+def user_id(email: str) -> int:
+    """The user with an e-mail; raises User.DoesNotExist."""
+    found: int = User.objects.get(email=email).pk
+    return found
+
+
 def _ensure_user(person: Person, password: str, time_zone: str) -> User:
     user = User.objects.filter(email=person.email).first()
     if user is None:

@@ -56,17 +56,16 @@ from portal.management.demo_billing import (
     BillingAct,
     Corrected,
     Opening,
-    PaidByDay,
     Settled,
-    Wallets,
     pasts,
 )
 from portal.management.demo_contracts import CONTRACTS, DISPUTED
 from portal.management.demo_history import Counter, Past, Timeline
-from portal.management.demo_people import APPROVER, UPLOADER
+from portal.management.demo_people import APPROVER, UPLOADER, user_id
+from portal.management.demo_prepaid import PaidByDay, Wallets
 from portal.management.demo_story import REFUSALS, STORY, perform
 from tenants.domain.queries import all_tenant_ids
-from tenants.models import AuditEntry, Tenant, User
+from tenants.models import AuditEntry, Tenant
 from tenants.scope import Scope, open_scope
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner", "ingest"])
@@ -221,8 +220,8 @@ def test_a_month_is_billed_paid_and_restated_after_a_late_correction(demo: None)
         assert (run.first_on, last.first_on) == AT.months
         for one in (run, last):
             assert one.state == RunState.FINISHED
-            assert one.asked_by_id == _user(UPLOADER)
-            assert one.approved_by_id == _user(APPROVER)
+            assert one.asked_by_id == user_id(UPLOADER)
+            assert one.approved_by_id == user_id(APPROVER)
         assert run.items.get().reason == demo_billing._ACCEPTED
         bills = list(Bill.objects.order_by("first_on"))
         assert [(one.state, bool(one.number)) for one in bills] == [(BillState.FINAL, True)] * 2
@@ -349,9 +348,5 @@ def test_a_refused_tariff_is_told(demo: None, monkeypatch: pytest.MonkeyPatch) -
     assert made()["TariffVersion"] == 0
 
 
-def _user(email: str) -> int:
-    return User.objects.get(email=email).pk
-
-
 def _uploader() -> int:
-    return _user(UPLOADER)
+    return user_id(UPLOADER)

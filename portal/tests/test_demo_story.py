@@ -24,9 +24,10 @@ from devices.models import Command, CommandBatch, Device, DeviceGroup
 from devices.simulator.park import LOST
 from firmware.domain import policy_operations, rollout_operations
 from firmware.models import Rollout, RolloutTarget, TargetState
-from portal.management.demo_billing import BILLING, Opening, PaidByDay, Wallets, pasts
+from portal.management.demo_billing import BILLING, Opening, pasts
 from portal.management.demo_dunning import OVERDUE
 from portal.management.demo_groups import REFRIGERATION
+from portal.management.demo_prepaid import PaidByDay, Wallets
 from portal.management.demo_story import (
     GATEWAYS_ROLLOUT,
     METERS_ROLLOUT,

@@ -32,11 +32,11 @@ from devices.simulator import keyring
 from devices.simulator.park import CHAIN, FACILITIES, UTILITY, ParkFacility
 from devices.simulator.replay import ReplayError
 from devices.simulator.replay import load as load_recording
-from portal.management.demo_billing import ensure_payg
 from portal.management.demo_firmware import ensure_firmware
 from portal.management.demo_gateways import ensure_gateways
 from portal.management.demo_groups import ensure_groups
 from portal.management.demo_people import OPERATOR, ensure_people
+from portal.management.demo_prepaid import ensure_payg
 from portal.management.demo_stock import ensure_stock
 from portal.oauth import own
 from tenants.domain import operations as people
