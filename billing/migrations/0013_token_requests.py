@@ -27,7 +27,7 @@ KEPT = Statements(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0008_wallet_notices"),
+        ("billing", "0012_paused_cases"),
         ("devices", "0034_looks"),
         ("tenants", "0017_sign_on_methods"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

@@ -17,7 +17,7 @@ _KINDS = [
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0008_wallet_notices"),
+        ("billing", "0011_unbilled"),
     ]
 
     operations = [

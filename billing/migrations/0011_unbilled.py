@@ -25,7 +25,7 @@ FOREIGN_KEY = Statements(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0008_wallet_notices"),
+        ("billing", "0010_comparisons"),
         ("devices", "0034_looks"),
         ("tenants", "0017_sign_on_methods"),
     ]
