@@ -33,7 +33,6 @@ _OFFICE = "operator admin manager analyst"
 _CHANGES = "operator admin"
 _READ = "bills:read"
 _WRITE = "bills:read bills:write"
-_OFFICE = "operator admin manager analyst"
 _RESTATED = "bills:read devices:read"
 _PAYMENTS = "payments:read"
 _PAY = "payments:read payments:write"
@@ -168,15 +167,16 @@ def _prepaid(world: World) -> int:
 
 def _unit(world: World) -> PaygUnit:
     """The unit of the first device, which the tenant's consumer pays."""
-    at = world.park.branches[0]
+    units = PaygUnit.objects.filter(device=world.park.branches[0].device)
+    with open_scope(world.park.scope):
+        found = units.first()
+    if found is None:
+        factories.billing_of(world.park)
+        return _unit(world)
     with open_scope(world.park.scope):
         user = world.person("own consumer").user
-        found = PaygUnit.objects.filter(device=at.device).select_related("agreement").first()
-        if found is None:
-            paying = factories.agreement(at.facility, mode=Mode.PAYG, user=user)
-            return factories.payg_unit(paying, at.device)
         Agreement.objects.filter(pk=found.agreement_id).update(user=user)
-        return found
+    return found
 
 
 def _token_request(world: World) -> int:
