@@ -8,7 +8,8 @@ Rules that hold whatever happens, in any order (`test_dunning_machine.py`):
 - no step is taken while a person has paused the case, its last day included;
 - a step is taken once in a case, each at least as long after the one before as the policy says,
   also when nobody looked for weeks;
-- what was cut comes back as soon as the account is settled, or settled as far as the policy asks.
+- what was cut comes back as soon as the account is settled, or settled as far as the policy asks,
+  and when the agreement is over: somebody else may live there.
 """
 
 from __future__ import annotations
@@ -179,13 +180,14 @@ class Policy:
 class Facts:
     """What is known of an account: `overdue` is due and not paid, the oldest since `oldest_due`.
 
-    `rests`: a plan is being kept.
+    `rests`: a plan is being kept. `over`: the agreement has ended.
     """
 
     overdue: Decimal
     oldest_due: date | None
     protected: bool = False
     rests: bool = False
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ class Case:
 
 class Outcome(StrEnum):
     """How a case ends; the codes are stored. PART: as much was paid as the policy asks for;
-    DROPPED: a person has ended it.
+    DROPPED: a person has ended it. MOVED: the agreement is over.
     """
 
     PAID = "paid"
@@ -217,6 +219,7 @@ class Outcome(StrEnum):
     PROTECTED = "protected"
     NO_POLICY = "no_policy"
     DROPPED = "dropped"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +276,8 @@ def _outcome(policy: Policy | None, facts: Facts, case: Case) -> Outcome | None:
         return Outcome.PAID
     if not case.cut:
         return None
+    if facts.over:
+        return Outcome.MOVED
     if facts.protected:
         return Outcome.PROTECTED
     if facts.rests:

@@ -33,8 +33,10 @@ from billing.models import (
     AgreementTariff,
     Customer,
     Cycle,
+    DunningCase,
     Flow,
     Mode,
+    Wallet,
 )
 from devices.models import Facility
 from tenants.domain import audit
@@ -219,6 +221,7 @@ def _set_end(
         row.save(update_fields=["ends_on"])
     _cut_meters(row, former, zone)
     _cut_tariffs(row, former)
+    _look_at_end(row)
     checks.require_shares(list(channels), zone)
     audit.record(
         tenant_id=row.tenant_id,
@@ -228,6 +231,18 @@ def _set_end(
         before=before,
         after=audit.snapshot(row) | {"reason": reason.strip()},
     )
+
+
+def _look_at_end(row: Agreement) -> None:
+    """Have what is cut for want of money given back when the agreement ends, to who lives there
+    then.
+    """
+    if row.ends_on is None:
+        return
+    at = midnight(row.ends_on, row.facility.time_zone)
+    waiting = DunningCase.objects.filter(agreement=row, closed_at__isnull=True, next_at__gt=at)
+    waiting.update(next_at=at)
+    Wallet.objects.filter(agreement=row).update(look_at=at)
 
 
 def _cut_meters(row: Agreement, former: date | None, zone: str) -> None:

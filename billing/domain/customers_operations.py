@@ -7,14 +7,14 @@ narrowed to facilities has none. What is refused is a ValidationError with a sen
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from billing.domain import identifiers, refusals
+from billing.domain import dunning_operations, identifiers, refusals, wallet_operations
 from billing.domain.customers_queries import CustomerNotFound
 from billing.domain.references import next_reference
 from billing.models import Agreement, Customer, CustomerKind
@@ -85,17 +85,30 @@ def change_customer(*, customer_id: int, values: CustomerValues, actor_id: int |
 
 @transaction.atomic
 def protect_customer(
-    *, customer_id: int, reason: str, until: date | None = None, actor_id: int | None
+    *,
+    customer_id: int,
+    reason: str,
+    until: date | None = None,
+    now: datetime | None = None,
+    actor_id: int | None,
 ) -> Customer:
     """Never cut this customer off, for a reason, until a day where one is known (from then on no
-    more).
+    more). What is cut is given back in the same transaction.
     """
     if not reason.strip():
         raise ValidationError({"reason": [_("Say why this customer must not be cut off.")]})
     wanted = {"protected": True, "protected_reason": reason.strip(), "protected_until": until}
     row = _locked(customer_id)
     refusals.update(row, wanted, actor_id=actor_id, action="customer.protect")
+    _give_back(row, now or datetime.now(UTC))
     return row
+
+
+def _give_back(row: Customer, now: datetime) -> None:
+    """Have dunning and wallets see the protection at once, and not at their next look."""
+    agreements = list(Agreement.objects.filter(customer=row).values_list("pk", flat=True))
+    dunning_operations.review(agreement_ids=agreements, now=now)
+    wallet_operations.follow(agreement_ids=agreements, now=now)
 
 
 @transaction.atomic

@@ -28,7 +28,7 @@ from billing.models import (
 )
 
 # Outcomes after which the account is behind as before: the steps count from that day on.
-_BEGUN_ANEW: Final = ("part", "plan", "protected", "dropped")
+_BEGUN_ANEW: Final = ("part", "plan", "protected", "dropped", "moved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,7 @@ def account_of(agreement: Agreement, *, now: datetime) -> Account:
             oldest_due=balance.oldest_due,
             protected=is_protected(agreement.customer, clock.date()),
             rests=standing is Standing.RUNNING,
+            over=agreement.ends_on is not None and agreement.ends_on <= clock.date(),
         ),
         plan=row,
         standing=standing,

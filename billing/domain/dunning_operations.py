@@ -8,7 +8,7 @@ notices follow from what is kept. Needs an open scope that is not narrowed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -18,13 +18,22 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from billing.accounts import dunning
-from billing.accounts.dunning import Decision, Outcome, Policy, Step, StepKind, decide, is_behind
+from billing.accounts.dunning import (
+    Decision,
+    Facts,
+    Outcome,
+    Policy,
+    Step,
+    StepKind,
+    decide,
+    is_behind,
+)
 from billing.accounts.instalments import Standing
 from billing.domain import dunning_facts, dunning_units, ledger_operations
 from billing.domain.dunning_facts import Account
 from billing.domain.dunning_units import Done
 from billing.domain.ledger_operations import Draft
-from billing.domain.ledger_queries import open_rows
+from billing.domain.ledger_queries import balances, open_rows
 from billing.models import (
     AccountEntry,
     Agreement,
@@ -46,6 +55,8 @@ _LONGEST_WAIT: Final = timedelta(hours=24)
 # Cases that are opened in one transaction, and cases that one round takes.
 MOST_OPENED: Final = 500
 MOST_DRIVEN: Final = 1_000
+# Accounts that are looked at together.
+_LOOKED_AT: Final = 500
 # What the customer is told by mail.
 _MAILED: Final = frozenset({*(kind.value for kind in StepKind), DunningKind.RESTORED.value})
 
@@ -75,18 +86,7 @@ def open_cases(*, policy_id: int, now: datetime) -> int:
     policy = dunning_facts.policy_of(row, year=now.year)
     if row is None or policy is None:
         return 0
-    # In some zones it is tomorrow already; what is not overdue there yet is told below.
-    tomorrow = now.date() + timedelta(days=1)
-    open_case = DunningCase.objects.filter(agreement=OuterRef("agreement"), closed_at__isnull=True)
-    late = (
-        open_rows()
-        .filter(tenant_id=row.tenant_id, open__gt=Decimal(0), due_on__lt=tomorrow)
-        # Who pays beforehand is cut by the wallet, or by the unit itself.
-        .filter(agreement__mode=Mode.POSTPAID)
-        .exclude(Exists(open_case))
-    )
-    ids = late.order_by("agreement").values_list("agreement", flat=True).distinct()[:MOST_OPENED]
-    held = _held(list(ids))
+    held = _held(_fallen_behind(row.tenant_id, policy, now))
     # What is paid already may not be allocated yet.
     ledger_operations.allocate([agreement.pk for agreement in held])
     opened = sum(_open(agreement, policy, now) for agreement in held)
@@ -94,6 +94,42 @@ def open_cases(*, policy_id: int, now: datetime) -> int:
     row.next_at = now if len(held) == MOST_OPENED and opened else now + LOOK_EVERY
     row.save(update_fields=["next_at"])
     return opened
+
+
+def _fallen_behind(tenant_id: int, policy: Policy, now: datetime) -> list[int]:
+    """The first MOST_OPENED accounts that are behind and have no case. Those that owe too little or
+    keep a plan are passed over: as many as there are, they take nobody's turn.
+    """
+    # In some zones it is tomorrow already; what is not overdue there yet is told by who opens.
+    tomorrow = now.date() + timedelta(days=1)
+    open_case = DunningCase.objects.filter(agreement=OuterRef("agreement"), closed_at__isnull=True)
+    late = (
+        open_rows()
+        .filter(tenant_id=tenant_id, open__gt=Decimal(0), due_on__lt=tomorrow)
+        # Who pays beforehand is cut by the wallet, or by the unit itself.
+        .filter(agreement__mode=Mode.POSTPAID)
+        .exclude(Exists(open_case))
+    )
+    ids = list(late.order_by("agreement").values_list("agreement", flat=True).distinct())
+    found: list[int] = []
+    for first in range(0, len(ids), _LOOKED_AT):
+        part = ids[first : first + _LOOKED_AT]
+        behind = [
+            pk
+            for pk, balance in balances(agreement_ids=part, on=tomorrow).items()
+            if is_behind(policy, Facts(balance.overdue, balance.oldest_due))
+        ]
+        plans = InstalmentPlan.objects.filter(agreement__in=behind, state=PlanState.ACTIVE)
+        planned = Agreement.objects.filter(pk__in=plans.values("agreement"))
+        resting = {
+            agreement.pk
+            for agreement in planned.select_related("facility", "customer")
+            if dunning_facts.account_of(agreement, now=now).facts.rests
+        }
+        found += [pk for pk in behind if pk not in resting]
+        if len(found) >= MOST_OPENED:
+            break
+    return found[:MOST_OPENED]
 
 
 def _held(agreement_ids: Sequence[int]) -> list[Agreement]:
@@ -192,8 +228,13 @@ def _do(case: DunningCase, account: Account, decision: Decision, now: datetime) 
 
 
 def _next_look(account: Account, wait_until: datetime | None, now: datetime) -> datetime:
-    """When a case is looked at again: at the local time that was decided, within a day."""
+    """When a case is looked at again: at the local time that was decided, within a day, and when
+    the agreement ends.
+    """
     latest = now + _LONGEST_WAIT
+    ends_on = account.agreement.ends_on
+    if ends_on is not None and ends_on > account.today:
+        latest = min(latest, datetime.combine(ends_on, time(), account.zone))
     if wait_until is None:
         return latest
     return min(latest, max(now, wait_until.replace(tzinfo=account.zone)))
@@ -281,6 +322,7 @@ def _why_back(outcome: Outcome, number: str) -> str:
         Outcome.PROTECTED: _("The customer is protected: agreement %(number)s"),
         Outcome.NO_POLICY: _("Dunning was switched off: agreement %(number)s"),
         Outcome.DROPPED: _("Dunning was ended by a person: agreement %(number)s"),
+        Outcome.MOVED: _("The agreement is over: agreement %(number)s"),
     }
     return words[outcome] % {"number": number}
 
@@ -299,6 +341,8 @@ def note(
 ) -> DunningEvent:
     """Add what happened in a case, and tell the audit log of it."""
     done = done or Done()
+    # Who has left need not know that the supply is there again.
+    told = kind.value in _MAILED and not (account.facts.over and kind is DunningKind.RESTORED)
     event = DunningEvent.objects.create(
         tenant_id=case.tenant_id,
         case=case,
@@ -314,7 +358,7 @@ def note(
         commands=done.commands,
         missed=done.missed,
         limits_before=done.limits,
-        mail_to=account.agreement.customer.email if kind.value in _MAILED else "",
+        mail_to=account.agreement.customer.email if told else "",
     )
     audit.record(
         tenant_id=case.tenant_id,

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from billing.models import Agreement, AgreementMeter, DunningCase, DunningEvent, DunningKind, Flow
 from devices.commands.kinds import NO_POWER_LIMIT, Kind
-from devices.commands.states import Origin, State
+from devices.commands.states import Cause, Origin, State
 from devices.domain import commands_operations
 from devices.domain.commands_policy import SYSTEM
 from devices.models import Command, DeviceConfiguration
@@ -60,9 +60,9 @@ def disable(case: DunningCase, *, step: int, now: datetime) -> Done:
     """Switch the units off. One that somebody wants off already is left as it is."""
     done = Done()
     ids = units_of(case.agreement, now=now)
-    wanted = _wanted(ids, _OUTPUT)
+    off = off_by_others(ids)
     for device_id in ids:
-        if wanted.get(device_id) == 0:
+        if device_id in off:
             done.missed.append(device_id)
             continue
         reason = _("Not paid: agreement %(number)s, dunning step %(step)s") % {
@@ -97,7 +97,8 @@ def limit(case: DunningCase, *, step: int, watts: int, now: datetime) -> Done:
 
 def restore(case: DunningCase, *, reason: str, now: datetime) -> Done:
     """Give back what this case has cut, also where the command for it was never sent: that one is
-    superseded. What somebody has switched since is left as it is.
+    superseded. A unit that cannot be asked now is brought to it once it can be. What somebody has
+    switched since is left as it is.
     """
     done = Done()
     cuts = case.events.filter(kind__in=(DunningKind.LIMIT, DunningKind.DISABLE))
@@ -111,7 +112,15 @@ def restore(case: DunningCase, *, reason: str, now: datetime) -> Done:
                 else {_LIMIT: event.limits_before.get(str(device_id), NO_POWER_LIMIT)}
             )
             key = f"dunning:{case.pk}:back:{event.step}:{device_id}"
-            _ask(done, device_id, kind, arguments, reason, key, now)
+            if not _ask(done, device_id, kind, arguments, reason, key, now):
+                commands_operations.want_unasked(
+                    kind=kind,
+                    arguments=arguments,
+                    device_id=device_id,
+                    reason=reason,
+                    origin=Origin.BILLING,
+                    now=now,
+                )
     return done
 
 
@@ -123,9 +132,26 @@ def _still_ours(event: DunningEvent, kind: Kind) -> list[int]:
         device__in=devices, kind=kind, pk__gt=max(event.commands, default=0)
     ).exclude(state=State.CANCELLED)
     switched = later.exclude(origin__in=[one.value for one in _REPEATS])
-    # A person has refused, or cancelled, what this asked for: there is nothing to give back.
-    refused = ours.filter(state=State.CANCELLED).values_list("device_id", flat=True)
-    return sorted(devices.difference(switched.values_list("device_id", flat=True), refused))
+    # A person has refused, or cancelled in time, what this asked for: there is nothing to give
+    # back. What was sent before may have been done all the same.
+    refused = ours.filter(state=State.CANCELLED, attempts=0).exclude(cause=Cause.SUPERSEDED)
+    theirs = (rows.values_list("device_id", flat=True) for rows in (switched, refused))
+    return sorted(devices.difference(*theirs))
+
+
+def off_by_others(device_ids: list[int]) -> set[int]:
+    """Those of the devices that are wanted off, and not by billing. What an agreement that is over
+    has switched off it gives back, so that the next one has to ask for itself.
+    """
+    off = {pk for pk, wanted in _wanted(device_ids, _OUTPUT).items() if wanted == 0}
+    last = (
+        Command.objects.filter(device__in=off, kind=Kind.SET_OUTPUT)
+        .exclude(origin__in=[one.value for one in _REPEATS])
+        .order_by("device_id", "-pk")
+        .distinct("device_id")
+        .values_list("device_id", "origin")
+    )
+    return off.difference(pk for pk, origin in last if origin == Origin.BILLING)
 
 
 def _wanted(device_ids: list[int], setting: str) -> dict[int, int]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from billing.accounts import allocation
@@ -248,7 +249,8 @@ def free(agreement: Agreement, *, credit_id: int, amount: Decimal) -> Decimal:
     rows = Allocation.objects.filter(credit=credit_id).order_by("pk")
     settled = [
         Settled(row.debit_id, row.credit_id, row.amount)
-        for row in rows.exclude(debit__kind=EntryKind.REFUND)
+        # What was given back of this very payment stays so.
+        for row in rows.exclude(debit__payment__refunds=F("credit__payment"))
     ]
     undone, missing = allocation.take_back(settled, credit=credit_id, amount=amount - spare)
     Allocation.objects.bulk_create(_rows(agreement, undone))

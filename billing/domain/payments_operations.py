@@ -14,7 +14,7 @@ from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from billing.domain import dunning_operations, ledger_operations, prepaid
@@ -70,6 +70,11 @@ def enter(
         _tell(payment, actor_id)
         _book(payment, agreement, actor_id=actor_id)
         _follow([agreement_id], now)
+    elif (payment.agreement_id, payment.amount) != (agreement_id, received.amount):
+        # Silently taken for the other one, it would be lost.
+        raise ValidationError(
+            {"request_key": [_("Another payment was entered under this name already.")]}
+        )
     return payment
 
 
@@ -97,12 +102,14 @@ def take(
             _tell(payment, actor_id)
             new.append(payment)
             matched += agreement is not None
-        elif agreement is None or payment.agreement_id is not None:
+        elif agreement is not None and (
+            payment.agreement_id is not None
+            or payment.currency != agreement.currency
+            or not _give(payment, agreement, actor_id)
+        ):
             continue
-        else:
-            _give(payment, agreement, actor_id)
         if agreement is not None:
-            _book(payment, agreement, actor_id=actor_id)
+            _enter_account(payment, agreement, actor_id=actor_id)
             moved.add(agreement.pk)
     _follow(sorted(moved), now)
     return Taken(tuple(new), matched)
@@ -110,8 +117,9 @@ def take(
 
 @transaction.atomic
 def assign(*, payment_id: int, agreement_id: int, now: datetime, actor_id: int | None) -> Payment:
-    """Say whose a payment is that nobody knew. Raises PaymentNotFound, AgreementNotFound, and
-    ValidationError where it has an agreement already or is in another currency.
+    """Say whose a payment is that nobody knew, and with it what was given back of it. Raises
+    PaymentNotFound, AgreementNotFound, and ValidationError where it has an agreement already, is in
+    another currency, or is what was given back of another one.
     """
     agreement = ledger_operations.hold([agreement_id]).get(agreement_id)
     payment = Payment.objects.filter(pk=payment_id).first()
@@ -120,8 +128,13 @@ def assign(*, payment_id: int, agreement_id: int, now: datetime, actor_id: int |
     if agreement is None or agreement.tenant_id != payment.tenant_id:
         raise AgreementNotFound(f"agreement {agreement_id}")
     _require_currency(agreement, payment.currency)
-    _give(payment, agreement, actor_id)
-    _book(payment, agreement, actor_id=actor_id)
+    if payment.refunds_id is not None:
+        raise ValidationError(
+            {"agreement": [_("Assign the payment of which this was given back: it follows.")]}
+        )
+    if not _give(payment, agreement, actor_id):
+        raise ValidationError({"agreement": [_("This payment has an account already.")]})
+    _enter_account(payment, agreement, actor_id=actor_id)
     _follow([agreement_id], now)
     return payment
 
@@ -142,11 +155,9 @@ def refund(
     It is told, not sent: the bank or the service does that. Asked again with the same `key`, it is
     done once. Raises PaymentNotFound, and ValidationError for more than is left of it.
     """
-    payment = Payment.objects.filter(pk=payment_id, amount__gt=0).first()
+    payment = _held(Payment.objects.filter(pk=payment_id, amount__gt=0))
     if payment is None:
         raise PaymentNotFound(f"payment {payment_id}")
-    if payment.agreement_id is not None:
-        ledger_operations.hold([payment.agreement_id])
     if not reason.strip():
         raise ValidationError({"reason": [_("Say why it is given back.")]})
     done = payment.refunded_by.filter(external_id=_refund_id(payment, key)).first() if key else None
@@ -184,13 +195,11 @@ def take_refund(
 
     Raises PaymentNotFound while nobody has told of the payment itself: the service tells again.
     """
-    payment = Payment.objects.filter(
-        tenant_id=tenant_id, provider=provider, external_id=told.external_id
-    ).first()
+    payment = _held(
+        Payment.objects.filter(tenant_id=tenant_id, provider=provider, external_id=told.external_id)
+    )
     if payment is None:
         raise PaymentNotFound(told.external_id)
-    if payment.agreement_id is not None:
-        ledger_operations.hold([payment.agreement_id])
     amount = min(told.total, payment.amount) - refunded(payment)
     if amount <= 0 or told.currency != payment.currency:
         return None
@@ -275,13 +284,34 @@ def _keep(
     )
 
 
-def _give(payment: Payment, agreement: Agreement, actor_id: int | None) -> None:
-    """Note whose a payment is; raises ValidationError where that was known."""
+def _held(rows: QuerySet[Payment]) -> Payment | None:
+    """The payment with its row and its account held: of two that give it back, or of one that does
+    and one that says whose it is, the second sees what the first has done.
+    """
+    # The payment before its account, though who assigns it holds them the other way round: that one
+    # waits only for a payment without an account, and here such a one asks for no account.
+    payment = rows.select_for_update(of=("self",), no_key=True).first()
+    if payment is not None and payment.agreement_id is not None:
+        ledger_operations.hold([payment.agreement_id])
+    return payment
+
+
+def _enter_account(payment: Payment, agreement: Agreement, *, actor_id: int | None) -> None:
+    """Book a payment, and with it what was given back before anybody knew whose it is."""
+    credit = _book(payment, agreement, actor_id=actor_id)
+    for back in payment.refunded_by.filter(agreement__isnull=True).order_by("pk"):
+        _give(back, agreement, actor_id)
+        debit = _book(back, agreement, actor_id=actor_id)
+        ledger_operations.settle(agreement, debit=debit, credit=credit)
+
+
+def _give(payment: Payment, agreement: Agreement, actor_id: int | None) -> bool:
+    """Note whose a payment is; whether that was not known yet."""
     given = Payment.objects.filter(pk=payment.pk, agreement__isnull=True).update(
         agreement=agreement
     )
     if not given:
-        raise ValidationError({"agreement": [_("This payment has an account already.")]})
+        return False
     payment.agreement = agreement
     audit.record(
         tenant_id=payment.tenant_id,
@@ -290,6 +320,7 @@ def _give(payment: Payment, agreement: Agreement, actor_id: int | None) -> None:
         subject=payment,
         after={"agreement": agreement.number},
     )
+    return True
 
 
 def _book(payment: Payment, agreement: Agreement, *, actor_id: int | None) -> AccountEntry:

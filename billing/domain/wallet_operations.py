@@ -338,21 +338,31 @@ def _stand(wallet: Wallet, now: datetime) -> None:
     if state != wallet.state:
         wallet.state, wallet.state_at = state, now
     wallet.look_at = found.look_at
+    # Whoever lives there after the end is not the one who has not paid.
+    over = agreement.ends_on is not None and agreement.ends_on <= today
     with translation.override(customer.language or None):
-        if found.off and wallet.switched_off_at is None:
-            wallet.switched_off_at = now
-            wallet.switchings += 1
-            wallet.missed = switch_off(wallet, agreement, now=now)
-        elif not found.off and wallet.switched_off_at is not None:
-            wallet.switched_off_at = None
-            wallet.switchings += 1
-            wallet.missed = switch_on(wallet, agreement, now=now)
+        _switch(wallet, agreement, off=found.off and not over, now=now)
     wallet.save(
         update_fields=[
             "balance", "state", "state_at", "look_at", "burned_at", "problem", "switched_off_at",
             "switchings", "missed",
         ]
     )  # fmt: skip
+
+
+def _switch(wallet: Wallet, agreement: Agreement, *, off: bool, now: datetime) -> None:
+    """Have the units off or on where they are not, and those asked again that could not be asked
+    to switch off.
+    """
+    was_off = wallet.switched_off_at is not None
+    if off == was_off:
+        if off and wallet.missed:
+            wallet.missed = switch_off(wallet, agreement, now=now)
+        return
+    wallet.switched_off_at = now if off else None
+    wallet.switchings += 1
+    switch = switch_off if off else switch_on
+    wallet.missed = switch(wallet, agreement, now=now)
 
 
 def _holidays(wallet: Wallet) -> IsHoliday:

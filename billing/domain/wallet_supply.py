@@ -12,13 +12,13 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from billing.domain.dunning_units import units_of
+from billing.domain.dunning_units import off_by_others, units_of
 from billing.models import Agreement, Wallet
 from devices.commands.kinds import Kind
-from devices.commands.states import Origin, State
+from devices.commands.states import Cause, Origin, State
 from devices.domain import commands_operations
 from devices.domain.commands_policy import SYSTEM
-from devices.models import Command, DeviceConfiguration
+from devices.models import Command
 
 _OUTPUT: Final = "output"
 _REPEATS: Final = (Origin.RECONCILIATION.value, Origin.ROLLOUT.value)
@@ -29,8 +29,7 @@ def switch_off(wallet: Wallet, agreement: Agreement, *, now: datetime) -> list[i
     be asked.
     """
     ids = units_of(agreement, now=now)
-    off = DeviceConfiguration.objects.filter(device__in=ids, desired__output=0)
-    already = set(off.values_list("device_id", flat=True))
+    already = off_by_others(ids)
     reason = _("The prepaid wallet of agreement %(number)s is spent.") % {
         "number": agreement.number
     }
@@ -39,12 +38,22 @@ def switch_off(wallet: Wallet, agreement: Agreement, *, now: datetime) -> list[i
 
 def switch_on(wallet: Wallet, agreement: Agreement, *, now: datetime) -> list[int]:
     """Ask the units that this wallet has switched off, and nobody else since, to switch on; returns
-    those that could not be asked.
+    those that could not be asked. These are switched on once they can be.
     """
     reason = _("The prepaid wallet of agreement %(number)s was topped up.") % {
         "number": agreement.number
     }
-    return _ask(wallet, _still_ours(wallet), on=True, reason=reason, now=now)
+    missed = _ask(wallet, _still_ours(wallet), on=True, reason=reason, now=now)
+    for device_id in missed:
+        commands_operations.want_unasked(
+            kind=Kind.SET_OUTPUT,
+            arguments={_OUTPUT: 1},
+            device_id=device_id,
+            reason=reason,
+            origin=Origin.BILLING,
+            now=now,
+        )
+    return missed
 
 
 def _still_ours(wallet: Wallet) -> list[int]:
@@ -59,12 +68,14 @@ def _still_ours(wallet: Wallet) -> list[int]:
         .order_by("device_id", "-pk")
         .distinct("device_id")
     )
-    last = rows.values_list("device_id", "request_key", "arguments", "state")
+    # A person has refused, or cancelled in time, what this asked for: there is nothing to give
+    # back. What was sent before may have been done all the same.
     return [
-        device_id
-        for device_id, key, arguments, state in last
-        # A person has refused, or cancelled, what this asked for: there is nothing to give back.
-        if key.startswith(ours) and arguments.get(_OUTPUT) == 0 and state != State.CANCELLED
+        one.device_id
+        for one in rows
+        if one.request_key.startswith(ours)
+        and one.arguments.get(_OUTPUT) == 0
+        and (one.state != State.CANCELLED or one.attempts or one.cause == Cause.SUPERSEDED)
     ]
 
 

@@ -13,12 +13,15 @@ from django.db import DatabaseError, IntegrityError, transaction
 from pytest_django import DjangoAssertNumQueries
 
 from billing.domain import (
+    agreements_operations,
+    customers_operations,
     dunning_notices,
     dunning_operations,
     dunning_queries,
     dunning_settings,
     ledger_timeline,
 )
+from billing.domain.agreements_values import Successor
 from billing.domain.payments_operations import AgreementNotFound
 from billing.models import (
     Agreement,
@@ -38,7 +41,7 @@ from devices.commands.kinds import Kind
 from devices.commands.states import Origin, State
 from devices.domain import commands_operations
 from devices.domain.commands_policy import SYSTEM, set_two_persons
-from devices.models import Command, DeviceConfiguration
+from devices.models import Command, Device, DeviceConfiguration, DeviceState
 from devices.tests.factories import facility
 from tenants.models import AuditEntry, Tenant
 from tenants.scope import Scope, open_scope
@@ -140,6 +143,76 @@ def test_protection_gives_back_what_was_cut(behind: Behind) -> None:
     )
     dunning_operations.review(agreement_ids=[behind.agreement.pk], now=at(41, 23))
     assert (behind.case().outcome, asked(behind)[-2:]) == ("protected", [ON, FREE])
+
+
+def test_protection_gives_back_at_once(behind: Behind) -> None:
+    behind.until(40)
+    customers_operations.protect_customer(
+        customer_id=behind.agreement.customer_id, reason="Dialysis", now=at(41, 23), actor_id=None
+    )
+    assert (behind.case().outcome, asked(behind)[-2:]) == ("protected", [ON, FREE])
+
+
+def test_who_moves_in_has_the_supply_from_the_first_hour(here: Tenant, behind: Behind) -> None:
+    behind.until(40)
+    moved = agreements_operations.move_out(
+        agreement_id=behind.agreement.pk,
+        ends_on=at(43).date(),
+        successor=Successor(customer_id=factories.customer(here).pk),
+        actor_id=None,
+    )
+    assert moved.successor is not None
+    assert behind.look(at(42, 23)) == []
+    # Midnight in Berlin.
+    assert behind.look(at(42, 23) + timedelta(hours=1, minutes=2)) == ["restored", "closed"]
+    assert (behind.case().outcome, asked(behind)[-2:]) == ("moved", [ON, FREE])
+    assert DunningEvent.objects.get(kind=DunningKind.RESTORED).mail_to == ""
+    # Who has left is dunned on, and nobody is cut for it.
+    assert behind.look(at(44)) == []
+    behind.day = 44
+    assert set(behind.until(90)) >= {"reminder", "limit", "disable"}
+    assert asked(behind)[-2:] == [ON, FREE]
+
+
+def test_a_unit_that_cannot_be_asked_comes_back_when_it_can_be(behind: Behind) -> None:
+    behind.until(40)
+    Device.objects.filter(pk=behind.device.pk).update(state=DeviceState.SUSPENDED)
+    behind.pay("105.00", at(42))
+    event = DunningEvent.objects.get(kind=DunningKind.RESTORED)
+    assert (event.commands, event.missed) == ([], [behind.device.pk] * 2)
+    wanted = DeviceConfiguration.objects.get(device=behind.device)
+    assert (wanted.desired["output"], wanted.desired["power_limit_w"]) == (1, -1)
+    assert {state for _kind, _arguments, state in behind.commands()} == {State.CANCELLED}
+
+
+def test_what_was_cancelled_after_it_was_sent_is_given_back(behind: Behind) -> None:
+    behind.until(40)
+    off = Command.objects.filter(device=behind.device, kind="set_output")
+    off.update(state=State.CANCELLED, cause="person", attempts=1)
+    behind.pay("105.00", at(42))
+    assert ON in asked(behind)
+
+
+def test_what_was_cancelled_in_time_is_not_given_back(behind: Behind) -> None:
+    behind.until(40)
+    off = Command.objects.filter(device=behind.device, kind="set_output")
+    off.update(state=State.CANCELLED, cause="person", attempts=0)
+    behind.pay("105.00", at(42))
+    assert ON not in asked(behind)
+
+
+def test_accounts_that_rest_keep_no_other_from_its_turn(
+    here: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dunning_operations, "MOST_OPENED", 2)
+    for owes in ("1.00", "2.00", "3.00"):
+        Behind.make(here, owes=owes)
+    kept = Behind.make(here)
+    agree(kept, (at(60).date(), "100.00"), now=at(2))
+    last = Behind.make(here)
+    policy = DunningPolicy.objects.get(tenant=here)
+    assert dunning_operations.open_cases(policy_id=policy.pk, now=at(6)) == 1
+    assert DunningCase.objects.get().agreement == last.agreement
 
 
 def test_what_a_person_has_switched_stays_so(behind: Behind) -> None:

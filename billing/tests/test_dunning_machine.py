@@ -185,7 +185,7 @@ class Dunning(RuleBasedStateMachine):
         )
         self.now = at(4, 1)
         self.debts: list[tuple[date, Decimal]] = []
-        self.protected = self.rests = False
+        self.protected = self.rests = self.over = False
         self.case: Case | None = None
         self.cut: set[StepKind] = set()
         self.taken: list[StepKind] = []
@@ -199,6 +199,7 @@ class Dunning(RuleBasedStateMachine):
             min((day for day, _ in late), default=None),
             self.protected,
             self.rests,
+            self.over,
         )
 
     @rule(hours=st.integers(1, 24 * 40))
@@ -235,6 +236,11 @@ class Dunning(RuleBasedStateMachine):
     @rule(value=st.booleans())
     def a_plan_begins_or_ends(self, value: bool) -> None:
         self.rests = value
+        self.looked = False
+
+    @rule(value=st.booleans())
+    def the_customer_moves_out_or_stays(self, value: bool) -> None:
+        self.over = value
         self.looked = False
 
     @precondition(lambda self: self.case is not None)
@@ -297,7 +303,8 @@ class Dunning(RuleBasedStateMachine):
             apart = (self.now.date() - case.last_on).days
             assert apart >= step.after_days - before.after_days
         self.taken.append(step.kind)
-        if step.kind in CUTS:
+        # Who has moved out has no unit that could be cut.
+        if step.kind in CUTS and not self.over:
             self.cut.add(step.kind)
         self.case = Case(
             case.counts_from,
@@ -305,7 +312,7 @@ class Dunning(RuleBasedStateMachine):
             self.now.date(),
             StepKind.LIMIT in self.cut,
             StepKind.DISABLE in self.cut,
-            self.facts().overdue if step.kind in CUTS else case.owed_at_cut,
+            self.facts().overdue if step.kind in self.cut else case.owed_at_cut,
             case.paused_until,
         )
 
@@ -316,6 +323,7 @@ class Dunning(RuleBasedStateMachine):
         facts = self.facts()
         assert not facts.protected
         assert not facts.rests
+        assert not facts.over
         assert facts.overdue > 0
         assert self.policy is not None
         assert facts.overdue >= self.policy.minimum

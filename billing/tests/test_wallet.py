@@ -16,6 +16,8 @@ from django.db.models import Sum
 from pytest_django import DjangoAssertNumQueries
 
 from billing.domain import (
+    agreements_operations,
+    customers_operations,
     drafts,
     finalising,
     payments_operations,
@@ -23,6 +25,7 @@ from billing.domain import (
     wallet_operations,
     wallet_queries,
 )
+from billing.domain.agreements_values import Successor
 from billing.domain.wallet_operations import WalletNotFound, WalletRules
 from billing.models import (
     AccountEntry,
@@ -42,7 +45,14 @@ from billing.tests import factories
 from billing.tests.readings import meter, power, quarters, tariff
 from devices.domain import commands_operations
 from devices.domain.commands_policy import SYSTEM
-from devices.models import Channel, Command, DeviceState, Facility
+from devices.models import (
+    Channel,
+    Command,
+    Device,
+    DeviceConfiguration,
+    DeviceState,
+    Facility,
+)
 from devices.tests.factories import facility
 from tenants.models import AuditEntry, Tenant
 from tenants.scope import Scope, open_scope
@@ -285,6 +295,70 @@ def test_a_protected_customer_keeps_the_supply(home: Home) -> None:
     home.use(5, 4.0)
     wallet = home.burn(datetime(2026, 3, 5, 22, 45, tzinfo=UTC))
     assert (wallet.state, home.outputs) == (WalletState.PROTECTED, [])
+
+
+def test_protection_switches_on_at_once(home: Home) -> None:
+    home.use(5, 4.0)
+    night = datetime(2026, 3, 5, 22, 45, tzinfo=UTC)
+    home.burn(night)
+    customers_operations.protect_customer(
+        customer_id=home.agreement.customer_id, reason="Dialysis", now=night, actor_id=None
+    )
+    assert Wallet.objects.get().state == WalletState.PROTECTED
+    assert [output for output, _reason in home.outputs] == [0, 1]
+
+
+def test_who_moves_in_finds_the_supply_on(home: Home) -> None:
+    home.use(5, 4.0)
+    home.burn(datetime(2026, 3, 5, 22, 45, tzinfo=UTC))
+    agreements_operations.move_out(
+        agreement_id=home.agreement.pk, ends_on=date(2026, 3, 7), actor_id=None
+    )
+    midnight = datetime(2026, 3, 6, 23, tzinfo=UTC)
+    assert wallet_operations.due_wallets(now=midnight) == [home.wallet.pk]
+    wallet = home.burn(midnight)
+    assert (wallet.state, wallet.switched_off_at) == (WalletState.SPENT, None)
+    assert [output for output, _reason in home.outputs] == [0, 1]
+    home.burn(midnight + timedelta(minutes=15))
+    assert len(home.outputs) == 2
+
+
+def test_who_moves_in_with_an_empty_wallet_is_not_switched_on_by_who_leaves(home: Home) -> None:
+    home.use(5, 4.0)
+    home.burn(datetime(2026, 3, 5, 22, 45, tzinfo=UTC))
+    moved = agreements_operations.move_out(
+        agreement_id=home.agreement.pk,
+        ends_on=date(2026, 3, 7),
+        successor=Successor(customer_id=factories.customer(home.tenant).pk),
+        actor_id=None,
+    )
+    assert moved.successor is not None
+    new = wallet_operations.open_wallet(
+        agreement_id=moved.successor.pk, rules=WalletRules(), actor_id=None
+    )
+    noon_after = noon(7)
+    with time_machine.travel(noon_after, tick=False):
+        for wallet in (new, home.wallet):
+            wallet_operations.burn(wallet_ids=[wallet.pk], now=noon_after)
+    assert [output for output, _reason in home.outputs] == [0, 0]
+
+
+def test_a_unit_that_cannot_be_asked_is_switched_when_it_can_be(home: Home) -> None:
+    units = Device.objects.filter(pk=home.channel.device_id)
+    units.update(state=DeviceState.SUSPENDED)
+    home.use(5, 4.0)
+    night = datetime(2026, 3, 5, 22, 45, tzinfo=UTC)
+    assert (home.burn(night).missed, home.outputs) == ([home.channel.device_id], [])
+    units.update(state=DeviceState.ACTIVE)
+    assert home.burn(night + timedelta(minutes=15)).missed == []
+    assert [output for output, _reason in home.outputs] == [0]
+    units.update(state=DeviceState.SUSPENDED)
+    home.pay("50", night + timedelta(minutes=20))
+    assert len(home.outputs) == 1
+    # It is brought to what is wanted, and never hears of what was asked before.
+    wanted = DeviceConfiguration.objects.get(device=home.channel.device_id)
+    assert wanted.desired["output"] == 1
+    assert Command.objects.get().state == "cancelled"
 
 
 def test_days_without_a_tariff_are_told_and_nothing_is_taken(home: Home) -> None:

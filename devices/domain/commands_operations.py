@@ -119,6 +119,28 @@ def ask(
     return before
 
 
+@transaction.atomic
+def want_unasked(
+    *,
+    kind: str,
+    arguments: Mapping[str, Any],
+    device_id: int,
+    reason: str,
+    origin: Origin,
+    now: datetime,
+) -> None:
+    """Want of a device that cannot be asked now (it is not active) what a command would set: it is
+    brought to that once it can be. Commands that were never sent and set nothing else are
+    superseded. What switches off is asked for, since somebody may have to agree.
+    """
+    wanted = checked(kind, arguments)
+    if wanted.off:
+        raise ValueError("switching off is asked for")
+    wish = Wish(wanted.arguments, origin.value, reason, None, now)
+    configuration_desired.want(device_ids=[device_id], wish=wish, told=False)
+    command_store.supersede(connection, [device_id], wanted.subjects, now=now)
+
+
 def _asked_before(wanted: Wanted, device_ids: Sequence[int], key: str) -> Asked | None:
     """What was made when this was asked for the first time."""
     command = Command.objects.filter(request_key=key).first()

@@ -42,6 +42,7 @@ OUTCOMES: Final[Mapping[str, Any]] = {
     Outcome.PROTECTED.value: gettext_lazy("The customer is protected."),
     Outcome.NO_POLICY.value: gettext_lazy("Dunning was switched off."),
     Outcome.DROPPED.value: gettext_lazy("It was ended by a person."),
+    Outcome.MOVED.value: gettext_lazy("The agreement is over."),
 }
 
 
