@@ -29,6 +29,7 @@ from billing.payments.values import (
     gettext_noop,
     identified,
 )
+from tenants.days import possible
 
 # A statement of a busy day has a few thousand entries of a kilobyte; more is no statement.
 MOST_BYTES: Final = 20_000_000
@@ -228,6 +229,9 @@ def _day(entry: _Node, number: int) -> date:
     told = entry.text("BookgDt/Dt", "BookgDt/DtTm", "ValDt/Dt", "ValDt/DtTm")
     try:
         # A date may carry a zone, as XML allows: the day is the bank's.
-        return datetime.fromisoformat(told).date() if "T" in told else date.fromisoformat(told[:10])
+        day = datetime.fromisoformat(told).date() if "T" in told else date.fromisoformat(told[:10])
     except ValueError as error:
         raise StatementError(gettext_noop("An entry has no day of booking."), number) from error
+    if not possible(day):
+        raise StatementError(gettext_noop("An entry has no day of booking."), number)
+    return day

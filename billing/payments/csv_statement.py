@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from billing.payments.values import (
     gettext_noop,
     identified,
 )
+from tenants.days import possible
 
 MOST_BYTES: Final = 20_000_000
 MOST_ROWS: Final = 50_000
@@ -43,8 +44,9 @@ _HEADINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 _DAYS: Final = ("%Y-%m-%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y")
-_POINT: Final = re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d{1,4})?")
-_COMMA: Final = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d{1,4})?")
+# As many digits as a payment may have; with them the sums of a file are exact, too.
+_POINT: Final = re.compile(r"[+-]?(\d{1,13}|\d{1,3}(,\d{3}){1,4})(\.\d{1,4})?", re.ASCII)
+_COMMA: Final = re.compile(r"[+-]?(\d{1,13}|\d{1,3}(\.\d{3}){1,4})(,\d{1,4})?", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
@@ -54,21 +56,24 @@ def read(data: bytes, *, currency: str) -> Statement:
         raise StatementError(
             gettext_noop("A file has at most %(most)s MB."), most=MOST_BYTES // 1_000_000
         )
-    rows = _rows(_text(data))
-    columns = _columns(rows[0])
-    body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(map(str.strip, row))]
-    if len(body) > MOST_ROWS:
-        raise StatementError(gettext_noop("A file has at most %(most)s payments."), most=MOST_ROWS)
-    cells = [
-        (number, {name: _cell(row, at) for name, at in columns.items()}) for number, row in body
-    ]
+    rows = enumerate(_rows(_text(data)), 1)
+    columns = _columns(next(rows, (1, []))[1])
+    cells: list[tuple[int, dict[str, str]]] = []
+    for number, row in rows:
+        if not any(map(str.strip, row)):
+            continue
+        if len(cells) == MOST_ROWS:
+            raise StatementError(
+                gettext_noop("A file has at most %(most)s payments."), most=MOST_ROWS
+            )
+        cells.append((number, {name: _cell(row, at) for name, at in columns.items()}))
     numbers = _amounts(cells)
     found, ignored = [], 0
-    for (number, row), amount in zip(cells, numbers, strict=True):
+    for (number, told), amount in zip(cells, numbers, strict=True):
         if amount <= 0:
             ignored += 1
             continue
-        found.append(_received(row, amount, number, currency))
+        found.append(_received(told, amount, number, currency))
     return Statement("", identified("", found, "csv"), ignored)
 
 
@@ -83,18 +88,18 @@ def _text(data: bytes) -> str:
         raise StatementError(gettext_noop("The file is no text: save it as UTF-8.")) from error
 
 
-def _rows(text: str) -> list[list[str]]:
+def _rows(text: str) -> Iterator[list[str]]:
+    """One after the other: a file of nothing but line ends is millions of them."""
+    if not text or "\0" in text:
+        raise StatementError(gettext_noop("The file has no headings in its first line."))
     head = text.partition("\n")[0]
     delimiter = max(";,\t", key=head.count)
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     except csv.Error as error:
         raise StatementError(
             gettext_noop("The file is no table: %(problem)s."), problem=error
         ) from error
-    if not rows or "\0" in text:
-        raise StatementError(gettext_noop("The file has no headings in its first line."))
-    return rows
 
 
 def _columns(head: list[str]) -> dict[str, int]:
@@ -172,7 +177,9 @@ def _received(row: dict[str, str], amount: Decimal, number: int, currency: str) 
 def _day(text: str, number: int) -> date:
     for form in _DAYS:
         try:
-            return datetime.strptime(text, form).date()  # noqa: DTZ007 - a day without a zone
+            day = datetime.strptime(text, form).date()  # noqa: DTZ007 - a day without a zone
         except ValueError:
             continue
+        if possible(day):
+            return day
     raise StatementError(gettext_noop("A day is written as 2026-03-31 or 31.03.2026."), number)

@@ -121,10 +121,11 @@ def _json(text: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        twice = next(key for n, (key, _one) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise TariffError([("", f"{twice} is given twice.")])
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise TariffError([("", f"{key} is given twice.")])
+        made[key] = value
     return made
 
 

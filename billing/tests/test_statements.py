@@ -154,6 +154,7 @@ _FILE = b'<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/hostname">]><Document>&a;<
         (statement(entry("NaN", transaction())), "no amount"),
         (statement(entry("5", transaction(), sign="")), "no amount"),
         (statement(entry("5", transaction())).replace(b"2026-03-31", b"soon"), "no day"),
+        (statement(entry("5", transaction())).replace(b"2026-03-31", b"0001-01-01"), "no day"),
         (b" " * (camt053.MOST_BYTES + 1), "at most 20 MB"),
     ],
 )
@@ -196,6 +197,10 @@ def test_a_table_in_english_is_read() -> None:
         (b"date,amount,currency\n2026-03-31,1,euro\n", "three letters.*line 2"),
         (b"date,amount\n\x81\x8d,1\n", "no text"),
         (b'date,amount\n2026-03-31,"1\n', "no table"),
+        (b"date,amount\n9999-12-31,1\n", "A day is written.*line 2"),
+        (b"date,amount\n2026-03-31," + b"9" * 20 + b"\n", "no number.*line 2"),
+        ("date,amount\n2026-03-31,\u0661\n".encode(), "no number.*line 2"),
+        (b"date,amount\n" + b"2026-03-31,1\n" * (csv_statement.MOST_ROWS + 1), "at most 50000"),
     ],
 )
 def test_what_is_no_table_is_refused_with_a_sentence(data: bytes, says: str) -> None:
