@@ -10,7 +10,7 @@ from django.db.models import Prefetch, QuerySet
 
 from billing.accounts.dunning import Policy, StepKind
 from billing.domain import dunning_facts
-from billing.domain.ledger_queries import open_items
+from billing.domain.ledger_queries import open_items, told_customer
 from billing.models import (
     BillingSettings,
     DunningCase,
@@ -116,7 +116,11 @@ def _owed(event: DunningEvent) -> tuple[OwedLine, ...]:
     items = open_items(agreement_ids=[event.agreement_id])[event.agreement_id]
     return tuple(
         OwedLine(
-            item.bill_number or item.text or str(EntryKind(item.kind).label), item.due_on, item.open
+            item.bill_number
+            or told_customer(item.kind, item.text)
+            or str(EntryKind(item.kind).label),
+            item.due_on,
+            item.open,
         )
         for item in items
         if item.open > 0

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _MONEY: Final = DecimalField(max_digits=18, decimal_places=4)
 _NOTHING: Final = Value(Decimal(0), output_field=_MONEY)
+# Their text is why somebody did it.
+_NOTED: Final = frozenset({EntryKind.REFUND, EntryKind.WRITE_OFF})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,13 @@ class Balance:
     def balance(self) -> Decimal:
         """Positive: the customer owes it."""
         return self.owed - self.credit
+
+
+def told_customer(kind: str, text: str) -> str:
+    """The text of an entry as its customer reads it: why something was given back or written off
+    was noted for those who bill.
+    """
+    return "" if kind in _NOTED else text
 
 
 def _allocated(column: str) -> Coalesce:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import QuerySet
 
 from billing.accounts.wallet import LOOKED_AT_DAYS, Forecast, forecast
+from billing.domain.ledger_queries import told_customer
 from billing.domain.pages_queries import NotThere
 from billing.domain.paging import page_of
 from billing.models import MovementKind, Wallet, WalletMovement
@@ -134,7 +135,10 @@ def wallet_of(
             row.balance, [taken for _day, taken in days], emergency=row.emergency_credit
         ),
         days=days,
-        movements=tuple(_movement(one) for one in movements.order_by("-pk")[:RECENT]),
+        movements=tuple(
+            _movement(one, customer=user_id is not None)
+            for one in movements.order_by("-pk")[:RECENT]
+        ),
     )
 
 
@@ -158,14 +162,17 @@ def _days(row: Wallet, now: datetime) -> tuple[tuple[date, Decimal], ...]:
     return tuple(sorted(days.items()))
 
 
-def _movement(row: WalletMovement) -> MovementFacts:
+def _movement(row: WalletMovement, *, customer: bool) -> MovementFacts:
+    text = row.entry.text if row.entry is not None else ""
+    if customer and row.entry is not None:
+        text = told_customer(row.entry.kind, text)
     return MovementFacts(
         at=row.at,
         kind=row.kind,
         amount=row.amount,
         balance_after=row.balance_after,
         month=row.month,
-        text=row.entry.text if row.entry is not None else "",
+        text=text,
         bill_id=row.bill_id,
         bill_number=row.bill.number if row.bill is not None else "",
     )

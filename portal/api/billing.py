@@ -24,6 +24,7 @@ from billing.domain.documents_queries import NoDocument
 from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.dunning_settings import PlanNotFound
 from billing.domain.evidence import EvidenceError, EvidenceNotFound
+from billing.domain.ledger_queries import told_customer
 from billing.domain.pages_queries import NotThere
 from billing.domain.payg_operations import UnitNotFound
 from billing.domain.payg_requests_operations import RequestNotFound
@@ -36,7 +37,7 @@ from billing.domain.tariffs_queries import TariffNotFound, VersionNotFound
 from billing.domain.wallet_operations import WalletNotFound
 from devices.domain.queries import DeviceNotFound
 from portal.api import serializers as shapes
-from portal.api.access import Requires, access_of, tenant_of
+from portal.api.access import Requires, access_of, own_alone, tenant_of
 from portal.api.views import ApiView
 from tenants.permissions import Permission
 
@@ -130,6 +131,32 @@ class IdField(serializers.IntegerField):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"min_value": 1, "max_value": shapes.MAX_ID, **options})
+
+
+def _for_customer(field: serializers.Field[Any, Any, Any, Any]) -> bool:
+    request = field.context.get("request")
+    return request is not None and own_alone(request) is not None
+
+
+class NoteField(serializers.CharField):
+    """What those who bill noted for themselves: empty for a customer. The serializer is to be
+    given the request.
+    """
+
+    def to_representation(self, value: Any) -> str:
+        """The text, if it is the reader's to see."""
+        return "" if _for_customer(self) else str(value)
+
+
+class EntryTextField(serializers.CharField):
+    """The text of an entry of an account; of its kinds, some have a note."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"source": "*", "read_only": True, **options})
+
+    def to_representation(self, value: Any) -> str:
+        """The text, as far as it is the reader's to see."""
+        return told_customer(value.kind, value.text) if _for_customer(self) else str(value.text)
 
 
 def text(longest: int, help_text: str = "", **options: Any) -> serializers.CharField:

@@ -53,7 +53,8 @@ class CaseOne(BillingView):
     def get(self, request: Request, pk: int) -> Response:
         """With everything that happened in it, in order."""
         found = queries.case_events(case_id=pk, user_id=own_alone(request))
-        return Response(forms.DunningCaseDetailSerializer(found).data)
+        shown = forms.DunningCaseDetailSerializer(found, context={"request": request})
+        return Response(shown.data)
 
 
 class PlanList(BillingView):

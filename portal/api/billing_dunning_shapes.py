@@ -10,7 +10,9 @@ from rest_framework import serializers
 from billing.models import DunningKind, PlanState
 from billing.payments.camt053 import MOST_BYTES
 from portal.api import serializers as shapes
-from portal.api.billing import IdField, MoneyField, text
+from portal.api.billing import IdField, MoneyField, NoteField, text
+
+_NOTE = "Empty to a customer."
 
 
 class DunningCaseQuery(shapes.PageQuery):
@@ -47,7 +49,7 @@ class DunningEventSerializer(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
     overdue = MoneyField()
     currency = serializers.CharField()
-    text = serializers.CharField()
+    text = NoteField(help_text=_NOTE)
     commands = serializers.ListField(child=serializers.IntegerField())
 
 
@@ -68,7 +70,7 @@ class InstalmentPlanQuery(shapes.PageQuery):
 class InstalmentSerializer(serializers.Serializer[Any]):
     """A part of what is owed."""
 
-    due_on = serializers.DateField()
+    due_on = shapes.DayField()
     amount = MoneyField()
 
 
@@ -100,7 +102,7 @@ class InstalmentPlanSerializer(serializers.Serializer[Any]):
     instalments = KeptInstalmentSerializer(many=True)
     grace_days = serializers.IntegerField()
     state = serializers.ChoiceField(PlanState.choices)
-    reason = serializers.CharField()
+    reason = NoteField(help_text=_NOTE)
     created_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(allow_null=True)
 

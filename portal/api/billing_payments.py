@@ -124,7 +124,7 @@ class AgreementAccount(BillingView):
         found = queries.account(
             agreement_id=pk, on=datetime.now(UTC).date(), user_id=own_alone(request)
         )
-        return Response(forms.AccountSerializer(found).data)
+        return Response(forms.AccountSerializer(found, context={"request": request}).data)
 
 
 class AgreementEntries(BillingView):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from billing.accounts.outage import Certainty, Reason, Supply
@@ -19,7 +20,7 @@ from billing.models import (
     WalletState,
 )
 from portal.api import serializers as shapes
-from portal.api.billing import ExactField, IdField, MoneyField, reason, text
+from portal.api.billing import ExactField, IdField, MoneyField, NoteField, reason, text
 
 _KEY = "Sent again with the same, it is done once."
 
@@ -79,7 +80,7 @@ class WalletLimitsBody(shapes.Body):
         """Both ends of the hours, or none."""
         if (attrs["friendly_from"] is None) != (attrs["friendly_to"] is None):
             raise serializers.ValidationError(
-                {"friendly_to": ["Give both ends of the friendly hours, or none."]}
+                {"friendly_to": [_("Give both ends of the friendly hours, or none.")]}
             )
         return attrs
 
@@ -88,7 +89,7 @@ class AdjustBody(shapes.Body):
     """A change of the balance that nobody has paid."""
 
     amount = MoneyField(help_text="Negative: taken out.")
-    reason = serializers.CharField(max_length=200)
+    reason = serializers.CharField(max_length=200, help_text="The customer reads it.")
     request_key = serializers.CharField(max_length=36, help_text=_KEY)
 
 
@@ -178,7 +179,7 @@ class PaygTokenSerializer(serializers.Serializer[Any]):
     days = serializers.SerializerMethodField()
     amount = MoneyField(allow_null=True, help_text="What was paid for it.")
     payment = serializers.IntegerField(source="payment_id", allow_null=True)
-    reason = serializers.CharField()
+    reason = NoteField(help_text="Empty to a customer.")
     delivery = serializers.ChoiceField(Delivery.choices)
     delivered_at = serializers.DateTimeField(allow_null=True)
     issued_at = serializers.DateTimeField()

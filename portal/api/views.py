@@ -137,7 +137,8 @@ class ApiView(APIView):
         self, request: Request, page: Page[Any], shape: type[serializers.Serializer[Any]]
     ) -> Response:
         """A page of a list, with the address of the next one."""
-        return Response({**next_of(request, page), "results": shape(page.items, many=True).data})
+        rows = shape(page.items, many=True, context={"request": request})
+        return Response({**next_of(request, page), "results": rows.data})
 
 
 class FacilityList(ApiView):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,7 +13,15 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from billing.models import Agreement, EntryKind, InstalmentPlan, Payment, PlanState
+from billing.models import (
+    Agreement,
+    DunningEvent,
+    DunningKind,
+    EntryKind,
+    InstalmentPlan,
+    Payment,
+    PlanState,
+)
 from billing.tests import factories
 from billing.tests.test_statements import entry, statement, transaction
 from portal.tests.test_api_billing import World
@@ -82,6 +91,43 @@ def test_a_consumer_sees_the_own_cases_and_plans_alone(world: World, client: Cli
     assert client.get(hidden, headers=world.consumer).status_code == 404
     over = client.get(reverse("api:dunning-case-list"), {"open": "false"}, headers=world.admin)
     assert over.json()["results"] == []
+
+
+def test_a_consumer_does_not_read_the_notes_of_those_who_bill(world: World, client: Client) -> None:
+    owed = _owing(world, user=world.consumer_user)
+    with open_scope(world.scope):
+        case = factories.dunned(owed)
+        DunningEvent.objects.create(
+            tenant=world.tenant,
+            case=case,
+            agreement=owed,
+            facility=world.facility,
+            kind=DunningKind.SPARED,
+            at=factories.START,
+            overdue=1,
+            currency="EUR",
+            text="Dialysis at home",
+        )
+        InstalmentPlan.objects.update(reason="Lost her job")
+        factories.entry(owed, Decimal(-19), EntryKind.WRITE_OFF, text="Not worth a lawyer")
+        factories.entry(owed, Decimal(5), EntryKind.REFUND, text="Threatened us")
+        factories.entry(owed, Decimal(7), EntryKind.FEE, text="Dunning fee")
+    asked = (
+        reverse("api:dunning-case", args=[case.pk]),
+        reverse("api:plan-list"),
+        reverse("api:agreement-entries", args=[owed.pk]),
+        reverse("api:agreement-account", args=[owed.pk]),
+    )
+    notes = ("Dialysis at home", "Lost her job", "Not worth a lawyer", "Threatened us")
+
+    def read(headers: Mapping[str, str]) -> str:
+        return "".join(client.get(path, headers=headers).content.decode() for path in asked)
+
+    own = read(world.consumer)
+    assert [note for note in notes if note in own] == []
+    assert "Dunning fee" in own
+    everything = read(world.admin)
+    assert [note for note in notes if note in everything] == list(notes)
 
 
 def test_a_statement_is_taken_once_and_a_bad_one_refused(world: World, client: Client) -> None:

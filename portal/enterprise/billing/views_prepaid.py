@@ -60,7 +60,7 @@ class AdjustForm(_OnceForm):
         localize=True,
         help_text=gettext_lazy("With a minus sign it is taken out."),
     )
-    reason = ReasonField(max_length=200)
+    reason = ReasonField(max_length=200, help_text=gettext_lazy("The customer reads it."))
 
 
 class LimitsForm(forms.Form):
