@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from billing.domain.prices_queries import Price
+from tenants.days import possible
 
 # Three years of quarters of an hour, with room for wide columns.
 MOST_BYTES: Final = 10_000_000
@@ -91,6 +92,9 @@ def _price(
     if starts_at.tzinfo is None:
         message = _("Line %(line)d: give the offset from UTC, for example 2026-03-01T00:00+01:00.")
         raise _wrong(message % {"line": line})
+    if not possible(starts_at):
+        message = _("Line %(line)d: %(at)s lies too far away.")
+        raise _wrong(message % {"line": line, "at": at})
     return Price(starts_at.astimezone(UTC), value / UNITS[unit])
 
 

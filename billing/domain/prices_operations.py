@@ -20,6 +20,7 @@ from billing.domain.prices_files import PriceFile, read_csv
 from billing.domain.prices_queries import Price, SeriesNotFound
 from billing.models import PriceSeries, PriceValue
 from billing.models.fields import ExactField
+from tenants.days import possible
 from tenants.domain import audit
 
 STEPS: Final = (900, 1800, 3600)
@@ -126,6 +127,8 @@ def _require_sound(row: PriceSeries, prices: Sequence[Price]) -> None:
     assert isinstance(field, ExactField)
     for one in prices:
         told = {"at": one.starts_at.isoformat()}
+        if not possible(one.starts_at):
+            raise ValidationError({"prices": [_("%(at)s lies too far away.") % told]})
         if one.starts_at.timestamp() % row.step_s:
             message = _("%(at)s is no beginning of a step of the series.")
             raise ValidationError({"prices": [message % told]})

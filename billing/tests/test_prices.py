@@ -86,6 +86,9 @@ def test_what_is_no_price_of_the_series_is_refused(series: PriceSeries) -> None:
         ((_price(0, "1"), _price(0, "2")), "2026-03-01T00:00:00+00:00 is there twice."),
     ):
         assert _refused(lambda p=prices: _enter(series, *p)) == {"prices": [sentence]}
+    last = Price(datetime(9999, 12, 31, 23, tzinfo=UTC), Decimal(1))
+    [sentence] = _refused(lambda: _enter(series, last))["prices"]
+    assert sentence == "9999-12-31T23:00:00+00:00 lies too far away."
     [sentence] = _refused(lambda: _enter(series, _price(0, "0.1234567890123")))["prices"]
     assert "12 decimal places" in sentence
     assert not PriceValue.objects.exists()
@@ -123,6 +126,7 @@ def test_a_file_of_an_exchange_is_imported(series: PriceSeries) -> None:
         (b"starts_at,price\n2026-03-01T00:00Z,x\n", "kWh", "file", "Line 2 has no instant"),
         (b"starts_at,price\n2026-03-01T00:00Z\n", "kWh", "file", "Line 2 has no instant"),
         (b"starts_at,price\n2026-03-01T00:00Z,NaN\n", "kWh", "file", "Line 2 has no instant"),
+        (b"starts_at,price\n0001-01-01T00:00+14:00,1\n", "kWh", "file", "Line 2: 0001-01-01T00"),
     ],
 )
 def test_a_file_that_is_none_of_prices_is_refused_with_its_line(

@@ -84,7 +84,7 @@ class ProtectionBody(shapes.Body):
 
     protected = serializers.BooleanField()
     reason = text(200, "Needed both to protect and to end the protection.")
-    until = serializers.DateField(
+    until = shapes.DayField(
         required=False, default=None, allow_null=True, help_text="Null: no end is known."
     )
 
@@ -96,7 +96,7 @@ class AgreementQuery(shapes.PageQuery):
     facility = IdField(required=False, source="facility_id")
     number = serializers.CharField(required=False, max_length=40)
     mode = serializers.ChoiceField(Mode.choices, required=False)
-    on = serializers.DateField(required=False, help_text="Those that hold on this day.")
+    on = shapes.DayField(required=False, help_text="Those that hold on this day.")
 
 
 class AgreementMeterBody(shapes.Body):
@@ -111,14 +111,14 @@ class AgreementMeterBody(shapes.Body):
         decimal_places=8,
         help_text="The part that counts; negative: a sub-meter of somebody else is taken off.",
     )
-    starts_at = serializers.DateTimeField(
+    starts_at = shapes.InstantField(
         required=False,
         default=None,
         allow_null=True,
         default_timezone=UTC,
         help_text="A full quarter of an hour; null: as the agreement.",
     )
-    ends_at = serializers.DateTimeField(
+    ends_at = shapes.InstantField(
         required=False, default=None, allow_null=True, default_timezone=UTC
     )
 
@@ -144,7 +144,7 @@ class TariffChoiceBody(shapes.Body):
 class TariffChangeBody(TariffChoiceBody):
     """Another tariff."""
 
-    on = serializers.DateField(help_text="From the local midnight of this day.")
+    on = shapes.DayField(help_text="From the local midnight of this day.")
     reason = reason(_RESTATES)
 
 
@@ -153,8 +153,8 @@ class AgreementBody(TariffChoiceBody):
 
     customer = IdField(source="customer_id")
     facility = IdField(source="facility_id")
-    starts_on = serializers.DateField(help_text="In the facility's calendar.")
-    ends_on = serializers.DateField(
+    starts_on = shapes.DayField(help_text="In the facility's calendar.")
+    ends_on = shapes.DayField(
         required=False, default=None, allow_null=True, help_text="The first day without."
     )
     number = text(40, "Empty: the next one is drawn.")
@@ -188,7 +188,7 @@ class SuccessorBody(shapes.Body):
 class MoveOutBody(shapes.Body):
     """The end of an agreement."""
 
-    ends_on = serializers.DateField(help_text="The first day that it does not hold.")
+    ends_on = shapes.DayField(help_text="The first day that it does not hold.")
     successor = SuccessorBody(required=False, default=None, allow_null=True)
     reason = reason(_RESTATES)
 
@@ -202,7 +202,7 @@ class RestateBody(shapes.Body):
 class MeterChangeBody(shapes.Body):
     """What becomes of a meter: another `channel`, another `share`, or with neither its end."""
 
-    at = serializers.DateTimeField(default_timezone=UTC, help_text="A full quarter of an hour.")
+    at = shapes.InstantField(default_timezone=UTC, help_text="A full quarter of an hour.")
     channel = IdField(required=False, default=None, allow_null=True)
     share = serializers.DecimalField(
         required=False, default=None, allow_null=True, max_digits=9, decimal_places=8

@@ -19,7 +19,7 @@ from billing.models import (
 )
 from billing.tariffs.values import Kind
 from portal.api import serializers as shapes
-from portal.api.billing import ExactField, IdField, MoneyField, text
+from portal.api.billing import EntryTextField, ExactField, IdField, MoneyField, text
 from portal.api.billing_tariffs_shapes import SourceField
 
 LINE_KINDS: Final = [kind.value for kind in Kind]
@@ -34,8 +34,8 @@ class BillQuery(shapes.PageQuery):
     number = serializers.CharField(required=False, max_length=48)
     kind = serializers.ChoiceField(BillKind.choices, required=False)
     state = serializers.ChoiceField(BillState.choices, required=False)
-    since = serializers.DateField(required=False, help_text="For days from this one on.")
-    until = serializers.DateField(required=False, help_text="For days before this one.")
+    since = shapes.DayField(required=False, help_text="For days from this one on.")
+    until = shapes.DayField(required=False, help_text="For days before this one.")
 
 
 class BillSerializer(serializers.Serializer[Any]):
@@ -114,8 +114,8 @@ class RunQuery(shapes.PageQuery):
 class BillRunBody(shapes.Body):
     """A run to begin."""
 
-    first_on = serializers.DateField(help_text="The first day of the period.")
-    end_on = serializers.DateField(
+    first_on = shapes.DayField(help_text="The first day of the period.")
+    end_on = shapes.DayField(
         required=False,
         default=None,
         allow_null=True,
@@ -193,7 +193,7 @@ class BillRunItemSerializer(serializers.Serializer[Any]):
 class ApproveRunBody(shapes.Body):
     """The date of the bills."""
 
-    issued_on = serializers.DateField(help_text="On or after the end of the period.")
+    issued_on = shapes.DayField(help_text="On or after the end of the period.")
 
 
 class RunReasonBody(shapes.Body):
@@ -234,7 +234,7 @@ class PaymentBody(shapes.Body):
     agreement = IdField()
     amount = MoneyField()
     currency = serializers.CharField(max_length=3)
-    received_on = serializers.DateField()
+    received_on = shapes.DayField()
     request_key = serializers.CharField(
         max_length=64, help_text="Sent again with the same, a payment is entered once."
     )
@@ -246,7 +246,7 @@ class RefundBody(shapes.Body):
     """Money that goes back."""
 
     amount = MoneyField()
-    refunded_on = serializers.DateField()
+    refunded_on = shapes.DayField()
     reason = serializers.CharField(max_length=400)
     request_key = serializers.CharField(
         max_length=64, help_text="Sent again with the same, it goes back once."
@@ -305,7 +305,7 @@ class AccountEntrySerializer(serializers.Serializer[Any]):
     payment = serializers.IntegerField(source="payment_id", allow_null=True)
     booked_on = serializers.DateField()
     due_on = serializers.DateField()
-    text = serializers.CharField()
+    text = EntryTextField(help_text="Empty to a customer where it is a note.")
 
 
 class OpenItemSerializer(serializers.Serializer[Any]):
@@ -318,7 +318,7 @@ class OpenItemSerializer(serializers.Serializer[Any]):
     amount = MoneyField()
     open = MoneyField(help_text="Positive is owed, negative is credit.")
     due_on = serializers.DateField()
-    text = serializers.CharField()
+    text = EntryTextField(help_text="Empty to a customer where it is a note.")
 
 
 class BalanceSerializer(serializers.Serializer[Any]):
@@ -344,8 +344,8 @@ class TariffPreviewBody(shapes.Body):
     """A tariff to be rated over what an agreement has used."""
 
     agreement = IdField(source="agreement_id")
-    first_on = serializers.DateField()
-    end_on = serializers.DateField(help_text="At most 400 days later.")
+    first_on = shapes.DayField()
+    end_on = shapes.DayField(help_text="At most 400 days later.")
     text = SourceField()
 
 

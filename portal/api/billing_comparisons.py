@@ -84,10 +84,10 @@ class ComparisonBody(shapes.Body):
         allow_blank=True,
         help_text="Without agreement and customer: all that are billed in it.",
     )
-    first_on = serializers.DateField(
+    first_on = shapes.DayField(
         required=False, help_text="The twelve months before this one unless sent."
     )
-    end_on = serializers.DateField(required=False, help_text="Not part of the time.")
+    end_on = shapes.DayField(required=False, help_text="Not part of the time.")
     tariffs = serializers.ListField(
         child=IdField(), max_length=50, default=list, help_text="All that are not archived if none."
     )

@@ -97,7 +97,7 @@ class RestatementDetailSerializer(serializers.Serializer[Any]):
 class SettleBody(shapes.Body):
     """The date of credit notes and new bills."""
 
-    issued_on = serializers.DateField()
+    issued_on = shapes.DayField()
 
 
 class SettledSerializer(serializers.Serializer[Any]):

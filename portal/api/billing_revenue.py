@@ -30,8 +30,8 @@ def _currency() -> serializers.RegexField:
 class RevenueQuery(shapes.Query):
     """Of which days, and what of them."""
 
-    since = serializers.DateField(help_text="The first day.")
-    until = serializers.DateField(help_text="The first day that does not count.")
+    since = shapes.DayField(help_text="The first day.")
+    until = shapes.DayField(help_text="The first day that does not count.")
     currency = _currency()
     by = serializers.ChoiceField(
         [one.value for one in By],
@@ -167,7 +167,7 @@ class CentresSerializer(serializers.Serializer[Any]):
 class CentresQuery(shapes.Query):
     """Which month."""
 
-    month = serializers.DateField(help_text="Its first day.")
+    month = shapes.DayField(help_text="Its first day.")
     currency = _currency()
 
     def validate_month(self, value: date) -> date:

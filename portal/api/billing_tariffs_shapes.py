@@ -77,7 +77,7 @@ class SourceField(serializers.CharField):
 class TariffVersionBody(shapes.Body):
     """A draft."""
 
-    valid_from = serializers.DateField(help_text="From the local midnight of this day.")
+    valid_from = shapes.DayField(help_text="From the local midnight of this day.")
     text = SourceField()
     reason = reason("Needed to publish what changes the past or takes a version's place.")
 
@@ -89,7 +89,7 @@ class TariffImportBody(shapes.Body):
         max_length=MOST_RECORD, trim_whitespace=False, help_text="Its JSON as text."
     )
     name = text(120, "Of the new tariff; empty: as the record has it.")
-    valid_from = serializers.DateField(
+    valid_from = shapes.DayField(
         required=False, default=None, allow_null=True, help_text="For a record without a day."
     )
     currency = text(3, "Of a record of URDB, which names none.", default="USD")
@@ -124,7 +124,7 @@ class TariffImportNoteSerializer(serializers.Serializer[Any]):
 class DuplicateVersionBody(shapes.Body):
     """From when on a copy shall hold."""
 
-    valid_from = serializers.DateField()
+    valid_from = shapes.DayField()
 
 
 class ListedVersionSerializer(serializers.Serializer[Any]):
@@ -160,7 +160,7 @@ class CheckTariffBody(shapes.Body):
     """A document that is tried."""
 
     text = SourceField()
-    valid_from = serializers.DateField()
+    valid_from = shapes.DayField()
     currency = serializers.CharField(required=False, max_length=3)
 
 
@@ -208,7 +208,7 @@ class PriceSeriesSerializer(serializers.Serializer[Any]):
 class PriceBody(shapes.Body):
     """A price per kWh from an instant on."""
 
-    starts_at = serializers.DateTimeField(default_timezone=UTC)
+    starts_at = shapes.InstantField(default_timezone=UTC)
     price = ExactField()
 
 
@@ -228,9 +228,9 @@ class EnteredPricesSerializer(serializers.Serializer[Any]):
 class PricesQuery(shapes.Query):
     """Which prices."""
 
-    start = serializers.DateTimeField(default_timezone=UTC)
-    end = serializers.DateTimeField(default_timezone=UTC)
-    known_at = serializers.DateTimeField(
+    start = shapes.InstantField(default_timezone=UTC)
+    end = shapes.InstantField(default_timezone=UTC)
+    known_at = shapes.InstantField(
         required=False, default_timezone=UTC, help_text="What had been entered by this instant."
     )
 

@@ -91,11 +91,16 @@ def _members(error: APIException) -> dict[str, object]:
     found = error.detail if isinstance(error.detail, dict) else {"": error.detail}
     return {
         "errors": [
-            {"parameter": str(name), "detail": str(text)}
+            {"parameter": _sendable(name), "detail": _sendable(text)}
             for name, texts in found.items()
             for text in (texts if isinstance(texts, list) else [texts])
         ]
     }
+
+
+def _sendable(told: object) -> str:
+    """A text that quotes what was sent: JSON can name half a character, UTF-8 cannot hold it."""
+    return str(told).encode("utf-8", "replace").decode()
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema_field
@@ -18,6 +18,7 @@ from devices.quantities import QUANTITIES
 from devices.telemetry.estimates import Method, Refusal
 from devices.telemetry.periods import Reason, Resolution
 from devices.telemetry.series import LEAST_POINTS
+from portal.frame import days
 from tenants.models import TenantKind
 
 PAGE_SIZE: Final = 100
@@ -51,6 +52,26 @@ class CursorField(serializers.Field[int, str, str, Any]):
         if not 0 <= key <= MAX_ID or cursor_after(key) != data:
             self.fail("cursor")
         return key
+
+
+class DayField(serializers.DateField):
+    """A day that calendars and readings know."""
+
+    def to_internal_value(self, value: Any) -> date:
+        """The day; one that is far away is refused."""
+        day: date = super().to_internal_value(value)
+        days.known(day)
+        return day
+
+
+class InstantField(serializers.DateTimeField):
+    """An instant of such a day."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        """The instant; one that is far away is refused."""
+        instant: datetime = super().to_internal_value(value)
+        days.known(instant)
+        return instant
 
 
 class Query(serializers.Serializer[Any]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from django.http import Http404, HttpResponse
@@ -14,13 +16,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from billing.documents.values import DocumentError
 from billing.domain import documents_operations, pages_queries
 from billing.domain.documents_queries import NoDocument
+from billing.domain.documents_store import FileDamagedError, FileMissingError
+from billing.domain.evidence import EvidenceError
 from billing.models import Bill, BillKind, BillLine, BillState, FileKind
 from portal.consumer import pages
-from portal.consumer.guard import AtHome, at_home
+from portal.consumer.guard import AtHome, at_home, problem
 from portal.frame import quantities
 from tenants.permissions import Permission
+
+logger = logging.getLogger(__name__)
 
 # What a phone shows at once; three years of monthly bills.
 MOST = 36
@@ -74,6 +81,15 @@ def pdf(request: AtHome, *, pk: int) -> HttpResponse:
         )
     except NoDocument as error:
         raise Http404 from error
+    except (DocumentError, EvidenceError, FileMissingError, FileDamagedError):
+        # Who runs the portal reads why: the same is told on the page of the bill there.
+        logger.exception("bill.document_failed bill=%d", pk)
+        return problem(
+            request,
+            HTTPStatus.CONFLICT,
+            _("This document cannot be shown"),
+            _("What you owe is on the page of the bill. Ask your organisation for the document."),
+        )
     response = HttpResponse(content.data, content_type=content.media_type)
     response["Content-Disposition"] = str(content_disposition_header(True, content.name))
     return response

@@ -26,7 +26,7 @@ from billing.models import Agreement, BillingSettings, Customer, CustomerKind, C
 from billing.payments.values import Received
 from portal.enterprise.registry.forms import EMPTY, PickerField
 from portal.enterprise.registry.forms_loads import LocalDateTimeField, ZonedForm
-from portal.frame import quantities
+from portal.frame import days, quantities
 from portal.frame.forms import FieldGroup, GroupedForm
 
 _ADDRESS: Final = ("street", "postal_code", "city", "country")
@@ -39,7 +39,7 @@ class DayField(forms.DateField):
     widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(input_formats=["%Y-%m-%d"], **kwargs)
+        super().__init__(input_formats=["%Y-%m-%d"], validators=[days.known], **kwargs)
 
 
 class ReasonField(forms.CharField):

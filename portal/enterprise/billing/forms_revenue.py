@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from billing.domain.revenue_values import Asked, By, Choices
+from portal.frame import days
 
 MOST_MONTHS: Final = 60
 # A cost centre among the choices, told from "all": "=" is that of whoever has none.
@@ -22,7 +23,7 @@ class MonthField(forms.DateField):
     widget = forms.DateInput(attrs={"type": "month"}, format="%Y-%m")
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(input_formats=["%Y-%m"], **kwargs)
+        super().__init__(input_formats=["%Y-%m"], validators=[days.known], **kwargs)
 
 
 def following(month: date) -> date:
@@ -112,10 +113,3 @@ class CostCentreForm(forms.Form):
         usual = {"month": f"{last:%Y-%m}", "currency": choices.currencies[0]}
         super().__init__({**usual, **data})
         _offer(self, "currency", [(one, one) for one in choices.currencies])
-
-    def clean_month(self) -> date:
-        """A month that has a year before it."""
-        month: date = self.cleaned_data["month"]
-        if month.year < 2:
-            raise forms.ValidationError(_("There is no year before this month."))
-        return month

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from billing.domain.choices_queries import Pair
 from billing.tariffs.source import MAX_BYTES
 from portal.enterprise.billing.forms import DayField, ReasonField, offer
+from portal.enterprise.billing.forms_revenue import MonthField
 from portal.enterprise.registry.forms import PickerField
 
 # What a new tariff begins with: it is a sound one, to be changed.
@@ -145,11 +146,7 @@ class PreviewForm(forms.Form):
     """Whose use of which month is rated."""
 
     agreement = PickerField(label=gettext_lazy("Agreement"))
-    month = forms.DateField(
-        label=gettext_lazy("Month"),
-        input_formats=["%Y-%m"],
-        widget=forms.DateInput(attrs={"type": "month"}, format="%Y-%m"),
-    )
+    month = MonthField(label=gettext_lazy("Month"))
 
     def __init__(self, *args: Any, agreements: Sequence[Pair], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

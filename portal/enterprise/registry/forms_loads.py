@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from devices.domain.registry_queries import Choice
 from devices.models import LoadCategory
 from portal.enterprise.registry.forms import EMPTY, BasedOnForm, PickerField, options
+from portal.frame import days
 from portal.frame.forms import GroupedForm
 
 
@@ -41,6 +42,7 @@ class LocalDateTimeField(forms.DateTimeField):
             raise ValidationError(
                 _("Write a date and a time, such as 2026-05-01T08:00."), code="invalid"
             ) from error
+        days.known(local)
         instant = local.astimezone(UTC)
         if instant.astimezone(self.zone).replace(tzinfo=None) != local.replace(tzinfo=None):
             raise ValidationError(
