@@ -148,9 +148,11 @@ def _blocks(parameters: Fields) -> list[dict[str, Any]]:
     tiers = []
     for name in blocks.record:
         block = blocks.inner(name)
-        tiers.append((block.number("HighBound"), _value(block, "$/kWh")))
+        tiers.append((block.number("HighBound", endless=True), _value(block, "$/kWh")))
         block.finish()
     tiers.sort()
+    if not tiers:
+        raise CannotImportError(blocks.path, "has no blocks in it.")
     if tiers[-1][0].is_finite():
         raise CannotImportError(blocks.path, f"has no price above {written(tiers[-1][0])} kWh.")
     prices = [
@@ -232,11 +234,11 @@ def _demand(entry: Fields, key: str) -> dict[str, Any]:
 def _times(entry: Fields, holidays: bool) -> Iterable[tuple[int, int, int, int]]:
     """Month (from 0), day of the week, start and end in minutes of each window of an entry."""
     months = entry.listed("Month") or ALL_MONTHS
+    if any(not isinstance(month, int) or month not in ALL_MONTHS for month in months):
+        raise CannotImportError(entry.name("Month"), f"has a month that is none: {months}.")
     doubled = [month for month in ALL_MONTHS if months.count(month) > 1]
     if doubled:
         raise CannotImportError(entry.name("Month"), f"has month {doubled[0]} twice.")
-    if any(month not in ALL_MONTHS for month in months):
-        raise CannotImportError(entry.name("Month"), f"has a month that is none: {months}.")
     week, end = entry.take("Weekday", True), entry.take("Weekend", True)
     days = [*(range(5) if week else ()), *(range(5, 7) if end else ())]
     if holidays and end:

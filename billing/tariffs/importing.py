@@ -104,13 +104,16 @@ class Fields:
         value = self.record.get(name)
         return default if value is None else value
 
-    def number(self, name: str, default: Decimal | None = None) -> Decimal:
+    def number(
+        self, name: str, default: Decimal | None = None, *, endless: bool = False
+    ) -> Decimal:
+        """A number; infinity, which JSON has no word for and some records do, alone as a limit."""
         value = self.take(name)
         if value is None:
             if default is None:
                 raise CannotImportError(self.name(name), "is missing.")
             return default
-        return self.exact(decimal_of(value, self.name(name)), name)
+        return self.exact(decimal_of(value, self.name(name), endless=endless), name)
 
     def exact(self, number: Decimal, name: str) -> Decimal:
         """A price or limit with as many places as documents have, with a note if it had more."""
@@ -150,7 +153,7 @@ class Fields:
                 )
 
 
-def decimal_of(value: Any, name: str) -> Decimal:
+def decimal_of(value: Any, name: str, *, endless: bool = False) -> Decimal:
     """A number of JSON as it is written there; raises CannotImportError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise CannotImportError(name, f"is no number: {value!r}.")
@@ -158,7 +161,8 @@ def decimal_of(value: Any, name: str) -> Decimal:
         number = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
         raise CannotImportError(name, f"is no number: {value!r}.") from None
-    if number.is_nan() or (number.is_finite() and abs(number.adjusted()) > FARTHEST):
+    far = not endless if number.is_infinite() else abs(number.adjusted()) > FARTHEST
+    if number.is_nan() or far:
         raise CannotImportError(name, f"is no number of a tariff: {value!r}.")
     return number
 
@@ -185,9 +189,14 @@ def imported_from(source: Record, read: Callable[[Fields], Dated]) -> Imported |
 def parsed(text: str | bytes) -> Any:
     """The value of a JSON text, numbers as they are written. Raises CannotImportError."""
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=Decimal)
+        record = json.loads(text, parse_float=Decimal, parse_constant=Decimal)
+        # JSON can name half a character, which neither a database nor an answer can hold.
+        json.dumps(record, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise CannotImportError("record", "has half a character in it.") from None
     except (ValueError, RecursionError) as error:
         raise CannotImportError("record", f"is no JSON: {error}.") from None
+    return record
 
 
 def daily_supply(amount: Decimal) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -19,6 +20,7 @@ LONGEST_NAME: Final = 120
 LONGEST_PERIOD: Final = 60
 LONGEST_KEY: Final = 40
 INTERVALS: Final = (15, 5)
+_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-9]{1,2}")
 
 Day = tuple[tuple[int, int, str], ...]
 """A day's windows: start and end in minutes since midnight, and the period."""
@@ -31,7 +33,7 @@ def clock(minute: int) -> str:
 def minute_of(text: Any, name: str) -> int:
     """Minutes since midnight of HH:MM; 24:00 is the end of the day."""
     hours, colon, minutes = str(text).partition(":")
-    if colon and hours.isdigit() and minutes.isdigit():
+    if colon and _CLOCK.fullmatch(str(text)):
         minute = int(hours) * 60 + int(minutes)
         if int(minutes) < 60 and minute <= MINUTES:
             return minute

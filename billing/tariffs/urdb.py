@@ -163,10 +163,14 @@ def _day(fields: Fields, name: str) -> date | None:
         return None
     try:
         if isinstance(value, str):
-            return datetime.fromisoformat(value).date()
-        return datetime.fromtimestamp(int(value), UTC).date()
+            day = datetime.fromisoformat(value).date()
+        else:
+            day = datetime.fromtimestamp(int(value), UTC).date()
     except (ValueError, TypeError, OverflowError, OSError):
         raise CannotImportError(fields.name(name), f"is no date: {value!r}.") from None
+    if day == date.max:
+        raise CannotImportError(fields.name(name), f"is no date: {value!r}.")
+    return day
 
 
 def _window(fields: Fields, given: int | None) -> int:

@@ -175,7 +175,7 @@ class Rates:
         last = Decimal(0)
         for number, tier in enumerate(tiers):
             fields = Fields(tier, f"{path}[{number}]", self.fields.notes)
-            up_to = fields.number("max", ENDLESS)
+            up_to = fields.number("max", ENDLESS, endless=True)
             made.append(
                 RateTier(
                     None if up_to >= ENDLESS else up_to,

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import yaml
 
+from billing.tariffs.importing_times import plain_name
+
 WIDTH: Final = 100
 # Numbers are text in a document. Under these keys they stand without quotes; elsewhere a text that
 # looks like a number is a name, and keeps them.
@@ -53,7 +55,8 @@ def yaml_of(document: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
     lines = [
         f"# {line}"
         for comment in comments
-        for line in wrap(comment, WIDTH - 2, subsequent_indent="  ")
+        # YAML knows more ends of a line than one: behind any other a comment would be a key.
+        for line in wrap(plain_name(comment), WIDTH - 2, subsequent_indent="  ")
     ]
     text = yaml.dump(
         _marked(document, numbers=False),

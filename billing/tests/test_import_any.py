@@ -49,6 +49,49 @@ RETAIL = {
 NETWORK = {"Provider": "N", "Name": "N", "Parameters": {"NUOS": RETAIL["Parameters"]}}
 
 
+def _retail(**parameters: Any) -> dict[str, Any]:
+    return {**RETAIL, "Parameters": parameters}
+
+
+def _demand(months: Any) -> dict[str, Any]:
+    peak = {"Value": 1, "Unit": "$/kW/Month", "Month": months}
+    return _retail(Demand={"Peak": peak})
+
+
+def _window(start: str) -> dict[str, Any]:
+    bands = [{"id": "all", "rate": 0.3}]
+    schedule = [{"band": "all", "from": start, "to": "24:00"}]
+    return {**PLAN, "tariff": {"import": {"bands": bands, "schedule": schedule}}}
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (_retail(BlockDaily={}), "has no blocks"),
+        (_demand([1.0]), "month that is none"),
+        (_demand(["1"]), "month that is none"),
+        (_window("\u00b2:00"), "no time of day"),
+        (_window("9" * 5000 + ":00"), "no time of day"),
+        ({**URDB, "lookbackpercent": 50, "lookbackrange": float("inf")}, "no number of a tariff"),
+        ({**URDB, "enddate": "9999-12-31"}, "no date"),
+        ({**URDB, "energyratestructure": [[{"rate": "Infinity", "adj": "-Infinity"}]]}, "number"),
+        ({**PLAN, "tariff": {"seasons": [{"id": "a", "from": float("inf"), "to": 1}]}}, "number"),
+        ({**URDB, "description": "\ud800"}, "half a character"),
+    ],
+)
+def test_a_record_that_means_harm_is_refused_with_a_sentence(
+    record: dict[str, Any], says: str
+) -> None:
+    answer = import_any(json.dumps(record))
+    assert isinstance(answer, Refused)
+    assert says in answer.reason
+
+
+def test_a_description_ends_no_comment() -> None:
+    text = yaml_of({"tariff": 1}, ["one\u2028name: two\x85currency: XXX\x00"])
+    assert text == "# one name: two currency: XXX\ntariff: 1\n"
+
+
 @pytest.fixture
 def here() -> Iterator[Tenant]:
     made = tenant()
