@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
-from billing.domain import payments_doors, payments_operations
+from billing.domain import payments_doors, payments_operations, payments_refunds_operations
 from billing.domain.payments_operations import PaymentNotFound
 from billing.models import PaymentProvider, Provider
 from billing.payments import provider as providers
 from billing.payments.provider import UnknownProvider
 from billing.payments.stripe import NoticeError, SignatureRefused
-from billing.payments.values import Refunded
+from billing.payments.values import Disputed, Refunded
 from tenants.scope import Scope, open_scope
 from tenants.sealing import KeysUnusable, Unsealable
 
@@ -31,8 +31,8 @@ def receive(
     """Take what a service tells the tenant (its short name) of; returns how many payments and
     refunds were new. The same post again changes nothing.
 
-    Raises NoticeRefused, NoticeError, and PaymentNotFound for a refund of a payment that was not
-    told of yet. Opens the scope itself.
+    Raises NoticeRefused, NoticeError, and PaymentNotFound for a refund or dispute of a payment that
+    was not told of yet. Opens the scope itself.
     """
     try:
         service = providers.service_of(provider)
@@ -56,11 +56,12 @@ def receive(
     with open_scope(Scope((tenant_id,))):
         for notice in notices:
             if isinstance(notice, Refunded):
-                done += (
-                    payments_operations.take_refund(
-                        tenant_id=tenant_id, provider=Provider(provider), told=notice, now=now
-                    )
-                    is not None
+                done += payments_refunds_operations.take_refund(
+                    tenant_id=tenant_id, provider=Provider(provider), told=notice, now=now
+                )
+            elif isinstance(notice, Disputed):
+                done += payments_refunds_operations.take_dispute(
+                    tenant_id=tenant_id, provider=Provider(provider), told=notice, now=now
                 )
             else:
                 taken = payments_operations.take(

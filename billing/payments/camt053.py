@@ -163,7 +163,8 @@ def _payments(entry: _Node, amount: Decimal, currency: str, number: int) -> Iter
     parts = _parts(details, amount, currency)
     for number_of, (detail, part) in enumerate(parts):
         takes_back = reversal or (detail is not None and detail.first("RtrInf") is not None)
-        if part < 0 and not takes_back:
+        # Nothing was paid, or the tenant itself has paid it.
+        if not part or (part < 0 and not takes_back):
             continue
         own = "" if detail is None else _reference(detail.text("Refs/AcctSvcrRef", "Refs/TxId"))
         yield _received(detail, part, currency, day, own or f"{reference}/{number_of}", entry)

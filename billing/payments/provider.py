@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from billing.payments import stripe
-from billing.payments.values import Received, Refunded
+from billing.payments.values import Disputed, Received, Refunded
 
-Notice = Received | Refunded
+Notice = Received | Refunded | Disputed
 
 
 class UnknownProvider(Exception):  # noqa: N818 - it reads as what happened

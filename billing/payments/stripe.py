@@ -15,13 +15,15 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from billing.payments.values import MOST_NAME, MOST_TEXT, Received, Refunded
+from billing.payments.values import MOST_NAME, MOST_TEXT, Disputed, Received, Refunded
 
 TOLERANCE_S: Final = 300
 SIGNATURE_HEADER: Final = "Stripe-Signature"
 MOST_BYTES: Final = 512_000
 # Signatures in one header: one for each secret while secrets are being changed.
 _MOST_SIGNATURES: Final = 16
+# Ids are shorter by far; what is made of them must fit as well.
+_LONGEST_ID: Final = 120
 # Currencies that Stripe counts otherwise than in hundredths
 # (docs.stripe.com/currencies: zero-decimal and three-decimal currencies).
 _WHOLE: Final = frozenset(
@@ -30,6 +32,11 @@ _WHOLE: Final = frozenset(
         *("PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"),
     }
 )
+# What is told of a disputed payment, and whether the tenant has won.
+_DISPUTES: Final = {
+    "charge.dispute.funds_withdrawn": False,
+    "charge.dispute.funds_reinstated": True,
+}
 _THOUSANDTHS: Final = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 
 
@@ -60,7 +67,7 @@ def verify(body: bytes, header: str, *, secret: str, now_s: int) -> None:
         raise SignatureRefused("the signature is too old")
 
 
-def read(body: bytes) -> Received | Refunded | None:
+def read(body: bytes) -> Received | Refunded | Disputed | None:
     """What a notice says; None where it tells of no payment. Raises NoticeError.
 
     A payment by a checkout page is told of twice, by its session and by its payment intent: both
@@ -79,6 +86,8 @@ def read(body: bytes) -> Received | Refunded | None:
             return _intent(made, day)
         if kind == "charge.refunded":
             return _refund(made, day)
+        if kind in _DISPUTES:
+            return _dispute(made, day, won=_DISPUTES[kind])
     except (ArithmeticError, AttributeError, LookupError, OSError) as error:
         raise NoticeError("The notice is no event of Stripe.") from error
     except (RecursionError, TypeError, ValueError) as error:
@@ -96,7 +105,7 @@ def _session(made: Mapping[str, Any], day: date) -> Received | None:
         _money(made["amount_total"], made["currency"]),
         _currency(made["currency"]),
         day,
-        payer=str(details.get("name") or details.get("email") or "")[:MOST_NAME],
+        payer=_text(details.get("name") or details.get("email"), MOST_NAME),
         reference=_reference(made, made.get("client_reference_id")),
     )
 
@@ -107,7 +116,7 @@ def _intent(made: Mapping[str, Any], day: date) -> Received:
         _money(made["amount_received"], made["currency"]),
         _currency(made["currency"]),
         day,
-        text=str(made.get("description") or "")[:MOST_TEXT],
+        text=_text(made.get("description"), MOST_TEXT),
         reference=_reference(made, None),
     )
 
@@ -119,16 +128,34 @@ def _refund(made: Mapping[str, Any], day: date) -> Refunded | None:
     return Refunded(_id(made["payment_intent"]), total, _currency(made["currency"]), day)
 
 
+def _dispute(made: Mapping[str, Any], day: date, *, won: bool) -> Disputed | None:
+    if not made.get("payment_intent"):
+        return None
+    return Disputed(
+        _id(made["payment_intent"]),
+        _id(made["id"]),
+        _money(made["amount"], made["currency"]),
+        _currency(made["currency"]),
+        day,
+        won,
+    )
+
+
+def _text(value: object, most: int) -> str:
+    """What somebody wrote; JSON may have the one character that no column takes."""
+    return str(value or "").replace("\0", " ")[:most]
+
+
 def _reference(made: Mapping[str, Any], given: object) -> str:
     metadata = made.get("metadata") or {}
     told = given or metadata.get("reference") or ""
-    return str(told)[:MOST_TEXT]
+    return _text(told, MOST_TEXT)
 
 
 def _id(value: object) -> str:
     if isinstance(value, Mapping):  # expanded
         value = value["id"]
-    if not isinstance(value, str) or not 1 <= len(value) <= 200:
+    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_ID or "\0" in value:
         raise ValueError("an id is a short text")
     return value
 

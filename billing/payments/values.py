@@ -64,6 +64,18 @@ class Refunded:
 
 
 @dataclass(frozen=True, slots=True)
+class Disputed:
+    """The payer disputes a payment, and `amount` of it was taken back; `won`: it is here again."""
+
+    external_id: str
+    dispute_id: str
+    amount: Decimal
+    currency: str
+    on: date
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """The payments of a file; `ignored` entries of it are none (what the tenant itself paid)."""
 

@@ -10,7 +10,12 @@ import pytest
 from django.core.exceptions import ValidationError
 from pytest_django import DjangoAssertNumQueries
 
-from billing.domain import ledger_operations, ledger_queries, payments_operations
+from billing.domain import (
+    ledger_operations,
+    ledger_queries,
+    payments_operations,
+    payments_refunds_operations,
+)
 from billing.models import (
     AccountEntry,
     Agreement,
@@ -204,7 +209,7 @@ def test_a_refund_opens_again_what_was_settled(agreement: Agreement) -> None:
     payment = enter(agreement, "120.00")
 
     def refund(amount: str) -> None:
-        payments_operations.refund(
+        payments_refunds_operations.refund(
             payment_id=payment.pk,
             amount=Decimal(amount),
             reason="Paid twice",

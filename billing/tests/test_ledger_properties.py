@@ -21,9 +21,11 @@ from billing.domain import (
     ledger_operations,
     ledger_queries,
     payments_operations,
+    payments_refunds_operations,
 )
+from billing.domain.payments_operations import PaymentNotFound
 from billing.models import AccountEntry, Agreement, Allocation, EntryKind, Payment, Provider
-from billing.payments.values import Received, Refunded
+from billing.payments.values import Disputed, Received, Refunded
 from billing.tests import factories
 from devices.tests.factories import facility
 from tenants.models import Tenant
@@ -36,7 +38,7 @@ NOW = datetime(2026, 5, 4, 10, tzinfo=UTC)
 TODAY = date(2026, 5, 4)
 EVENTS = (
     "bill", "fee", "credit_note", "payment", "again", "nobodys", "assign", "named", "refund",
-    "told_refund", "return", "write_off", "plan",
+    "told_refund", "disputed", "won", "return", "write_off", "plan",
 )  # fmt: skip
 
 
@@ -112,7 +114,7 @@ class Life:
                 actor_id=None,
             )
         elif event == "refund" and (paid := self.rows(amount__gt=0)):
-            payments_operations.refund(
+            payments_refunds_operations.refund(
                 payment_id=paid[which % len(paid)].pk,
                 amount=amount,
                 reason="Paid twice",
@@ -120,9 +122,18 @@ class Life:
                 now=NOW,
                 actor_id=None,
             )
+        elif event in ("disputed", "won") and (paid := self.rows(amount__gt=0)):
+            payment = paid[which % len(paid)]
+            won = event == "won"
+            payments_refunds_operations.take_dispute(
+                tenant_id=self.tenant.pk,
+                provider=Provider.BANK,
+                told=Disputed(payment.external_id, f"dp{payment.pk}", amount, "EUR", TODAY, won),
+                now=NOW,
+            )
         elif event == "told_refund" and (paid := self.rows(amount__gt=0)):
             told = Refunded(paid[which % len(paid)].external_id, amount, "EUR", TODAY)
-            payments_operations.take_refund(
+            payments_refunds_operations.take_refund(
                 tenant_id=self.tenant.pk, provider=Provider.BANK, told=told, now=NOW
             )
 
@@ -195,6 +206,8 @@ def test_an_account_is_the_sum_of_its_entries_whatever_happens(
                 life.happens(event, amount, which)
         except ValidationError:
             assert event in ("assign", "refund", "plan")
+        except PaymentNotFound:
+            assert event == "won"
         life.holds()
 
 

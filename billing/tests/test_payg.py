@@ -20,6 +20,7 @@ from billing.domain import (
     payg_queries,
     payg_requests_operations,
     payments_operations,
+    payments_refunds_operations,
     wallet_notices,
 )
 from billing.domain.payg_operations import UnitNotFound, UnitTerms
@@ -141,7 +142,7 @@ def test_what_is_too_little_is_kept_for_the_next_time(lamp: Lamp) -> None:
 
 def test_a_payment_that_was_given_back_buys_nothing_more(lamp: Lamp) -> None:
     payment_id = lamp.pay("10")
-    payments_operations.refund(
+    payments_refunds_operations.refund(
         payment_id=payment_id, amount=Decimal(4), reason="By mistake", on=NOW.date(), now=NOW,
         actor_id=None,
     )  # fmt: skip

@@ -68,6 +68,14 @@ def payments(data: bytes) -> list[Received]:
     return [one for of in camt053.read(data) for one in of.payments]
 
 
+def test_an_entry_of_nothing_is_no_payment() -> None:
+    data = statement(
+        entry("0.00", transaction(text="Account fee")), entry("5.00", transaction(text="RE 1"))
+    )
+    (found,) = camt053.read(data)
+    assert ([one.amount for one in found.payments], found.ignored) == ([Decimal(5)], 1)
+
+
 @pytest.mark.parametrize("version", [2, 8])
 def test_a_payment_is_read_from_old_and_new_versions(version: int) -> None:
     paid = transaction("119.00", text="RE-2026-0001", version=version)

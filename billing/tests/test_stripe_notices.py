@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.payments.stripe import NoticeError, SignatureRefused, read, verify
-from billing.payments.values import Received, Refunded
+from billing.payments.values import Disputed, Received, Refunded
 
 SECRET = "whsec_test_secret_of_a_tenant"
 # Made by `stripe.WebhookSignature.generate_signature_header` of the package stripe 16.1.0.
@@ -110,6 +110,22 @@ def test_a_refund_tells_what_was_given_back_in_all() -> None:
     assert read(event("charge.refunded", made)) == Refunded("pi_1", Decimal(500), "JPY", DAY)
     made["currency"] = "kwd"
     assert read(event("charge.refunded", made)) == Refunded("pi_1", Decimal("0.500"), "KWD", DAY)
+
+
+def test_a_dispute_tells_what_was_taken_and_whether_it_was_won() -> None:
+    made = {"id": "dp_1", "payment_intent": "pi_1", "amount": 11_900, "currency": "eur"}
+    lost, won = (
+        read(event(f"charge.dispute.funds_{told}", made)) for told in ("withdrawn", "reinstated")
+    )
+    assert lost == Disputed("pi_1", "dp_1", Decimal(119), "EUR", DAY, won=False)
+    assert won == Disputed("pi_1", "dp_1", Decimal(119), "EUR", DAY, won=True)
+
+
+def test_a_text_has_nothing_that_no_column_takes() -> None:
+    made = {"id": "pi_1", "amount_received": 100, "currency": "eur", "description": "A\0B"}
+    assert read(event("payment_intent.succeeded", made)) == Received(
+        "pi_1", Decimal(1), "EUR", DAY, text="A B"
+    )
 
 
 def test_what_is_about_no_payment_says_nothing() -> None:

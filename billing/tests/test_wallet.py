@@ -21,6 +21,7 @@ from billing.domain import (
     drafts,
     finalising,
     payments_operations,
+    payments_refunds_operations,
     wallet_notices,
     wallet_operations,
     wallet_queries,
@@ -394,7 +395,7 @@ def test_a_refund_is_taken_from_the_wallet(home: Home) -> None:
     home.pay("50", noon(1))
     payment = AccountEntry.objects.get(kind=EntryKind.PAYMENT).payment
     assert payment is not None
-    payments_operations.refund(
+    payments_refunds_operations.refund(
         payment_id=payment.pk, amount=Decimal(20), reason="Moved out", on=noon(2).date(),
         now=noon(2), actor_id=None,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from billing.domain import bills_queries as queries
 from billing.domain import payments_operations as operations
+from billing.domain import payments_refunds_operations
 from billing.payments.values import Received
 from portal.api import billing_bills_shapes as forms
 from portal.api import serializers as shapes
@@ -97,7 +98,7 @@ class PaymentRefund(BillingView):
         """
         values = body_of(forms.RefundBody, request)
         with told(on="refunded_on"):
-            made = operations.refund(
+            made = payments_refunds_operations.refund(
                 payment_id=pk,
                 amount=values["amount"],
                 reason=values["reason"],

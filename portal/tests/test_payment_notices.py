@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 
 from billing.domain import dunning_settings
-from billing.models import Agreement, BillingSettings, DunningEvent, Payment, Provider
+from billing.domain.ledger_queries import open_items
+from billing.models import AccountEntry, Agreement, BillingSettings, DunningEvent, Payment, Provider
 from billing.tests import factories
 from billing.tests.dunning_world import Behind, set_policy
 from devices.tests.factories import facility
@@ -101,6 +103,42 @@ def test_a_refund_waits_for_its_payment_and_is_taken_once(
         assert post(client, to, refunded(amount)) == 204
     amounts = [int(payment.amount) for payment in Payment.objects.order_by("pk")]
     assert amounts == [119, -19, -21]
+
+
+def disputed(amount: int, *, won: bool = False) -> bytes:
+    told = "reinstated" if won else "withdrawn"
+    made = {"id": "dp_1", "payment_intent": "pi_1", "amount": amount, "currency": "eur"}
+    return body_of(f"charge.dispute.funds_{told}", **made)
+
+
+def balance(of: Agreement) -> Decimal:
+    """What is owed less what is there."""
+    items = open_items(agreement_ids=[of.pk])[of.pk]
+    return sum((item.open for item in items), Decimal(0))
+
+
+def test_a_dispute_takes_back_once_and_what_is_won_comes_back_once(
+    client: Client, here: Tenant, agreement: Agreement
+) -> None:
+    to = f"stripe/{here.slug}"
+    assert post(client, to, disputed(11_900)) == 409
+    assert post(client, to, intent(agreement.number)) == 204
+    # Out of order: first it has to be known what was taken.
+    assert post(client, to, disputed(11_900, won=True)) == 409
+    for _ in range(2):
+        assert post(client, to, disputed(11_900)) == 204
+    assert balance(agreement) == 0
+    for _ in range(2):
+        assert post(client, to, disputed(11_900, won=True)) == 204
+    assert balance(agreement) == -119
+    # What is given back after all comes from what was won.
+    for amount in (1_900, 1_900, 11_900):
+        assert post(client, to, refunded(amount)) == 204
+    assert balance(agreement) == 0
+    amounts = [int(payment.amount) for payment in Payment.objects.order_by("pk")]
+    assert amounts == [119, -119, 119, -19, -100]
+    kinds = AccountEntry.objects.order_by("pk").values_list("kind", flat=True)
+    assert list(kinds) == ["payment", "refund", "payment", "refund", "refund"]
 
 
 def test_who_does_not_hold_the_secret_is_not_heard(

@@ -14,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.domain import (
     ledger_operations,
-    payments_operations,
     payments_people_operations,
+    payments_refunds_operations,
 )
 from billing.domain import payments_pages_queries as queries
 from billing.domain.pages_queries import NotThere
@@ -97,7 +97,7 @@ def refund(request: HttpRequest, *, pk: int) -> HttpResponse:
     form = RefundForm(posted(request), initial={"amount": of.left, "on": today})
 
     def do() -> Done:
-        made = payments_operations.refund(
+        made = payments_refunds_operations.refund(
             payment_id=pk,
             amount=form.cleaned_data["amount"],
             reason=form.cleaned_data["reason"],
