@@ -32,6 +32,7 @@ TURN_S: Final = 8.0
 WORKERS: Final = 2
 TICK_S: Final = 10
 DUNNING_TICK_S: Final = 120
+PREPAID_TICK_S: Final = 60
 # The same for documents.
 DOCUMENTS_TURN_S: Final = 45.0
 DOCUMENTS_TICK_S: Final = 60
@@ -145,12 +146,20 @@ def burn_wallets(**_: Any) -> None:
             wallet_operations.open_missing(now=now)
             tenants = wallet_operations.tenants_due(now=now)
         for tenant_id in tenants:
-            done: int | None = None
-            # Nothing done: another worker holds what is left.
-            while done != 0:
-                with long_scope(Scope((tenant_id,))):
-                    due = wallet_operations.due_wallets(now=now)
-                    done = wallet_operations.burn(wallet_ids=due, now=now) if due else 0
+            # Each by itself: one that fails holds up no other.
+            burn_wallets_of.apply_async(kwargs={"tenant_id": tenant_id}, expires=PREPAID_TICK_S)
+
+
+@shared_task(base=KeywordTask, name="billing.burn_wallets_of")
+def burn_wallets_of(*, tenant_id: int, **_: Any) -> None:
+    """Burn the wallets of a tenant that are due; can be killed and started again at any moment."""
+    now = datetime.now(UTC)
+    done: int | None = None
+    # Nothing done: another worker holds what is left.
+    while done != 0:
+        with long_scope(Scope((tenant_id,))):
+            due = wallet_operations.due_wallets(now=now)
+            done = wallet_operations.burn(wallet_ids=due, now=now) if due else 0
 
 
 @shared_task(base=KeywordTask, name="billing.compare_tariffs")
@@ -176,14 +185,22 @@ def tend_comparisons(**_: Any) -> None:
 
 @shared_task(base=KeywordTask, name="billing.issue_tokens")
 def issue_tokens(**_: Any) -> None:
-    """Issue the tokens that credit pays for, where that was not done with the payment."""
-    now = datetime.now(UTC)
+    """Have the tokens issued that credit pays for, where that was not done with the payment."""
     for tenant_ids in tenant_batches():
         with open_scope(Scope(tenant_ids)):
             units = payg_operations.due_units()
-        for unit_id in units:
-            with open_scope(Scope(tenant_ids)):
-                payg_operations.issue_for_credit(unit_id=unit_id, now=now, actor_id=None)
+        for tenant_id, unit_id in units:
+            # Each by itself: one that fails holds up no other.
+            issue_token.apply_async(
+                kwargs={"tenant_id": tenant_id, "unit_id": unit_id}, expires=PREPAID_TICK_S
+            )
+
+
+@shared_task(base=KeywordTask, name="billing.issue_token")
+def issue_token(*, tenant_id: int, unit_id: int, **_: Any) -> None:
+    """Issue the token that the credit of a unit's agreement pays for."""
+    with open_scope(Scope((tenant_id,))):
+        payg_operations.issue_for_credit(unit_id=unit_id, now=datetime.now(UTC), actor_id=None)
 
 
 @shared_task(base=KeywordTask, name="billing.value_unbilled")

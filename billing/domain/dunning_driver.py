@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
+from billing.accounts.dunning import PolicyError
 from billing.domain import dunning_operations, dunning_queries
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
+
+logger = logging.getLogger(__name__)
 
 
 def open_cases(*, now: datetime) -> int:
@@ -18,8 +22,12 @@ def open_cases(*, now: datetime) -> int:
         with open_scope(Scope(tenant_ids)):
             due = dunning_operations.due_policies(now=now)
         for tenant_id, policy_id in due:
-            with open_scope(Scope((tenant_id,))):
-                opened += dunning_operations.open_cases(policy_id=policy_id, now=now)
+            try:
+                with open_scope(Scope((tenant_id,))):
+                    opened += dunning_operations.open_cases(policy_id=policy_id, now=now)
+            except PolicyError:
+                # A policy that held when it was set: it keeps nobody else from what is due.
+                logger.exception("dunning.policy_unusable tenant=%d", tenant_id)
     return opened
 
 

@@ -116,13 +116,11 @@ def set_price(*, unit_id: int, price_per_day: Decimal, actor_id: int | None) -> 
     return unit
 
 
-def due_units() -> list[int]:
-    """The agreements whose account may hold enough for another token: unit ids, two queries."""
+def due_units() -> list[tuple[int, int]]:
+    """Tenant and id of the units whose account may hold enough for another token; two queries."""
     units = PaygUnit.objects.filter(released_at__isnull=True)
-    prices = {
-        row[0]: (row[1], row[2] / row[3])
-        for row in units.values_list("agreement_id", "pk", "price_per_day", "divider")
-    }
+    columns = ("agreement_id", "tenant_id", "pk", "price_per_day", "divider")
+    prices = {row[0]: ((row[1], row[2]), row[3] / row[4]) for row in units.values_list(*columns)}
     owed = (
         AccountEntry.objects.filter(agreement_id__in=prices)
         .values("agreement_id")

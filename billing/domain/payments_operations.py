@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -21,6 +22,7 @@ from billing.domain import payments_booking as booking
 from billing.domain.payments_matching import Match, matches
 from billing.models import Agreement, Payment, Provider
 from billing.payments.values import Received
+from devices.models import Facility
 
 _NOTHING: Final = Decimal(0)
 MOST_AMOUNT: Final = Decimal(1_000_000_000)
@@ -60,7 +62,9 @@ def enter(
         raise AgreementNotFound(f"agreement {agreement_id}")
     if not _NOTHING < received.amount <= MOST_AMOUNT:
         raise ValidationError({"amount": [_("Enter an amount of more than nothing.")]})
-    if received.received_on > now.date():
+    # By the clock of the place: in the far east it is tomorrow already.
+    facility = Facility.objects.get(pk=agreement.facility_id)
+    if received.received_on > now.astimezone(ZoneInfo(facility.time_zone)).date():
         raise ValidationError({"received_on": [_("A payment cannot come in the future.")]})
     _require_currency(agreement, received.currency)
     payment, made = booking.keep(

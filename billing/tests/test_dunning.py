@@ -15,6 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 from billing.domain import (
     agreements_operations,
     customers_operations,
+    dunning_driver,
     dunning_notices,
     dunning_operations,
     dunning_queries,
@@ -213,6 +214,21 @@ def test_accounts_that_rest_keep_no_other_from_its_turn(
     policy = DunningPolicy.objects.get(tenant=here)
     assert dunning_operations.open_cases(policy_id=policy.pk, now=at(6)) == 1
     assert DunningCase.objects.get().agreement == last.agreement
+
+
+def test_a_policy_that_holds_no_more_keeps_nobody_else_from_dunning(
+    here: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tenant()
+    with open_scope(Scope((other.pk,))):
+        set_policy(other)
+        Behind.make(other)
+    Behind.make(here)
+    DunningPolicy.objects.update(region="XX-9")
+    assert dunning_driver.open_cases(now=at(6)) == 1
+    assert f"dunning.policy_unusable tenant={here.pk}" in caplog.text
+    with open_scope(Scope((other.pk,))):
+        assert DunningCase.objects.get().tenant == other
 
 
 def test_what_a_person_has_switched_stays_so(behind: Behind) -> None:

@@ -29,6 +29,7 @@ from billing.models import (
 )
 from billing.payments.values import Received
 from billing.tests import factories
+from devices.models import Facility
 from devices.tests.factories import facility
 from tenants.models import AuditEntry, Tenant
 from tenants.scope import Scope, open_scope
@@ -267,6 +268,24 @@ def test_a_payment_that_cannot_be_is_refused(
             actor_id=None,
         )
     assert Payment.objects.count() == 0
+
+
+def test_a_payment_of_today_is_one_by_the_clock_of_the_place(here: Tenant) -> None:
+    far = factories.agreement(facility(here))
+    Facility.objects.filter(pk=far.facility_id).update(time_zone="Pacific/Auckland")
+    evening = datetime(2026, 5, 4, 20, tzinfo=UTC)
+
+    def paid(day: int) -> Payment:
+        return payments_operations.enter(
+            agreement_id=far.pk,
+            received=Received(f"P{day}", Decimal(10), "EUR", date(2026, 5, day)),
+            now=evening,
+            actor_id=None,
+        )
+
+    assert paid(5).received_on == date(2026, 5, 5)
+    with pytest.raises(ValidationError, match="in the future"):
+        paid(6)
 
 
 def test_what_settles_something_has_dunning_look_again(agreement: Agreement) -> None:

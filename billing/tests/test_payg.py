@@ -152,9 +152,24 @@ def test_a_payment_that_was_given_back_buys_nothing_more(lamp: Lamp) -> None:
     assert [token.value for token in lamp.tokens] == [20, 2]
 
 
+def test_keys_that_cannot_be_opened_hold_up_no_payment(
+    lamp: Lamp, caplog: pytest.LogCaptureFixture
+) -> None:
+    sealed = lamp.unit.sealed_keys
+    PaygUnit.objects.update(sealed_keys="lost")
+    lamp.pay("10")
+    assert AccountEntry.objects.get().amount == -10
+    assert PaygUnit.objects.get().count == 0
+    assert not lamp.tokens
+    assert f"payg.no_token unit={lamp.unit.pk}" in caplog.text
+    PaygUnit.objects.update(sealed_keys=sealed)
+    payg_operations.issue_for_credit(unit_id=lamp.unit.pk, now=NOW, actor_id=None)
+    assert [token.value for token in lamp.tokens] == [20]
+
+
 def test_credit_that_nobody_told_of_is_found(lamp: Lamp) -> None:
     factories.entry(lamp.agreement, Decimal(-2), kind=EntryKind.PAYMENT)
-    assert payg_operations.due_units() == [lamp.unit.pk]
+    assert payg_operations.due_units() == [(lamp.unit.tenant_id, lamp.unit.pk)]
     payg_operations.issue_for_credit(unit_id=lamp.unit.pk, now=NOW, actor_id=None)
     assert [token.value for token in lamp.tokens] == [4]
     assert payg_operations.due_units() == []

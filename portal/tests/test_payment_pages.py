@@ -99,10 +99,12 @@ def test_a_payment_is_assigned_by_the_number_of_a_bill_and_given_back() -> None:
     assert books.bills[0].number in text
     refund = reverse("payment-refund", args=[payment.pk])
     today = datetime.now(UTC).date().isoformat()
-    given = {"amount": "15", "on": today, "reason": "Paid twice"}
+    given = {"amount": "15", "on": today, "reason": "Paid twice", "key": "drawn"}
+    assert 'type="hidden" name="key"' in client.get(refund).text
     assert client.post(refund, {**given, "amount": "41"}).status_code == 422
-    made = client.post(refund, given)
-    assert made.status_code == 302
+    # Sent twice, it goes back once.
+    made, again = client.post(refund, given), client.post(refund, given)
+    assert (made.status_code, again["Location"]) == (302, made["Location"])
     assert "Paid twice" in shown(client, "payment", payment.pk)
     assert client.get(made["Location"]).status_code == 200
     with open_scope(books.scope):

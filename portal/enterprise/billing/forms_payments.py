@@ -50,8 +50,11 @@ class AssignForm(forms.Form):
 
 
 class RefundForm(forms.Form):
-    """What of a payment is given back."""
+    """What of a payment is given back. Sent twice, it goes back once: `key` is drawn with the
+    form.
+    """
 
+    key = forms.CharField(max_length=36, required=False, widget=forms.HiddenInput)
     amount = forms.DecimalField(
         label=gettext_lazy("Amount"),
         min_value=Decimal("0.01"),

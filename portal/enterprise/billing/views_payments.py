@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -94,7 +95,8 @@ def refund(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Note that a payment, or a part of it, was given back."""
     of = _of(pk)
     today = datetime.now(UTC).date()
-    form = RefundForm(posted(request), initial={"amount": of.left, "on": today})
+    drawn = {"key": str(uuid4()), "amount": of.left, "on": today}
+    form = RefundForm(posted(request), initial=drawn)
 
     def do() -> Done:
         made = payments_refunds_operations.refund(
@@ -104,6 +106,7 @@ def refund(request: HttpRequest, *, pk: int) -> HttpResponse:
             on=form.cleaned_data["on"],
             now=datetime.now(UTC),
             actor_id=actor_id(request),
+            key=form.cleaned_data["key"],
         )
         return Done(_("The refund was noted."), reverse("payment", args=[made.pk]))
 
