@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from billing.documents.values import DocumentError
 from billing.domain import documents_mail_operations as bill_mail
-from billing.domain import dunning_driver, dunning_notices, wallet_notices
+from billing.domain import dunning_driver, dunning_notices, payg_operations, wallet_notices
 from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.evidence import EvidenceError
 from portal import mail
@@ -222,10 +222,15 @@ def clear_sessions(**_: Any) -> None:
 
 @shared_task(base=KeywordTask, name="portal.tell_prepaid")
 def tell_prepaid(**_: Any) -> None:
-    """Tell customers of their wallets and their tokens, each once."""
+    """Tell customers of their wallets, and have their tokens mailed, each once."""
     for tenant_ids in tenant_batches():
         with open_scope(Scope(tenant_ids)):
-            letters = wallet_notices.take_letters(now=datetime.now(UTC))
+            letters = wallet_notices.take_wallet_letters()
+            tokens = wallet_notices.tokens_to_mail()
+        for tenant_id, token_id in tokens:
+            mail_token.apply_async(
+                kwargs={"tenant_id": tenant_id, "token_id": token_id}, expires=NOTICE_S
+            )
         for letter in letters:
             send_mail.delay(
                 template=letter.template,
@@ -233,3 +238,25 @@ def tell_prepaid(**_: Any) -> None:
                 language=letter.language,
                 context=letter.context,
             )
+
+
+@shared_task(base=KeywordTask, name="portal.mail_token")
+def mail_token(*, tenant_id: int, token_id: int, **_: Any) -> None:
+    """Mail a token that was paid for, and note it. A server that does not take it is asked again by
+    the next round; who has begun holds the token meanwhile.
+    """
+    with open_scope(Scope((tenant_id,))):
+        letter = wallet_notices.claim_token(token_id=token_id)
+        if letter is None:
+            return
+        try:
+            mail.send(
+                template=letter.template,
+                to=letter.to,
+                language=letter.language,
+                context=letter.context,
+            )
+        except (SMTPException, OSError):
+            logger.warning("mail.delayed template=payg_token token=%d", token_id, exc_info=True)
+            return
+        payg_operations.note_mailed(token_ids=[token_id], now=datetime.now(UTC))

@@ -5,15 +5,13 @@ is not narrowed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from billing.accounts.tokens import grouped
-from billing.domain.payg_operations import note_mailed
 from billing.models import PaygToken, Wallet, WalletState
 
 # Letters that are taken in one transaction.
@@ -29,11 +27,6 @@ class Letter:
     to: str
     language: str
     context: dict[str, Any]
-
-
-def take_letters(*, now: datetime) -> list[Letter]:
-    """All that is to be told now, each once: who takes letters sends them after the transaction."""
-    return [*take_wallet_letters(), *take_token_letters(now=now)]
 
 
 @transaction.atomic
@@ -69,27 +62,32 @@ def _letter(wallet: Wallet, what: str) -> list[Letter]:
     return [Letter("wallet", customer.email, customer.language, context)]
 
 
-@transaction.atomic
-def take_token_letters(*, now: datetime) -> list[Letter]:
-    """Tokens for payments whose customers have an address and do not have them yet, each once."""
-    rows = (
-        PaygToken.objects.select_related("unit__agreement__customer", "unit__device")
-        .select_for_update(of=("self",), skip_locked=True)
-        .filter(delivered_at__isnull=True, amount__isnull=False)
-        .exclude(unit__agreement__customer__email="")
-        .order_by("pk")[:MOST]
-    )
-    found = []
-    mailed = []
-    for row in rows:
-        customer = row.unit.agreement.customer
-        mailed.append(row.pk)
-        context = {
-            "name": customer.name,
-            "serial": row.unit.device.serial,
-            "token": grouped(row.token),
-            "days": f"{(Decimal(row.value) / row.unit.divider).normalize():f}",
-        }
-        found.append(Letter("payg_token", customer.email, customer.language, context))
-    note_mailed(token_ids=mailed, now=now)
-    return found
+def tokens_to_mail() -> list[tuple[int, int]]:
+    """Tenant and id of the tokens for payments whose customers have an address and do not have them
+    yet, the oldest first; one query.
+    """
+    return list(_unmailed().order_by("pk").values_list("tenant_id", "pk")[:MOST])
+
+
+def claim_token(*, token_id: int) -> Letter | None:
+    """What is to be mailed of a token, held until the end of the transaction; None where it was
+    mailed, or somebody else is at it. Who has sent it notes that (`payg_operations.note_mailed`):
+    what was paid for is not lost with a worker that is killed, or a mail server that is away.
+    """
+    rows = _unmailed().select_related("unit__agreement__customer", "unit__device")
+    row = rows.select_for_update(of=("self",), skip_locked=True).filter(pk=token_id).first()
+    if row is None:
+        return None
+    customer = row.unit.agreement.customer
+    context = {
+        "name": customer.name,
+        "serial": row.unit.device.serial,
+        "token": grouped(row.token),
+        "days": f"{(Decimal(row.value) / row.unit.divider).normalize():f}",
+    }
+    return Letter("payg_token", customer.email, customer.language, context)
+
+
+def _unmailed() -> QuerySet[PaygToken]:
+    rows = PaygToken.objects.filter(delivered_at__isnull=True, amount__isnull=False)
+    return rows.exclude(unit__agreement__customer__email="")

@@ -213,12 +213,18 @@ def test_support_issues_tokens_with_a_reason(lamp: Lamp) -> None:
 
 def test_a_token_is_mailed_once(lamp: Lamp) -> None:
     lamp.pay("10")
-    (letter,) = wallet_notices.take_token_letters(now=NOW)
+    (told,) = wallet_notices.tokens_to_mail()
     (token,) = lamp.tokens
+    assert told == (token.tenant_id, token.pk)
+    letter = wallet_notices.claim_token(token_id=token.pk)
+    assert letter is not None
     assert (letter.to, letter.context["days"]) == ("lamp@example.com", "20")
     assert letter.context["token"].replace(" ", "") == token.token
+    payg_operations.note_mailed(token_ids=[token.pk], now=NOW)
+    token.refresh_from_db()
     assert (token.delivery, token.delivered_at) == (Delivery.MAIL, NOW)
-    assert wallet_notices.take_token_letters(now=NOW) == []
+    assert wallet_notices.tokens_to_mail() == []
+    assert wallet_notices.claim_token(token_id=token.pk) is None
 
 
 def test_a_token_is_sent_to_the_unit_once(lamp: Lamp) -> None:

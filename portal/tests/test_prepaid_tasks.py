@@ -67,7 +67,7 @@ def test_wallets_are_opened_burned_and_told_of_by_the_clock(books: Books) -> Non
     )
 
 
-def test_tokens_are_issued_and_mailed_by_the_clock(books: Books) -> None:
+def test_tokens_are_issued_and_mailed_by_the_clock(books: Books, settings: Settings) -> None:
     agreement = books.agreements[0]
     with open_scope(books.scope):
         agreement.mode = Mode.PAYG
@@ -76,6 +76,13 @@ def test_tokens_are_issued_and_mailed_by_the_clock(books: Books) -> None:
         billing.payg_unit(agreement, device)
         # 119 less 19 are still owed.
         billing.entry(agreement, Decimal(-105), EntryKind.PAYMENT)
+    billing_tasks.issue_tokens()
+    # A mail server that is away costs nobody what was paid for.
+    here = settings.EMAIL_BACKEND
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    tasks.tell_prepaid()
+    settings.EMAIL_BACKEND = here
     for _round in range(2):
         billing_tasks.issue_tokens()
         tasks.tell_prepaid()
