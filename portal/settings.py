@@ -416,6 +416,8 @@ LOGGING = {
     "loggers": {
         "django.request": {"filters": ["links", "refused"]},
         "django.security.csrf": {"filters": ["links"]},
+        # It tells each process that imports it how many threads it has.
+        "numexpr": {"level": "WARNING"},
     },
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},

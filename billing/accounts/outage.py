@@ -223,10 +223,14 @@ def _paid(facts: Facts, supply: Supply, now: datetime) -> Iterator[Cause]:
                 until,
                 {"paid_until": until, "by_unit": told},
             )
-        elif off and paid.paid_until is not None and paid.paid_until > until:
-            # Issued and not typed in.
+        elif off and (paid.told_until is None or until < (paid.paid_until or until)):
+            # Issued and not typed in. A unit that tells of no time at all has taken no token yet.
+            never = paid.told_until is None
             yield Cause(
-                Reason.TIME, Certainty.POSSIBLE, until, {"paid_until": until, "not_entered": True}
+                Reason.TIME,
+                Certainty.LIKELY if never else Certainty.POSSIBLE,
+                None if never else until,
+                {"paid_until": until, "not_entered": True},
             )
 
 

@@ -5,7 +5,8 @@ Needs an open scope.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -29,7 +30,7 @@ class Subject(StrEnum):
 class TimelineItem:
     """Something that happened. `code` is the kind of an entry or event, the step of a command or
     the state of a plan; `amount` is positive where it is owed. `id` is the row's: an entry's, a
-    dunning event's, a command's or a plan's.
+    dunning event's, a command's or a plan's. Of a command, `text` is its kind.
     """
 
     at: datetime
@@ -41,6 +42,7 @@ class TimelineItem:
     bill_id: int | None = None
     payment_id: int | None = None
     device_id: int | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def timeline(*, agreement_id: int, most: int = 500) -> tuple[TimelineItem, ...]:
@@ -109,6 +111,7 @@ def _commands(ids: list[int], most: int) -> list[TimelineItem]:
             id=row.command_id,
             text=row.command.kind,
             device_id=row.device_id,
+            arguments=row.command.arguments,
         )
         for row in rows.order_by("-pk")[:most]
     ]

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final
 
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
+from billing.domain.ledger_queries import open_rows
 from billing.domain.ledger_timeline import TimelineItem, timeline
 from billing.models import (
     AccountEntry,
@@ -62,7 +64,7 @@ def bills(*, user_id: int | None = None) -> QuerySet[Bill]:
 @dataclass(frozen=True, slots=True)
 class BillPage:
     """A bill with its lines, other bills of the same days (those that take it back, and the rest),
-    and to whom it went.
+    and to whom it went. `open` is what has not been settled of its total: nothing of a draft.
     """
 
     bill: Bill
@@ -70,10 +72,11 @@ class BillPage:
     corrections: tuple[Bill, ...]
     siblings: tuple[Bill, ...]
     deliveries: tuple[BillDelivery, ...]
+    open: Decimal
 
 
 def bill_page(*, bill_id: int, user_id: int | None = None) -> BillPage:
-    """One bill; four queries. Raises NotThere."""
+    """One bill; five queries. Raises NotThere."""
     rows = bills(user_id=user_id).select_related("corrects", "run", "agreement", "facility")
     found = rows.filter(pk=bill_id).first()
     if found is None:
@@ -88,6 +91,7 @@ def bill_page(*, bill_id: int, user_id: int | None = None) -> BillPage:
         corrections=tuple(one for one in others if one.corrects_id == found.pk),
         siblings=tuple(one for one in others if one.corrects_id != found.pk),
         deliveries=tuple(BillDelivery.objects.filter(bill=found).order_by("pk")),
+        open=sum((one.open for one in open_rows().filter(bill=found)), Decimal(0)),
     )
 
 

@@ -191,6 +191,15 @@ def test_a_token_was_issued_and_not_entered(unit: Unit) -> None:
     assert unit.why().explanation.causes[0].evidence["not_entered"] is True
 
 
+def test_a_unit_that_never_took_a_token_waits_for_its_first(unit: Unit) -> None:
+    by_day = factories.agreement(unit.facility, mode=Mode.PAYG)
+    factories.payg_unit(by_day, unit.device, paid_until=NOW + 24 * HOUR)
+    unit.says(output=0)
+    found = unit.why()
+    assert reasons(found) == [(Reason.TIME, Certainty.LIKELY)]
+    assert found.explanation.causes[0].evidence["not_entered"] is True
+
+
 def test_the_link_is_lost(unit: Unit) -> None:
     seen = NOW - 5 * HOUR
     unit.linked(connected=False, seen=seen)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from http import HTTPStatus
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.formats import date_format
+from django.utils.functional import Promise
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -29,6 +34,14 @@ from tenants.permissions import Permission
 
 logger = logging.getLogger(__name__)
 
+# Units of time: one of it, and what many are called.
+_TIMES: Final[Mapping[str, tuple[str | Promise, str | Promise]]] = MappingProxyType(
+    {
+        "day": (gettext_lazy("A day at %(price)s"), gettext_lazy("days")),
+        "month": (gettext_lazy("A month at %(price)s"), gettext_lazy("months")),
+        "year": (gettext_lazy("A year at %(price)s"), gettext_lazy("years")),
+    }
+)
 # What a phone shows at once; three years of monthly bills.
 MOST = 36
 
@@ -65,7 +78,7 @@ def bill(request: AtHome, *, pk: int) -> HttpResponse:
         "facility": {"name": row.facility.name},
         "bill": _entry(row),
         "lines": [_line(one, row) for one in found.lines if one.amount],
-        "sentences": _sentences(row),
+        "sentences": _sentences(row, found.open),
     }
     return render(request, "consumer/bill.html", context)
 
@@ -122,15 +135,13 @@ def _days(row: Bill) -> str:
 
 def _line(one: BillLine, of: Bill) -> dict[str, str]:
     """A line in a sentence: how much of what, at which price."""
-    unit = {
-        "day": _("days"),
-        "month": _("months"),
-        "year": _("years"),
-    }.get(one.unit, one.unit)
-    quantity = f"{quantities.number(one.quantity, 2)}\N{NO-BREAK SPACE}{unit}"
     if one.kind == "tax" or one.price is None:
         text = ""
+    elif one.unit in _TIMES and one.quantity == 1:
+        text = _TIMES[one.unit][0] % {"price": quantities.price(one.price, of.currency)}
     else:
+        unit = _TIMES[one.unit][1] if one.unit in _TIMES else one.unit
+        quantity = f"{quantities.number(one.quantity, 2)}\N{NO-BREAK SPACE}{unit}"
         values = {"quantity": quantity, "price": quantities.price(one.price, of.currency)}
         text = _("%(quantity)s at %(price)s each") % values
     if one.period:
@@ -142,7 +153,17 @@ def _line(one: BillLine, of: Bill) -> dict[str, str]:
     return {"label": one.label, "text": text, "amount": quantities.money(one.amount, of.currency)}
 
 
-def _sentences(row: Bill) -> list[str]:
+def _to_pay(row: Bill, due_on: date, still_open: Decimal) -> str:
+    if still_open <= 0:
+        return _("This bill is paid.")
+    due = date_format(due_on, "j F Y")
+    if still_open == row.total:
+        return _("Please pay by %(day)s. The document says how.") % {"day": due}
+    values = {"day": due, "amount": quantities.money(still_open, row.currency)}
+    return _("%(amount)s of it are still open: please pay by %(day)s.") % values
+
+
+def _sentences(row: Bill, still_open: Decimal) -> list[str]:
     """What the person has to know beside the sum."""
     told = []
     if row.state == BillState.VOID:
@@ -150,8 +171,7 @@ def _sentences(row: Bill) -> list[str]:
     elif row.kind == BillKind.CREDIT_NOTE:
         told.append(_("This amount is credited to you."))
     elif row.due_on is not None and row.total > 0:
-        due = date_format(row.due_on, "j F Y")
-        told.append(_("Please pay by %(day)s. The document says how.") % {"day": due})
+        told.append(_to_pay(row, row.due_on, still_open))
     if row.cause:
         told.append(_("Why there is this document: %(cause)s") % {"cause": row.cause})
     if row.estimated_kwh:

@@ -27,7 +27,9 @@ from billing.models import (
     BillRun,
     BillState,
     Cycle,
+    DunningCase,
     ItemState,
+    Payment,
     RunState,
 )
 from billing.tariffs.values import Quality
@@ -147,7 +149,7 @@ class Billed:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """Customers of a tenant pay the bills of its runs, all but those of the last month that one of
-    them has doubts about.
+    them has doubts about. Who is being dunned pays what that is about first.
     """
 
     name: str
@@ -163,11 +165,23 @@ class Settled:
             return True
         runs = [_run(tenant, agreements, first) for first in at.months]
         done = [run for run in runs if run is not None and run.ended_at is not None]
+        dunned = set(
+            DunningCase.objects.filter(agreement__in=agreements, closed_at=None).values_list(
+                "agreement", flat=True
+            )
+        )
+        waits = len(done) < len(runs)
         for bill in Bill.objects.filter(run__in=done, state=BillState.FINAL, total__gt=0):
+            key = f"demo:bill:{bill.pk}"
             if bill.agreement.number == self.unpaid.number and bill.first_on == at.months[-1]:
                 continue
-            pay(bill.agreement, bill.total, f"demo:bill:{bill.pk}", bill.number or "", now)
-        return len(done) == len(runs)
+            if Payment.objects.filter(tenant=tenant, external_id=key).exists():
+                continue
+            if bill.agreement_id in dunned:
+                waits = True
+            else:
+                pay(bill.agreement, bill.total, key, bill.number or "", now)
+        return not waits
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,11 @@ DISPUTED: Final = Contract(
     "AE-V-002", HOUSEHOLD, _home("AE-K-002", "Hanna Brenner", "Ahornweg 5"),
     (_drawn("AE002-METER"),),
 )  # fmt: skip
+# Whose unit is switched off, because a bill of the years before was not paid.
+BEHIND: Final = Contract(
+    "AE-V-012", HOUSEHOLD, _home("AE-K-012", "Jonas Weber", "Sonnhalde 2"),
+    (_drawn("AE012-METER"),),
+)  # fmt: skip
 CONTRACTS: Final = (
     # The car wash is let: its sub-meter is billed to who runs it, and taken off the station's bill.
     Contract(
@@ -191,6 +196,7 @@ CONTRACTS: Final = (
         "AE-V-005", HOUSEHOLD, _home("AE-K-005", "Familie Sommer", "Dorfplatz 1"),
         (_drawn("AE005-METER"),),
     ),
+    BEHIND,
     WALLET,
     PAYG,
 )  # fmt: skip

@@ -15,7 +15,8 @@ from billing.accounts.tokens import Keys
 from billing.domain import payg_operations, wallet_operations
 from billing.domain.payg_operations import UnitTerms
 from billing.domain.wallet_operations import WalletRules
-from billing.models import PaygUnit, Wallet
+from billing.models import PaygToken, PaygUnit, Wallet
+from devices.domain.commands_policy import SYSTEM
 from devices.models import Device
 from devices.simulator import keyring
 from devices.telemetry import status
@@ -101,4 +102,8 @@ class PaidByDay:
                 actor_id=actor_id,
             )
         pay(agreement, _DAYS_PAID, f"demo:{self.name}", "30 Tage", now)
+        # The customer has it by e-mail and could type it in; somebody at the supplier is quicker.
+        token = PaygToken.objects.filter(unit__agreement=agreement).order_by("pk").first()
+        if token is not None:
+            payg_operations.send_to_unit(SYSTEM, token_id=token.pk, now=now)
         return True

@@ -146,7 +146,6 @@ components:
   - {kind: tax, name: vat, label: Umsatzsteuer, percent: 19, of: all}
 """,
 )
-# The first one of a tenant is also that of its account that does not pay.
 TARIFFS: Final = (SITES, WITHIN, HOUSEHOLD, SOLAR, DYNAMIC)
 
 

@@ -14,6 +14,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from billing.domain import (
+    payments_operations,
     restatement_finding,
     restatement_steps,
     runs_steps,
@@ -31,6 +32,7 @@ from billing.models import (
     Restatement,
     RunState,
 )
+from billing.payments.values import Received
 from billing.tests import factories as billing
 from billing.tests.readings import meter, power, quarters, tariff
 from devices.domain import operations
@@ -329,6 +331,20 @@ def test_a_customer_sees_their_own_bills_at_home_and_no_others(here: Office) -> 
     page = browser.get(f"/home/bills/{bill.pk}/").content.decode()
     assert "Please pay by" in page
     assert "at 0.30\N{NO-BREAK SPACE}EUR each" in page
+    assert "A month at 10.00\N{NO-BREAK SPACE}EUR" in page
+    # What was paid is not asked for again.
+    for paid, told in ((bill.total - 1, "1.00\N{NO-BREAK SPACE}EUR of it are"), (1, "is paid")):
+        received = Received(told, Decimal(paid), "EUR", date(2026, 4, 3))
+        with open_scope(here.scope):
+            payments_operations.enter(
+                agreement_id=bill.agreement_id,
+                received=received,
+                now=datetime.now(UTC),
+                actor_id=None,
+            )
+        assert told in browser.get(f"/home/bills/{bill.pk}/").content.decode()
+    told = here.asks.get(reverse("bill", args=[bill.pk])).context["facts"]
+    assert [one.value for one in told if one.label == "Still open"] == ["0.00\N{NO-BREAK SPACE}EUR"]
     # Who lives there later has the facility as well, and not its bills.
     other = home.signed_in(later.user)
     assert bill.number not in other.get("/home/bills/").content.decode()

@@ -42,7 +42,7 @@ from billing.models import (
 )
 from devices import tasks
 from devices.domain.series import read_series
-from devices.models import Channel, Correction, Device, HistoryImport, KeptFile
+from devices.models import Channel, Command, Correction, Device, HistoryImport, KeptFile
 from devices.simulator import keyring, payg
 from devices.simulator.park import CHAIN, FACILITIES, HOUSEHOLDS, UTILITY
 from devices.simulator.payg import PaygKeys, PaygState
@@ -310,6 +310,8 @@ def test_a_unit_that_sells_its_output_takes_the_token_that_was_paid(
     assert keys is not None
     with open_scope(everything()):
         token = PaygToken.objects.get()
+        sent = Command.objects.get(device__serial=act.contract.serial)
+        assert (sent.kind, sent.arguments) == ("enter_token", {"token": token.token})
     now_ms = round(NOW.timestamp() * 1000)
     state = payg.enter(keys, PaygState(), token.token, now_ms=now_ms)
     assert isinstance(state, PaygState)

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from billing.accounts.dunning import Outcome
 from billing.domain import dunning_facts, dunning_operations
 from billing.models import (
     DunningCase,
@@ -132,6 +133,37 @@ def test_a_case_tells_its_history_and_what_comes_next() -> None:
     assert books.agreements[0].number in shown(client, "dunning-list")
     # The same is foretold on the page of the account.
     assert "4. Supply switched off" in shown(client, "agreement-dunning", books.agreements[0].pk)
+
+
+def test_commands_and_the_end_of_a_case_are_told_in_words() -> None:
+    books = behind()
+    pk = case_of(books)
+    with open_scope(books.scope):
+        case = DunningCase.objects.get(pk=pk)
+        device = factories.device(case.facility).device
+        command = factories.command(device, kind="set_output", arguments={"output": 0})
+        DunningEvent.objects.create(
+            tenant=case.tenant,
+            case=case,
+            agreement=case.agreement,
+            facility=case.facility,
+            at=datetime.now(UTC),
+            kind=DunningKind.DISABLE,
+            commands=[command.pk],
+            overdue=Decimal(100),
+            currency="EUR",
+        )
+        now = datetime.now(UTC)
+        account = dunning_facts.account_of(case.agreement, now=now)
+        dunning_operations.close(case, account, Outcome.PAID, now)
+    client = books.browser()
+    for text in (
+        shown(client, "agreement", books.agreements[0].pk),
+        shown(client, "dunning-case", pk),
+    ):
+        assert "Switch the output off" in text
+        assert "Everything that was overdue is paid." in text
+        assert "set_output" not in text
 
 
 def working_hour() -> datetime:

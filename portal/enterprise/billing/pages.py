@@ -73,10 +73,10 @@ def bill(found: BillPage) -> dict[str, Any]:
         "days": words.days(row.first_on, row.end_on),
         "tone": words.BILL_TONES[row.state],
         "lines": [line_row(one, row) for one in found.lines],
-        "facts": _facts(row),
+        "facts": _facts(row, found.open),
         "evidence": [
             Fact("SHA-256", row.sha256 or "–", mono=True),
-            Fact(_("Made by"), str(row.run) if row.run_id and row.run else "–"),
+            Fact(_("Made by"), _run(row)),
         ],
         "notices": _notices(row),
         "files": []
@@ -121,8 +121,8 @@ def line_row(one: BillLine, of: Bill) -> LineRow:
     return LineRow(
         label=one.label or str(words.LINE_KINDS.get(one.kind, one.kind)),
         note=_note(one, of),
-        quantity=f"{quantities.exact(one.quantity)}\N{NO-BREAK SPACE}{words.unit(one.unit)}",
-        price=quantities.price(one.price, of.currency),
+        quantity=words.counted(quantities.exact(one.quantity), one.unit, one.quantity),
+        price=words.by_unit(quantities.price(one.price, of.currency), one.unit),
         amount=line_amount(one.amount, of.currency),
         estimated=_("%(quantity)s estimated") % {"quantity": quantities.exact(one.estimated)}
         if one.estimated
@@ -155,19 +155,31 @@ def _note(one: BillLine, of: Bill) -> str:
     return " · ".join(told)
 
 
-def _facts(row: Any) -> list[Fact]:
+def _facts(row: Any, still_open: Decimal) -> list[Fact]:
     def day(value: date | None) -> str:
         return date_format(value, "SHORT_DATE_FORMAT") if value else "–"
+
+    def money(value: Decimal) -> str:
+        return quantities.money(value, row.currency)
 
     return [
         Fact(_("Customer"), row.customer_name or "–"),
         Fact(_("Issued"), day(row.issued_on)),
         Fact(_("Due"), day(row.due_on)),
-        Fact(_("Net"), quantities.money(row.net, row.currency)),
-        Fact(_("Tax"), quantities.money(row.tax, row.currency)),
+        *([] if row.state == BillState.DRAFT else [Fact(_("Still open"), money(still_open))]),
+        Fact(_("Net"), money(row.net)),
+        Fact(_("Tax"), money(row.tax)),
         Fact(_("Drawn from the grid"), _kwh(row.imported_kwh)),
         *([Fact(_("Given to the grid"), _kwh(row.exported_kwh))] if row.exported_kwh else []),
     ]
+
+
+def _run(row: Bill) -> str:
+    """By which run it was made."""
+    run = row.run
+    if run is None:
+        return "–"
+    return _("Bill run for %(days)s") % {"days": words.days(run.first_on, run.end_on)}
 
 
 def _kwh(value: Decimal) -> str:
@@ -288,13 +300,15 @@ def bill_line(one: Bill) -> dict[str, Any]:
 
 def _event(one: TimelineItem, currency: str, zone: str) -> dict[str, Any]:
     """Something that happened to the account."""
-    label, tone = words.happened(one)
+    label, text, tone = words.happened(one)
+    # An entry counts from a day; of all else the minute says what came of what.
+    precision = "SHORT_DATE_FORMAT" if one.subject is Subject.ENTRY else "SHORT_DATETIME_FORMAT"
     return {
         "label": label,
         "tone": "good" if one.amount is not None and one.amount < 0 else tone,
-        "text": one.text,
+        "text": text,
         "url": _event_url(one),
-        "day": quantities.local_time(one.at, zone, "SHORT_DATE_FORMAT"),
+        "at": quantities.local_time(one.at, zone, precision),
         "amount": "" if one.amount is None else quantities.money(one.amount, currency),
     }
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
-from billing.accounts.dunning import Outcome, StepKind
+from billing.accounts.dunning import StepKind
 from billing.accounts.dunning_forecast import Expected
 from billing.domain.dunning_pages_queries import AccountPage, CasePage, PlanPage
 from billing.models import DunningEvent, DunningKind, Mode
 from devices.models import Command, CommandState
+from portal.enterprise.billing import words
 from portal.enterprise.billing.tables_dunning import (
     CASE_STATES,
     CASE_TONES,
     PLAN_STATES,
     PLAN_TONES,
 )
+from portal.enterprise.control import commands_words
 from portal.frame import quantities
 
 _DAY: Final = "SHORT_DATE_FORMAT"
@@ -34,15 +35,6 @@ _TONES: Final = {
     "resumed": "accent",
     "limit": "bad",
     "disable": "bad",
-}
-OUTCOMES: Final[Mapping[str, Any]] = {
-    Outcome.PAID.value: gettext_lazy("Everything that was overdue is paid."),
-    Outcome.PART.value: gettext_lazy("Enough is paid to give the supply back."),
-    Outcome.PLAN.value: gettext_lazy("A plan of payments was agreed."),
-    Outcome.PROTECTED.value: gettext_lazy("The customer is protected."),
-    Outcome.NO_POLICY.value: gettext_lazy("Dunning was switched off."),
-    Outcome.DROPPED.value: gettext_lazy("It was ended by a person."),
-    Outcome.MOVED.value: gettext_lazy("The agreement is over."),
 }
 
 
@@ -57,7 +49,7 @@ def case(found: CasePage) -> dict[str, Any]:
         "state": CASE_STATES[state],
         "tone": CASE_TONES.get(state, ""),
         "paused": state == "paused",
-        "outcome": OUTCOMES.get(row.outcome, row.outcome),
+        "outcome": words.OUTCOMES.get(row.outcome, row.outcome),
         "customer_name": row.customer_name,
         "events": [event(one, zone) for one in found.events],
         "commands": [_command(one, zone) for one in found.commands],
@@ -69,7 +61,7 @@ def event(one: DunningEvent, zone: str) -> dict[str, Any]:
     """Something that happened, in words."""
     text = one.text
     if one.kind == DunningKind.CLOSED:
-        text = str(OUTCOMES.get(text, text))
+        text = str(words.OUTCOMES.get(text, text))
     told = []
     if one.fee is not None:
         told.append(
@@ -109,7 +101,7 @@ def _command(one: Command, zone: str) -> dict[str, Any]:
     return {
         "url": reverse("command", args=[one.pk]),
         "device": one.device.name or one.device.serial,
-        "kind": one.kind,
+        "summary": commands_words.summary(one.kind, one.arguments),
         "state": dict(CommandState.choices)[one.state],
         "at": quantities.local_time(one.state_at, zone),
     }

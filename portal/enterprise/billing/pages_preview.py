@@ -45,7 +45,7 @@ def _row(one: Difference, currency: str) -> dict[str, str]:
     return {
         "label": one.label,
         "note": " · ".join(part for part in (kind, one.period, tier) if part),
-        "quantity": f"{quantities.number(one.quantity, 2)}\N{NO-BREAK SPACE}{words.unit(one.unit)}",
+        "quantity": words.counted(quantities.number(one.quantity, 2), one.unit, one.quantity),
         "agreed": quantities.money(one.agreed, currency),
         "draft": quantities.money(one.draft, currency),
         "difference": _signed(one.difference, currency),

@@ -67,7 +67,7 @@ def _tier(number: int) -> str:
 def _side(of: BillLine | None, currency: str) -> dict[str, str] | None:
     if of is None:
         return None
-    quantity = f"{quantities.exact(of.quantity)}\N{NO-BREAK SPACE}{words.unit(of.unit)}"
+    quantity = words.counted(quantities.exact(of.quantity), of.unit, of.quantity)
     price = quantities.price(of.price, currency)
     return {
         "amount": _money(of.amount, currency),

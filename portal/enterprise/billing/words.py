@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
 from django.utils.formats import date_format
 from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 
+from billing.accounts.dunning import Outcome
 from billing.domain.ledger_timeline import Subject, TimelineItem
 from billing.models import (
     BillKind,
@@ -24,6 +27,8 @@ from billing.models import (
     RunState,
     VersionState,
 )
+from devices.commands.states import Step
+from portal.enterprise.control import commands_words
 
 BILL_STATES: Final = dict(BillState.choices)
 BILL_KINDS: Final = dict(BillKind.choices)
@@ -76,11 +81,26 @@ UNITS: Final = {
     "year": pgettext_lazy("unit", "years"),
     "kW_month": pgettext_lazy("unit", "kW × months"),
 }
+# Units that a price is told for.
+_SIGNS: Final = frozenset({"kWh", "kW", "kvarh"})
+_ONE: Final = {
+    "day": pgettext_lazy("unit", "day"),
+    "month": pgettext_lazy("unit", "month"),
+    "year": pgettext_lazy("unit", "year"),
+}
 
 
-def unit(code: str) -> str:
-    """A unit as people read it; what is known by its sign stays."""
-    return str(UNITS.get(code, code))
+def counted(number: str, code: str, count: Decimal) -> str:
+    """A number, which says `count`, with its unit as people read it; what is known by its sign
+    stays.
+    """
+    known = {**UNITS, **_ONE} if count == 1 else UNITS
+    return f"{number}\N{NO-BREAK SPACE}{known.get(code, code)}"
+
+
+def by_unit(price: str, code: str) -> str:
+    """A price with the unit that it is for, where that is known by its sign."""
+    return f"{price}/{code}" if code in _SIGNS else price
 
 
 def days(first: date, end: date) -> str:
@@ -99,18 +119,38 @@ def days(first: date, end: date) -> str:
 
 
 _DUNNING_TONES: Final = {"restored": "good", "closed": "good", "spared": "accent"}
+_COMMAND_TONES: Final[Mapping[str, str]] = {
+    Step.SUCCEEDED: "good",
+    Step.FAILED: "bad",
+    Step.REFUSED: "warn",
+    Step.EXPIRED: "warn",
+    Step.CONTRADICTED: "bad",
+}
+# Why a case of dunning has ended.
+OUTCOMES: Final[Mapping[str, Any]] = {
+    Outcome.PAID.value: gettext_lazy("Everything that was overdue is paid."),
+    Outcome.PART.value: gettext_lazy("Enough is paid to give the supply back."),
+    Outcome.PLAN.value: gettext_lazy("A plan of payments was agreed."),
+    Outcome.PROTECTED.value: gettext_lazy("The customer is protected."),
+    Outcome.NO_POLICY.value: gettext_lazy("Dunning was switched off."),
+    Outcome.DROPPED.value: gettext_lazy("It was ended by a person."),
+    Outcome.MOVED.value: gettext_lazy("The agreement is over."),
+}
 
 
-def happened(one: TimelineItem) -> tuple[str, str]:
-    """What an item of an account's time line is called, and its tone."""
+def happened(one: TimelineItem) -> tuple[str, str, str]:
+    """What an item of an account's time line is called, what more is told of it, and its tone."""
     match one.subject:
         case Subject.ENTRY:
-            return str(ENTRY_KINDS.get(one.code, one.code)), "accent"
+            return str(ENTRY_KINDS.get(one.code, one.code)), one.text, "accent"
         case Subject.DUNNING:
             label = str(dict(DunningKind.choices).get(one.code, one.code))
-            return label, _DUNNING_TONES.get(one.code, "warn")
+            closed = one.code == DunningKind.CLOSED
+            text = str(OUTCOMES.get(one.text, one.text)) if closed else one.text
+            return label, text, _DUNNING_TONES.get(one.code, "warn")
         case Subject.PLAN:
             label = str(dict(PlanState.choices).get(one.code, one.code))
-            return gettext("Instalments: %(state)s") % {"state": label}, "accent"
+            return gettext("Instalments: %(state)s") % {"state": label}, one.text, "accent"
         case Subject.COMMAND:
-            return gettext("Command to the unit"), "accent"
+            label = commands_words.summary(one.text, one.arguments)
+            return label, commands_words.step(one.code), _COMMAND_TONES.get(one.code, "accent")

@@ -134,6 +134,11 @@ def summary(code: str, told: Mapping[str, Any]) -> str:
     return f"{kind(code)} ({values})" if values else kind(code)
 
 
+def step(code: str) -> str:
+    """What happened to a command; a step of a newer version is told by its code."""
+    return str(_STEPS.get(code, code))
+
+
 def _label(key: str) -> str:
     return str(_OWN[key]) if key in _OWN else settings_words.label(key)
 
@@ -187,7 +192,7 @@ def detail(found: CommandDetail, zone: str) -> dict[str, Any]:
 
 
 def _step(found: StepEntry, zone: str) -> dict[str, Any]:
-    label = str(_STEPS.get(found.step, found.step))
+    label = step(found.step)
     if found.step == Step.SENT and found.attempt > 1:
         label = _("Sent, attempt %(n)d") % {"n": found.attempt}
     return {
