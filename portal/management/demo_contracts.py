@@ -139,7 +139,7 @@ def _given(serial: str) -> Metered:
 
 WALLET: Final = Contract(
     "AE-V-007", HOUSEHOLD, _home("AE-K-007", "Mirjam Vogt", "Im Grün 22"),
-    (_drawn("AE007-METER"),), Mode.PREPAID,
+    (_drawn("AE007-METER"),), Mode.PREPAID, "prepaid@auental-energie.example",
 )  # fmt: skip
 PAYG: Final = Contract(
     "AE-V-010", HOUSEHOLD, _home("AE-K-010", "Elias Roth", "Rebstockweg 17"),

@@ -56,6 +56,8 @@ PEOPLE: Final = (
     Person(
         "consumer@auental-energie.example", "Jonas Keller", UTILITY, Role.CONSUMER, "Ahornweg 3"
     ),
+    # Pays before she uses, and sees her credit.
+    Person("prepaid@auental-energie.example", "Mirjam Vogt", UTILITY, Role.CONSUMER, "Im Grün 22"),
 )
 INVITED: Final = ("electrician@example.org", CHAIN, Role.TECHNICIAN)
 

@@ -183,6 +183,7 @@ def test_demo_logins_work_and_are_narrow(home: Path) -> None:
         "auditor@fennel-rye.example": chain,
         "manager@auental-energie.example": households,
         "consumer@auental-energie.example": {"Ahornweg 3"},
+        "prepaid@auental-energie.example": {"Im Grün 22"},
     }
 
 

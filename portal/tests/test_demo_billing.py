@@ -293,6 +293,7 @@ def test_a_wallet_is_topped_up_once(demo: None) -> None:
         wallet = Wallet.objects.get()
         assert (wallet.balance, wallet.currency) == (Decimal(40), "EUR")
         assert wallet.agreement.starts_on == AT.today
+        assert wallet.agreement.user_id == user_id("prepaid@auental-energie.example")
         assert Payment.objects.count() == 1
 
 
