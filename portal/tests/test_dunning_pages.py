@@ -24,6 +24,7 @@ from billing.models import (
 from billing.tests import factories as billing
 from billing.tests.dunning_world import set_policy
 from devices.domain import operations
+from devices.tests import factories as devices
 from portal.tests.test_billing_pages import Books, keep, signed_in
 from tenants.models import AuditEntry
 from tenants.permissions import Role
@@ -140,8 +141,8 @@ def test_commands_and_the_end_of_a_case_are_told_in_words() -> None:
     pk = case_of(books)
     with open_scope(books.scope):
         case = DunningCase.objects.get(pk=pk)
-        device = factories.device(case.facility).device
-        command = factories.command(device, kind="set_output", arguments={"output": 0})
+        device = devices.device(case.facility).device
+        command = devices.command(device, kind="set_output", arguments={"output": 0})
         DunningEvent.objects.create(
             tenant=case.tenant,
             case=case,
