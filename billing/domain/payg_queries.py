@@ -19,6 +19,8 @@ from devices.domain.catalogue import Page
 from devices.models import Device
 
 RECENT: Final = 10
+# What is shown of requests at once: the oldest, until they are decided.
+MOST_WAITING: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,15 @@ def request_of(*, request_id: int) -> TokenRequest:
     return found
 
 
-def waiting_requests(*, agreement_id: int) -> tuple[TokenRequest, ...]:
-    """Requests for the unit of an agreement that wait for somebody's decision; one query."""
-    rows = TokenRequest.objects.filter(
-        unit__agreement=agreement_id, state=TokenRequestState.WAITING
-    )
-    return tuple(rows.select_related("asked_by", "unit").order_by("pk"))
+def waiting_requests(*, agreement_id: int | None = None) -> tuple[TokenRequest, ...]:
+    """Requests that wait for somebody's decision, the oldest first and at most `MOST_WAITING`: of
+    the unit of an agreement, or of all that the scope sees; one query.
+    """
+    rows = TokenRequest.objects.filter(state=TokenRequestState.WAITING)
+    if agreement_id is not None:
+        rows = rows.filter(unit__agreement=agreement_id)
+    found = rows.select_related("asked_by", "unit__device", "facility").order_by("pk")
+    return tuple(found[:MOST_WAITING])
 
 
 def devices_for(*, agreement_id: int) -> tuple[Device, ...]:

@@ -17,6 +17,11 @@ from tenants.permissions import Permission
 from tenants.scope import is_open
 
 
+# The codes of the groups that a person has left open, with a point between them; written by the
+# script of the menu.
+OPEN_COOKIE: Final = "wattline_menu"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One page of the navigation; without a permission every signed-in user sees it.
@@ -38,10 +43,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Entries under one heading, in the order in which they are shown."""
+    """Entries under one heading, in the order in which they are shown.
 
+    `code` names it in the cookie of groups that a person keeps open; `first_open`: it is open for
+    whoever has not chosen yet.
+    """
+
+    code: str
     label: str | Promise
     entries: tuple[Entry, ...]
+    first_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +68,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LinkGroup:
-    """A group as a template shows it; never empty."""
+    """A group as a template shows it; never empty. `opened`: its links are shown."""
 
+    code: str
     label: str
     links: tuple[Link, ...]
+    opened: bool
 
 
 def _approvals(request: HttpRequest) -> int:
@@ -71,6 +84,7 @@ def _approvals(request: HttpRequest) -> int:
 
 
 MONITORING: Final = Group(
+    "monitoring",
     _("Monitoring"),
     (
         Entry(_("Overview"), "overview", "gauge", words=_("facilities park live power")),
@@ -83,8 +97,10 @@ MONITORING: Final = Group(
             counted=_approvals,
         ),
     ),
+    first_open=True,
 )
 FLEET: Final = Group(
+    "fleet",
     _("Fleet"),
     (
         Entry(
@@ -160,6 +176,7 @@ FLEET: Final = Group(
     ),
 )
 FIRMWARE: Final = Group(
+    "firmware",
     _("Firmware"),
     (
         Entry(
@@ -186,13 +203,14 @@ FIRMWARE: Final = Group(
     ),
 )
 BILLING: Final = Group(
+    "billing",
     _("Billing"),
     (
         Entry(
-            _("Bills"),
-            "bill-list",
-            "receipt",
-            words=_("invoices credit notes drafts billing"),
+            _("Customers"),
+            "customer-list",
+            "user-circle",
+            words=_("who is billed protected addresses"),
             all_of=BILLING_OFFICE,
         ),
         Entry(
@@ -203,20 +221,6 @@ BILLING: Final = Group(
             all_of=BILLING_OFFICE,
         ),
         Entry(
-            _("Customers"),
-            "customer-list",
-            "user-circle",
-            words=_("who is billed protected addresses"),
-            all_of=BILLING_OFFICE,
-        ),
-        Entry(
-            _("Tariffs"),
-            "tariff-list",
-            "coins",
-            words=_("prices time of use tiers demand versions"),
-            all_of=BILLING_OFFICE,
-        ),
-        Entry(
             _("Bill runs"),
             "bill-run-list",
             "clipboard-list",
@@ -224,10 +228,10 @@ BILLING: Final = Group(
             all_of=BILLING_OFFICE,
         ),
         Entry(
-            _("Why is it dark?"),
-            "outage-search",
-            "plug",
-            words=_("outage supply off not paid call centre token"),
+            _("Bills"),
+            "bill-list",
+            "receipt",
+            words=_("invoices credit notes drafts billing"),
             all_of=BILLING_OFFICE,
         ),
         Entry(
@@ -237,6 +241,46 @@ BILLING: Final = Group(
             words=_("late readings corrections credit notes settle"),
             all_of=BILLING_OFFICE,
         ),
+        Entry(
+            _("Billing settings"),
+            "billing-settings",
+            "settings",
+            Permission.BILLS_CHANGE,
+            words=_("seller address bank account VAT second person"),
+        ),
+    ),
+)
+PRICING: Final = Group(
+    "pricing",
+    _("Tariffs and prices"),
+    (
+        Entry(
+            _("Tariffs"),
+            "tariff-list",
+            "coins",
+            words=_("prices time of use tiers demand versions"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
+            _("Prices"),
+            "price-series-list",
+            "activity",
+            words=_("price series exchange spot hourly dynamic"),
+            all_of=BILLING_OFFICE,
+        ),
+        Entry(
+            _("Compare tariffs"),
+            "comparison-create",
+            "switch-horizontal",
+            words=_("what would it cost cheapest photovoltaics battery rank"),
+            all_of=BILLING_OFFICE,
+        ),
+    ),
+)
+PAYING: Final = Group(
+    "paying",
+    _("Payments and supply"),
+    (
         Entry(
             _("Payments"),
             "payment-list",
@@ -266,12 +310,25 @@ BILLING: Final = Group(
             all_of=BILLING_OFFICE,
         ),
         Entry(
-            _("Prices"),
-            "price-series-list",
-            "chart-line",
-            words=_("price series exchange spot hourly dynamic"),
+            _("Tokens"),
+            "payg-token-list",
+            "key",
+            words=_("pay as you go units codes OpenPAYGO paid days issue second person"),
             all_of=BILLING_OFFICE,
         ),
+        Entry(
+            _("Why is it dark?"),
+            "outage-search",
+            "plug",
+            words=_("outage supply off not paid call centre token"),
+            all_of=BILLING_OFFICE,
+        ),
+    ),
+)
+REPORTS: Final = Group(
+    "reports",
+    _("Reports"),
+    (
         Entry(
             _("Revenue"),
             "revenue",
@@ -286,16 +343,10 @@ BILLING: Final = Group(
             words=_("sites net share compared with last month and year"),
             all_of=BILLING_OFFICE,
         ),
-        Entry(
-            _("Billing settings"),
-            "billing-settings",
-            "settings",
-            Permission.BILLS_CHANGE,
-            words=_("seller address bank account VAT second person"),
-        ),
     ),
 )
 PEOPLE: Final = Group(
+    "people",
     _("People"),
     (
         Entry(
@@ -322,6 +373,7 @@ PEOPLE: Final = Group(
     ),
 )
 ADMINISTRATION: Final = Group(
+    "administration",
     _("Administration"),
     (
         Entry(
@@ -396,7 +448,17 @@ ADMINISTRATION: Final = Group(
         ),
     ),
 )
-GROUPS: Final = (MONITORING, FLEET, FIRMWARE, BILLING, PEOPLE, ADMINISTRATION)
+GROUPS: Final = (
+    MONITORING,
+    FLEET,
+    FIRMWARE,
+    BILLING,
+    PRICING,
+    PAYING,
+    REPORTS,
+    PEOPLE,
+    ADMINISTRATION,
+)
 # The menu under the person's name.
 ACCOUNT: Final = (
     Entry(_("Your account"), "account-profile", "user", words=_("profile name language e-mail")),
@@ -418,11 +480,16 @@ def visible_entries(request: HttpRequest) -> tuple[tuple[Group, tuple[Entry, ...
 
 
 def links(request: HttpRequest) -> tuple[LinkGroup, ...]:
-    """The navigation of a page, with the entry that the page lies under marked as current."""
+    """The navigation of a page, with the entry that the page lies under marked as current; its
+    group is open, and those that the person keeps open.
+    """
     groups = visible_entries(request)
     current = _current(request, (entry for _group, entries in groups for entry in entries))
+    kept = request.COOKIES.get(OPEN_COOKIE)
+    chosen = None if kept is None else kept.split(".")
     return tuple(
         LinkGroup(
+            group.code,
             str(group.label),
             tuple(
                 Link(
@@ -434,6 +501,7 @@ def links(request: HttpRequest) -> tuple[LinkGroup, ...]:
                 )
                 for entry in entries
             ),
+            current in entries or (group.first_open if chosen is None else group.code in chosen),
         )
         for group, entries in groups
     )

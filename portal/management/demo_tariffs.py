@@ -29,12 +29,13 @@ _AHEAD: Final = timedelta(days=45)
 
 @dataclass(frozen=True, slots=True)
 class DemoTariff:
-    """A tariff of a tenant, in YAML."""
+    """A tariff of a tenant, in YAML. `offered`: customers may be told what they would pay by it."""
 
     tenant: str
     name: str
     description: str
     source: str
+    offered: bool = True
 
 
 SITES: Final = DemoTariff(
@@ -80,6 +81,7 @@ components:
   - {kind: energy, name: energy, label: Arbeitspreis, prices: 0.2440}
   - {kind: tax, name: vat, label: Umsatzsteuer, percent: 19, of: all}
 """,
+    offered=False,
 )
 HOUSEHOLD: Final = DemoTariff(
     UTILITY,
@@ -174,6 +176,13 @@ def ensure_tariffs(tenant: Tenant, *, first: date, now: datetime, actor_id: int)
             actor_id=actor_id,
         )
         tariffs_operations.publish_version(version_id=version.pk, now=now, actor_id=actor_id)
+        tariffs_operations.change_tariff(
+            tariff_id=row.pk,
+            name=row.name,
+            description=row.description,
+            offered=wanted.offered,
+            actor_id=actor_id,
+        )
 
 
 def _ensure_prices(tenant: Tenant, first: date, now: datetime, actor_id: int) -> None:

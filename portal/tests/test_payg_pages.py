@@ -85,6 +85,17 @@ def test_a_token_waits_for_a_second_person_and_goes_to_the_unit(db: None) -> Non
     assert (status, "somebody else agrees" in page, "Storm" in page) == (200, True, True)
     with open_scope(books.scope):
         request = TokenRequest.objects.get().pk
+    agree, refuse = (reverse(f"payg-request-{one}", args=[request]) for one in ("agree", "refuse"))
+    for address in (reverse("prepaid", args=[pk]), reverse("payg-token-list")):
+        own, other = (one.get(address).content.decode() for one in (first, second))
+        assert ("somebody else has to agree" in own, agree in own, refuse in own) == (
+            True, False, True,
+        )  # fmt: skip
+        assert ("you have asked for it" in other, agree in other, refuse in other) == (
+            False, True, True,
+        )  # fmt: skip
+    reader = books.browser(Role.MANAGER).get(reverse("payg-token-list")).content.decode()
+    assert ("Storm" in reader, agree in reader) == (True, False)
     status, page = _sent(first, "payg-request-agree", request)
     assert (status, "somebody else has to agree" in page) == (422, True)
     status, page = _sent(second, "payg-request-agree", request)

@@ -24,7 +24,9 @@ TONES: Final = {
 }
 
 
-def page(found: PrepaidPage, *, may_change: bool, may_send: bool = False) -> dict[str, Any]:
+def page(
+    found: PrepaidPage, *, reader_id: int | None, may_change: bool, may_send: bool = False
+) -> dict[str, Any]:
     """A wallet, a unit, or neither yet."""
     row = found.agreement
     zone = row.facility.time_zone
@@ -34,11 +36,23 @@ def page(found: PrepaidPage, *, may_change: bool, may_send: bool = False) -> dic
         "unit": found.unit and unit(found.unit, zone),
         "may_change": may_change,
         "may_send": may_send,
-        "requests": [
-            {"pk": one.pk, "text": asked(one), "at": texts.instant(one.asked_at, zone)}
-            for one in found.requests
-        ],
+        "requests": requests(found.requests, reader_id=reader_id),
     }
+
+
+def requests(rows: tuple[TokenRequest, ...], *, reader_id: int | None) -> list[dict[str, Any]]:
+    """Tokens that wait for a second person; who has asked for one takes it back, others decide."""
+    return [
+        {
+            "pk": one.pk,
+            "text": asked(one),
+            "serial": one.unit.device.serial,
+            "agreement": one.unit.agreement_id,
+            "at": texts.instant(one.asked_at, one.facility.time_zone),
+            "own": reader_id is not None and one.asked_by_id == reader_id,
+        }
+        for one in rows
+    ]
 
 
 def asked(row: TokenRequest) -> str:

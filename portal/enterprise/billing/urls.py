@@ -82,7 +82,7 @@ urlpatterns = [
         views_customers.unprotect,
         name="customer-unprotect",
     ),
-    path("billing/comparisons/new/", views_comparisons.create, name="comparison-create"),
+    path("billing/comparisons/", views_comparisons.create, name="comparison-create"),
     path("billing/comparisons/<int:pk>/", views_comparisons.comparison, name="comparison"),
     path("billing/tariffs/", views_tariffs.tariff_list, name="tariff-list"),
     path("billing/tariffs/<int:pk>/", views_tariffs.detail, name="tariff"),

@@ -28,7 +28,7 @@ from portal.enterprise.billing.forms_payg import TokenForm, UnitForm
 from portal.enterprise.billing.tables_payg import TokenFilter, TokenTable
 from portal.enterprise.registry.requests import actor_id, posted
 from portal.frame.listing import render_list
-from portal.frame.permissions import BILLING_OFFICE, actor_of, requires
+from portal.frame.permissions import BILLING_OFFICE, actor_of, may, requires
 from tenants.permissions import Permission
 
 
@@ -36,13 +36,21 @@ from tenants.permissions import Permission
 @never_cache
 @requires(*BILLING_OFFICE)
 def token_list(request: HttpRequest) -> HttpResponseBase:
-    """All tokens that were issued, and how each reached its customer."""
+    """What waits for a second person; all tokens that were issued, and how each reached its
+    customer.
+    """
     return render_list(
         request,
         table_class=TokenTable,
         rows=payg_queries.token_rows(),
         filterset_class=TokenFilter,
         template="enterprise/billing/tokens.html",
+        context={
+            "requests": prepaid_words.requests(
+                payg_queries.waiting_requests(), reader_id=actor_id(request)
+            ),
+            "may_change": may(request, Permission.PAYMENTS_CHANGE),
+        },
     )
 
 

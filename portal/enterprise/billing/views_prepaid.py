@@ -114,6 +114,7 @@ def prepaid(request: HttpRequest, *, pk: int) -> HttpResponse:
     may_change = may(request, Permission.PAYMENTS_CHANGE)
     context = prepaid_words.page(
         found,
+        reader_id=actor_id(request),
         may_change=may_change,
         may_send=may_change and may(request, Permission.DEVICES_CONTROL),
     )

@@ -1,11 +1,34 @@
 /**
- * The side menu of small screens, and menus that hang from a button (`details.wl-menu`).
+ * The side menu with its groups, which small screens open, and menus that hang from a button
+ * (`details.wl-menu`).
  */
 
 const side = document.getElementById("side");
 const opener = document.querySelector("[data-side-open]");
 // Everything beside the open menu is out of reach: the keyboard stays in the menu.
 const beside = document.querySelector(".wl-body");
+
+const YEAR_S = 365 * 24 * 3600;
+const groups = [...document.querySelectorAll("[data-menu-group]")];
+
+// The server opens the groups that the person keeps open: nothing moves once the page is shown.
+function keepGroups() {
+  const open = groups.filter((group) => group.open).map((group) => group.dataset.menuGroup);
+  document.cookie = `wattline_menu=${open.join(".")}; path=/; max-age=${YEAR_S}; samesite=lax`;
+}
+
+// The entry of this page is in view, however long the menu is.
+function showCurrent() {
+  const current = side?.querySelector("[aria-current=page]");
+  if (!current) return;
+  const hidden = current.getBoundingClientRect().bottom - side.getBoundingClientRect().bottom;
+  if (hidden > 0) side.scrollTop += hidden + side.clientHeight / 3;
+}
+
+for (const group of groups) {
+  group.querySelector("summary").addEventListener("click", () => setTimeout(keepGroups));
+}
+showCurrent();
 
 function setSide(open) {
   if (!side || !opener) return;
