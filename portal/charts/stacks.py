@@ -11,6 +11,8 @@ from portal.charts.bars import HEIGHT, WIDTH, scale_end
 _TOP: Final = 18.0
 _FLOOR: Final = 160.0
 _FILLED: Final = 0.8
+# One month alone is no wall.
+_WIDEST: Final = 120.0
 _MOST_LABELS: Final = 16
 
 
@@ -68,12 +70,13 @@ def stack_chart(stacks: Sequence[Stack]) -> StackChart | None:
     unit = (_FLOOR - _TOP) / (most - least)
     zero = _TOP + most * unit
     step = WIDTH / len(stacks)
+    width = min(step * _FILLED, _WIDEST)
     every = -(-len(stacks) // _MOST_LABELS)
     return StackChart(
         blocks=tuple(
             block
             for n, stack in enumerate(stacks)
-            for block in _blocks(stack, (n + (1 - _FILLED) / 2) * step, step * _FILLED, zero, unit)
+            for block in _blocks(stack, (n + 0.5) * step - width / 2, width, zero, unit)
         ),
         labels=tuple(
             (round((n + 0.5) * step, 2), stack.label)

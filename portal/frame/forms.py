@@ -88,11 +88,12 @@ class BoundGroup:
     columns: tuple[str | Promise, ...] = ()
     rows: tuple[str, ...] = ()
 
-    def table(self) -> Iterator[tuple[str, list[BoundField]]]:
-        """The rows with their fields."""
+    def table(self) -> Iterator[tuple[str, list[tuple[str | Promise, BoundField]]]]:
+        """The rows with their fields, each with the head of its column."""
         width = len(self.columns)
         for number, row in enumerate(self.rows):
-            yield row, self.fields[number * width : (number + 1) * width]
+            cells = self.fields[number * width : (number + 1) * width]
+            yield row, list(zip(self.columns, cells, strict=True))
 
 
 class GroupedForm(forms.BaseForm):

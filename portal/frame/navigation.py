@@ -16,7 +16,6 @@ from portal.frame.permissions import BILLING_OFFICE, access_of, actor_of, may, m
 from tenants.permissions import Permission
 from tenants.scope import is_open
 
-
 # The codes of the groups that a person has left open, with a point between them; written by the
 # script of the menu.
 OPEN_COOKIE: Final = "wattline_menu"

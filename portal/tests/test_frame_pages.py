@@ -13,11 +13,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from billing.accounts.dunning import MOST_STEPS
 from devices.domain import search
 from devices.domain.search import Kind
 from devices.models import Device, Facility
 from devices.tests import factories
 from portal.devstack import languages
+from portal.enterprise.billing.forms_dunning import PolicyForm
 from portal.frame import navigation
 from portal.frame.design import SampleForm
 from portal.settings import BASE_DIR
@@ -280,6 +282,34 @@ def test_groups_show_every_field_once() -> None:
     assert set(fields) == set(SampleForm.base_fields)
     assert html.count("<legend>State</legend>") == 1
     assert html.index('name="note"') < html.index("<legend>State") < html.index('name="active"')
+
+
+def opened(client: Client, name: str) -> list[str]:
+    html = client.get(reverse(name)).content.decode()
+    return re.findall(r'<details data-menu-group="(\w+)" open>', html)
+
+
+def test_the_menu_opens_the_group_of_the_page_and_those_that_a_person_keeps_open() -> None:
+    client = client_of(member(factories.tenant(), Role.ADMIN))
+    assert opened(client, "overview") == ["monitoring"]
+    assert opened(client, "revenue") == ["monitoring", "reports"]
+    client.cookies[navigation.OPEN_COOKIE] = "billing.people.nothing"
+    assert opened(client, "revenue") == ["billing", "reports", "people"]
+    client.cookies[navigation.OPEN_COOKIE] = ""
+    assert opened(client, "comparison-create") == ["pricing"]
+
+
+def test_groups_of_the_menu_have_codes_of_their_own_and_entries_one_group() -> None:
+    codes = [group.code for group in navigation.GROUPS]
+    entries = [entry.url_name for group in navigation.GROUPS for entry in group.entries]
+    assert len(set(codes)) == len(codes)
+    assert len(set(entries)) == len(entries)
+
+
+def test_rows_of_fields_have_the_heads_of_their_columns() -> None:
+    html = str(PolicyForm())
+    assert html.count('<td data-label="Fee">') == MOST_STEPS
+    assert 'data-columns="4"' in html
 
 
 def test_every_icon_that_is_used_exists() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
@@ -109,6 +110,25 @@ def test_a_series_shows_its_last_days_and_the_gaps_of_the_month() -> None:
     assert states[-4:] == ["", "missing", "missing", ""]
     # Before the first price nobody expects any.
     assert context["gap_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("hour", "current", "bars", "ended"),
+    [(50.5, "0.50", 72, ""), (98, "0.98", 72, ""), (100, "–", 72, "5 Mar 2026"), (-9, "–", 48, "")],
+)
+def test_a_series_tells_the_price_of_now_and_when_its_prices_ended(
+    hour: float, current: str, bars: int, ended: str
+) -> None:
+    books = keep()
+    of = _series(books, prices=100)
+    with time_machine.travel(BEGIN + hour * HOUR, tick=False):
+        answer = books.browser().get(reverse("price-series", args=[of.pk]))
+    context = answer.context
+    assert context["current"] == (current if current == "–" else f"{current}\N{NO-BREAK SPACE}EUR")
+    # Prices are shown as far as two days ahead.
+    assert len(context["chart"].bars) == bars
+    assert context["ended"].startswith(ended)
+    assert ("It has no prices since" in answer.content.decode()) is bool(ended)
 
 
 def test_prices_are_the_tenants_alone() -> None:

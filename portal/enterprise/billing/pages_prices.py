@@ -29,9 +29,9 @@ def series(found: SeriesPage) -> dict[str, Any]:
         "step": f"{row.step_s // 60}\N{NO-BREAK SPACE}min",
         "first": _told(found.first_at) if found.first_at else "–",
         "last": _told(found.last_at) if found.last_at else "–",
-        "newest": quantities.price(found.month.prices[-1].price, row.currency)
-        if found.month.prices
-        else "–",
+        "ended": _told(found.ended_at) if found.ended_at else "",
+        "current": quantities.price(found.current.price, row.currency) if found.current else "–",
+        "shown": f"{_told(_begin(found))} – {_told(found.end)}",
         "chart": chart,
         "scale": quantities.price(Decimal(str(chart.most)), row.currency) if chart else "",
         "gap_count": len(gaps),
@@ -49,7 +49,7 @@ def _values(found: SeriesPage) -> Iterator[Value]:
     """Each step of the days shown; those without a price as well."""
     held = {one.starts_at: one.price for one in found.month.prices}
     step = timedelta(seconds=found.series.step_s)
-    at = max(found.end - SHOWN, found.first_at or found.end)
+    at = _begin(found)
     while at < found.end:
         price = held.get(at)
         told = _("no price") if price is None else quantities.price(price, found.series.currency)
@@ -60,6 +60,11 @@ def _values(found: SeriesPage) -> Iterator[Value]:
             state="missing" if price is None else "",
         )
         at += step
+
+
+def _begin(found: SeriesPage) -> datetime:
+    """Of the days shown."""
+    return max(found.end - SHOWN, found.first_at or found.end)
 
 
 def _told(at: datetime) -> str:

@@ -41,7 +41,7 @@ class CaseTable(PortalTable):
     )
     state = BadgeColumn(verbose_name=gettext_lazy("State"), labels=CASE_STATES, tones=CASE_TONES)
     taken = NumberColumn(verbose_name=gettext_lazy("Steps taken"), attrs=ROOMY)
-    overdue = MoneyColumn(verbose_name=gettext_lazy("Overdue then"), currency="agreement__currency")
+    overdue = MoneyColumn(verbose_name=gettext_lazy("Overdue"), currency="agreement__currency")
     counts_from = columns.DateColumn(
         verbose_name=gettext_lazy("Counts from"), format=DATE, attrs=ROOMY
     )
