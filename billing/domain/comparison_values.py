@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -231,6 +231,16 @@ class Sums:
             max(self.peak_kw, other.peak_kw),
             (*self.left_out, *other.left_out),
         )
+
+    def covered(self, first: date, end: date) -> tuple[date, date] | None:
+        """What of the days [first, end) was computed, in whole months: an agreement may have begun
+        later, or ended before. None where nothing was.
+        """
+        if self.current is None or not self.current.months:
+            return None
+        last = max(self.current.months)
+        after = (last + timedelta(days=31)).replace(day=1)
+        return max(first, min(self.current.months)), min(end, after)
 
     def ranked(self) -> tuple[Total, ...]:
         """The candidates that could be said for every agreement, the cheapest first, then those

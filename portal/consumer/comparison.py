@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -64,6 +64,7 @@ def compare(request: AtHome) -> HttpResponse:
         "agreements": found.agreements,
         "kept": [_entry(one) for one in found.kept],
         "problem": problem,
+        "given": {name: request.POST.get(name, "") for name in ("agreement", "kwp", "kwh")},
     }
     return render(request, "consumer/compare.html", context, status=422 if problem else 200)
 
@@ -126,9 +127,19 @@ def _entry(row: TariffComparison) -> dict[str, Any]:
         "title": row.title,
         "changes": changes,
         "asked": date_format(row.asked_at, "j F Y"),
-        "first": date_format(row.first_on, "F Y"),
+        "days": _days(row),
         "waits": row.state == ComparisonState.WAITING,
     }
+
+
+def _days(row: TariffComparison) -> str:
+    """The months that are compared, once they are known: the agreement may have begun since."""
+    covered = Sums.read(row.sums).covered(row.first_on, row.end_on)
+    if row.state == ComparisonState.WAITING or covered in (None, (row.first_on, row.end_on)):
+        return _("Twelve months from %(month)s on") % {"month": date_format(row.first_on, "F Y")}
+    assert covered is not None
+    months = [date_format(day, "F Y") for day in (covered[0], covered[1] - timedelta(days=1))]
+    return " – ".join(dict.fromkeys(months))
 
 
 def _result(row: TariffComparison) -> dict[str, Any]:

@@ -194,20 +194,25 @@ def test_a_customer_compares_the_own_agreement_at_home(
     page = browser.get("/home/compare/").content.decode()
     assert f'name="agreement" value="{mine.pk}"' in page
     assert browser.post("/home/compare/", {"agreement": others.pk}).status_code == 404
-    wrong = browser.post("/home/compare/", {"agreement": mine.pk, "kwp": "many"})
+    wrong = browser.post("/home/compare/", {"agreement": mine.pk, "kwp": "many", "kwh": "2,5"})
     assert wrong.status_code == 422
-    assert "Give a size as a number" in wrong.content.decode()
+    said = wrong.content.decode()
+    assert "Give a size as a number" in said
+    # What was typed is there to be mended.
+    assert ('name="kwp" value="many"' in said, 'name="kwh" value="2,5"' in said) == (True, True)
     with django_capture_on_commit_callbacks() as callbacks:
         sent = browser.post("/home/compare/", {"agreement": mine.pk, "kwh": "2,5"})
     row = TariffComparison.objects.get()
     # The last twelve months are those of the clock: here it is March that has been measured.
-    TariffComparison.objects.update(first_on=date(2026, 3, 1), end_on=date(2026, 4, 1))
+    TariffComparison.objects.update(first_on=date(2025, 4, 1), end_on=date(2026, 4, 1))
     assert "being computed" in browser.get(sent["Location"]).content.decode()
     for callback in callbacks:
         callback()
     text = browser.get(sent["Location"]).content.decode()
     assert f"With “{shop.cheap.name}” you would have paid 29.72\N{NO-BREAK SPACE}EUR less." in text
     assert "with a battery of 2.5 kWh" in text
+    # The agreement has begun in March: the sums are no year's.
+    assert ("March 2026" in text, "Twelve months" in text) == (True, False)
     assert "your tariff" in text
     assert hidden.name not in text
     assert row.title in browser.get("/home/compare/").content.decode()

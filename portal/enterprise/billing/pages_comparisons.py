@@ -104,9 +104,12 @@ def _kwh(value: Decimal) -> str:
 def _result(row: TariffComparison, sums: Sums) -> dict[str, Any]:
     ranked = sums.ranked()
     sound = [one for one in ranked if not one.problem]
+    covered = sums.covered(row.first_on, row.end_on)
     return {
         "count": sums.count,
         "currency": row.currency,
+        "covered": words.days(*covered) if covered else "",
+        "shorter": covered not in (None, (row.first_on, row.end_on)),
         "current": quantities.money(sums.current.total, row.currency) if sums.current else "–",
         "best": _row(sound[0], sums, row) if sound else None,
         "rows": [_row(one, sums, row) for one in ranked],
