@@ -28,6 +28,7 @@ from portal.consumer import pages
 from portal.consumer.bills import person_of
 from portal.consumer.guard import AtHome, at_home
 from portal.frame import quantities
+from portal.frame.forms import AmountField
 
 _TIMED = (TokenKind.ADD_TIME, TokenKind.SET_TIME)
 
@@ -35,12 +36,8 @@ _TIMED = (TokenKind.ADD_TIME, TokenKind.SET_TIME)
 class WarningForm(forms.Form):
     """At which balance a mail warns."""
 
-    low_balance = forms.DecimalField(
-        label=gettext_lazy("Warn me at"),
-        min_value=Decimal(0),
-        max_value=Decimal(1_000_000),
-        decimal_places=2,
-        localize=True,
+    low_balance = AmountField(
+        label=gettext_lazy("Warn me at"), min_value=Decimal(0), max_value=Decimal(1_000_000)
     )
 
 
@@ -93,7 +90,7 @@ def account(
     zone = row.facility.time_zone
     wallet, form = found.wallet, refused.get(row.pk)
     if wallet is not None and form is None:
-        initial = {"low_balance": quantities.number(wallet.low_balance, 2)}
+        initial = {"low_balance": wallet.low_balance}
         form = WarningForm(initial=initial, auto_id=f"warning-{row.pk}-%s")
     return {
         "pk": row.pk,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, Decimal
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.forms.boundfield import BoundField
@@ -18,6 +19,9 @@ from django.forms.utils import flatatt
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+
+MOST_DIGITS: Final = 14
+_CENT: Final = Decimal("0.01")
 
 
 class PortalRenderer(TemplatesSetting):
@@ -61,6 +65,23 @@ def _option(value: Any, label: Any, chosen: set[str]) -> str:
     selected = " selected" if str(value) in chosen else ""
     text = label if isinstance(label, SafeString) else escape(str(label))
     return f'<option value="{escape(code)}"{selected}>{text}</option>'
+
+
+class AmountField(forms.DecimalField):
+    """An amount of money with two places: what is kept with more begins with these, since a form
+    that nobody has touched is one that may be sent.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            **{"max_digits": MOST_DIGITS, "decimal_places": 2, "localize": True} | kwargs
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        """The amount as it is shown, never more than it is."""
+        if isinstance(value, Decimal):
+            return value.quantize(_CENT, ROUND_DOWN)
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,8 @@ def test_a_payment_is_assigned_by_the_number_of_a_bill_and_given_back() -> None:
     today = datetime.now(UTC).date().isoformat()
     given = {"amount": "15", "on": today, "reason": "Paid twice", "key": "drawn"}
     assert 'type="hidden" name="key"' in client.get(refund).text
+    # All that is left, with the places that the field takes.
+    assert str(client.get(refund).context["form"]["amount"].value()) == "40.00"
     assert client.post(refund, {**given, "amount": "41"}).status_code == 422
     # Sent twice, it goes back once.
     made, again = client.post(refund, given), client.post(refund, given)

@@ -81,6 +81,14 @@ def test_a_balance_and_limits_are_changed_with_a_reason() -> None:
     assert status == 422
     status, page = _sent(browser, "prepaid-adjust", pk, amount="-4", key="one", reason="Too much")
     assert "Too much" in page
+    # What the form begins with may be sent as it is.
+    limits = browser.get(reverse("prepaid-limits", args=[pk])).context["form"]
+    shown = {name: limits[name].value() for name in ("low_balance", "emergency_credit")}
+    status, page = _sent(browser, "prepaid-limits", pk, **{k: str(v) for k, v in shown.items()})
+    assert (status, "The changes were saved." in page) == (200, True)
+    too_much = {"amount": "9" * 20, "key": "two"}
+    status, page = _sent(browser, "prepaid-top-up", pk, **too_much)
+    assert (status, "no more than 14 digits" in page) == (422, True)
     wrong = {"low_balance": "3", "emergency_credit": "0", "friendly_from": "18:00"}
     status, page = _sent(browser, "prepaid-limits", pk, **wrong)
     assert (status, "Give both ends" in page) == (422, True)

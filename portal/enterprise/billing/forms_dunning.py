@@ -16,7 +16,7 @@ from billing.domain.dunning_pages_queries import Wish
 from billing.domain.dunning_settings import PolicyDraft
 from billing.models import DunningKind, DunningPolicy
 from portal.enterprise.billing.forms import DayField, ReasonField
-from portal.frame.forms import FieldGroup, GroupedForm
+from portal.frame.forms import AmountField, FieldGroup, GroupedForm
 
 # What a tenant begins with that has never dunned.
 _USUAL: Final[tuple[dict[str, Any], ...]] = (
@@ -233,13 +233,7 @@ class PlanForm(GroupedForm, forms.Form):
         names = []
         for number in range(1, rows + 1):
             day = DayField(required=False)
-            amount = forms.DecimalField(
-                min_value=Decimal("0.01"),
-                max_digits=14,
-                decimal_places=2,
-                localize=True,
-                required=False,
-            )
+            amount = AmountField(min_value=Decimal("0.01"), required=False)
             for name, label, field in (
                 (f"due_{number}", _("Instalment %(number)d: due"), day),
                 (f"amount_{number}", _("Instalment %(number)d: amount"), amount),

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from billing.domain.payments_imports import Upload
 from billing.payments.camt053 import MOST_BYTES
 from portal.enterprise.billing.forms import DayField, ReasonField
+from portal.frame.forms import AmountField
 
 
 class StatementForm(forms.Form):
@@ -55,13 +56,7 @@ class RefundForm(forms.Form):
     """
 
     key = forms.CharField(max_length=36, required=False, widget=forms.HiddenInput)
-    amount = forms.DecimalField(
-        label=gettext_lazy("Amount"),
-        min_value=Decimal("0.01"),
-        max_digits=14,
-        decimal_places=2,
-        localize=True,
-    )
+    amount = AmountField(label=gettext_lazy("Amount"), min_value=Decimal("0.01"))
     on = DayField(label=gettext_lazy("Day"))
     reason = ReasonField()
 

@@ -27,6 +27,7 @@ from portal.enterprise.billing import prepaid_words
 from portal.enterprise.billing.forming import Done, FormPage, answer
 from portal.enterprise.billing.forms import ReasonField
 from portal.enterprise.registry.requests import actor_id, posted
+from portal.frame.forms import AmountField
 from portal.frame.permissions import BILLING_OFFICE, may, requires
 from tenants.permissions import Permission
 
@@ -46,18 +47,14 @@ class _OnceForm(forms.Form):
 class TopUpForm(_OnceForm):
     """Money that came in."""
 
-    amount = forms.DecimalField(
-        label=gettext_lazy("Amount"), min_value=Decimal("0.01"), decimal_places=2, localize=True
-    )
+    amount = AmountField(label=gettext_lazy("Amount"), min_value=Decimal("0.01"))
 
 
 class AdjustForm(_OnceForm):
     """A change of the balance that nobody has paid."""
 
-    amount = forms.DecimalField(
+    amount = AmountField(
         label=gettext_lazy("Amount"),
-        decimal_places=2,
-        localize=True,
         help_text=gettext_lazy("With a minus sign it is taken out."),
     )
     reason = ReasonField(max_length=200, help_text=gettext_lazy("The customer reads it."))
@@ -66,14 +63,10 @@ class AdjustForm(_OnceForm):
 class LimitsForm(forms.Form):
     """When a customer is told and switched off."""
 
-    low_balance = forms.DecimalField(
-        label=gettext_lazy("Tell the customer at"), min_value=0, decimal_places=2, localize=True
-    )
-    emergency_credit = forms.DecimalField(
+    low_balance = AmountField(label=gettext_lazy("Tell the customer at"), min_value=0)
+    emergency_credit = AmountField(
         label=gettext_lazy("Emergency credit"),
         min_value=0,
-        decimal_places=2,
-        localize=True,
         help_text=gettext_lazy("So far below zero the supply stays on."),
     )
     friendly_from = forms.TimeField(
