@@ -32,7 +32,7 @@ class TokenTable(PortalTable):
     serial = columns.Column(verbose_name=gettext_lazy("Unit"))
     kind = BadgeColumn(verbose_name=gettext_lazy("Kind"), labels=dict(TokenKind.choices), tones={})
     value = columns.Column(verbose_name=gettext_lazy("Days"), orderable=False)
-    amount = MoneyColumn(verbose_name=gettext_lazy("Paid"), currency="unit__currency")
+    amount = MoneyColumn(verbose_name=gettext_lazy("Amount"), currency="unit__currency")
     reason = columns.Column(verbose_name=gettext_lazy("Reason"), attrs=ROOMY)
     delivery = BadgeColumn(
         verbose_name=gettext_lazy("Delivery"), labels=dict(Delivery.choices), tones=_TONES
