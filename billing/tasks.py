@@ -13,6 +13,7 @@ from billing.domain import (
     comparisons_operations,
     documents_mail_operations,
     documents_operations,
+    documents_sweep_operations,
     dunning_driver,
     payg_operations,
     restatement_steps,
@@ -117,6 +118,13 @@ def make_documents(*, tenant_id: int, part: int, **_: Any) -> None:
         documents_mail_operations.queue_final(tenant_id=tenant_id, now=datetime.now(UTC))
     if done:
         logger.info("bill.documents_made tenant=%d bills=%d", tenant_id, done)
+
+
+@shared_task(base=KeywordTask, name="billing.sweep_documents")
+def sweep_documents(**_: Any) -> None:
+    """Remove documents from the store that no bill names."""
+    if removed := documents_sweep_operations.sweep(now=datetime.now(UTC)):
+        logger.info("bill.documents_swept files=%d", removed)
 
 
 @shared_task(base=KeywordTask, name="billing.restate")

@@ -100,6 +100,11 @@ app.conf.beat_schedule = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    "remove documents that no bill names": {
+        "task": "billing.sweep_documents",
+        "schedule": timedelta(hours=6),
+        "options": {"expires": 3600},
+    },
     "send bills": {
         "task": "portal.send_bills",
         "schedule": timedelta(minutes=1),

@@ -14,6 +14,7 @@ from billing.documents.making import make
 from billing.documents.values import DocumentError
 from billing.domain import documents_queries, documents_store
 from billing.domain.documents_queries import Content
+from billing.domain.documents_sweep_operations import hold_kept
 from billing.models import Bill, BillFile, FileKind
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
@@ -56,6 +57,8 @@ def ensure(*, bill_id: int, now: datetime, user_id: int | None = None) -> tuple[
         # Who made them meanwhile holds the bill, so that the files of a bill are of one making.
         Bill.objects.select_for_update(of=("self",)).filter(pk=bill_id).values("pk").get()
         if not BillFile.objects.filter(bill_id=bill_id).exists():
+            for row in rows:
+                hold_kept(contents[FileKind(row.kind)], sha256=row.sha256)
             BillFile.objects.bulk_create(rows)
     return documents_queries.files_of(bill_id=bill_id, user_id=user_id)
 

@@ -7,12 +7,15 @@ without a row (`BillFile`) that names it. A file is verified whenever it is read
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 
 ALIAS: Final = "bills"
+_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 class FileMissingError(LookupError):
@@ -42,6 +45,47 @@ def read(sha256: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise FileDamagedError(f"file {sha256} in the store is not what its name says")
     return content
+
+
+def stored_before(instant: datetime) -> Iterator[str]:
+    """The SHA-256 of files that were last written before an instant, in no order."""
+    for path in _written_before(instant):
+        name = path.rpartition("/")[2]
+        if len(name) == hashlib.sha256().digest_size * 2 and set(name) <= _DIGITS:
+            yield name
+
+
+def remove(sha256: str) -> None:
+    """Take a file out of the store; one that is not there is no error."""
+    _storage().delete(_name(sha256))
+
+
+def remove_unfinished(before: datetime) -> None:
+    """Remove what writers have left beside their files that were killed before an instant."""
+    for path in _written_before(before):
+        if path.rpartition("/")[2].startswith("."):
+            _storage().delete(path)
+
+
+def _written_before(instant: datetime) -> Iterator[str]:
+    storage = _storage()
+    for folder in _listed(storage, "")[0]:
+        for name in _listed(storage, folder)[1]:
+            path = f"{folder}/{name}"
+            try:
+                is_old = storage.get_modified_time(path) < instant
+            except FileNotFoundError:
+                # Somebody has removed it, or has given it its name.
+                continue
+            if is_old:
+                yield path
+
+
+def _listed(storage: Storage, folder: str) -> tuple[list[str], list[str]]:
+    try:
+        return storage.listdir(folder)
+    except FileNotFoundError:  # nothing was ever written
+        return [], []
 
 
 def _name(sha256: str) -> str:

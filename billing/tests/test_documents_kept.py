@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.files.storage import storages
 from django.db import DatabaseError, connection, transaction
 from pypdf import PdfReader
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -23,6 +26,7 @@ from billing.domain import (
     documents_operations,
     documents_queries,
     documents_store,
+    documents_sweep_operations,
     drafts,
     finalising,
 )
@@ -306,6 +310,52 @@ def test_a_final_bill_is_queued_once_for_its_customer(here: Here) -> None:
     assert (delivery.to, delivery.language) == ("maria@example.org", "de")
     assert (delivery.key, delivery.state) == (f"final:{bill.pk}", DeliveryState.WAITING)
     assert documents_queries.deliveries_of(bill_id=bill.pk) == (delivery,)
+
+
+@pytest.fixture
+def own_store(settings: Settings, tmp_path: Path) -> None:
+    """A store for this test alone."""
+    kept = settings.STORAGES["bills"]
+    own = {**kept, "OPTIONS": {**kept["OPTIONS"], "location": tmp_path}}
+    settings.STORAGES = {**settings.STORAGES, "bills": own}
+
+
+def _aged(sha256: str) -> str:
+    """As if a file had been written two days ago; returns its name in the store."""
+    name = f"{sha256[:2]}/{sha256}"
+    path = storages["bills"].path(name)
+    then = datetime.now(UTC) - timedelta(days=2)
+    os.utime(path, (then.timestamp(), then.timestamp()))
+    return name
+
+
+@pytest.mark.usefixtures("own_store")
+def test_what_no_bill_names_is_removed_after_a_day(here: Here) -> None:
+    bill = _bill(here)
+    _make(here)
+    named = [_aged(file.sha256) for file in BillFile.objects.filter(bill=bill)]
+    lost, young = (documents_store.write(secrets.token_bytes(64)) for _ in range(2))
+    gone = _aged(lost)
+    unfinished = Path(storages["bills"].path(f"{lost[:2]}/.{lost}.killed"))
+    unfinished.write_bytes(b"half")
+    os.utime(unfinished, (0, 0))
+    assert documents_sweep_operations.sweep(now=datetime.now(UTC)) == 1
+    assert not storages["bills"].exists(gone)
+    assert not unfinished.exists()
+    assert documents_store.read(young)
+    assert named
+    assert all(storages["bills"].exists(name) for name in named)
+    assert documents_sweep_operations.sweep(now=datetime.now(UTC)) == 0
+
+
+@pytest.mark.usefixtures("own_store", "here")
+def test_a_file_that_was_swept_before_it_was_named_is_written_again() -> None:
+    content = secrets.token_bytes(64)
+    sha256 = documents_store.write(content)
+    _aged(sha256)
+    assert documents_sweep_operations.sweep(now=datetime.now(UTC)) == 1
+    documents_sweep_operations.hold_kept(content, sha256=sha256)
+    assert documents_store.read(sha256) == content
 
 
 @pytest.mark.parametrize("change", ["no_mail", "no_address"])
