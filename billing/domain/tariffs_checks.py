@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,8 @@ from devices.models import Facility
 YEARS: Final = 5
 # Where a tenant has no facility yet: with clock changes, so that these are tried.
 _DEFAULT_ZONE: Final = "Europe/Berlin"
+# What bills keep of an amount (`billing.models.fields.MoneyField`).
+_COIN: Final = Decimal("0.0001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,19 @@ def is_past(day: date, *, zones: tuple[str, ...], now: datetime) -> bool:
 
 
 def _money(tariff: Tariff, currency: str | None) -> list[Problem]:
-    if currency is None or tariff.currency == currency:
-        return []
-    message = _("The prices are in %(document)s, but the tariff is in %(tariff)s.")
-    told = {"document": tariff.currency, "tariff": currency}
-    return [Problem(message % told, "currency")]
+    problems = [
+        Problem(
+            _("Bills keep four decimal places of an amount: round to multiples of 0.0001."),
+            f"rounding.{name}",
+        )
+        for name in ("step", "total_step")
+        if (getattr(tariff.rounding, name) or _COIN) % _COIN
+    ]
+    if currency is not None and tariff.currency != currency:
+        message = _("The prices are in %(document)s, but the tariff is in %(tariff)s.")
+        told = {"document": tariff.currency, "tariff": currency}
+        problems.append(Problem(message % told, "currency"))
+    return problems
 
 
 def _series(tariff: Tariff, tenant_id: int) -> list[Problem]:

@@ -148,6 +148,16 @@ def test_a_series_of_prices_must_be_there(here: Tenant) -> None:
     assert sentence == "“market”: the prices of “day-ahead” are in USD."
 
 
+@pytest.mark.parametrize("name", ["step", "total_step"])
+def test_amounts_finer_than_bills_keep_them_are_refused(here: Tenant, name: str) -> None:
+    for step, wrong in (("0.0001", False), ("0.00005", True), ("0.00015", True)):
+        source = FLAT + f"rounding: {{{name}: {step}}}\n"
+        found = queries.check_source(tenant_id=here.pk, valid_from=NEXT, source=source, now=NOW)
+        sentences = [one.sentence for one in found.problems]
+        assert any("four decimal places" in one for one in sentences) == wrong
+        assert [one.path for one in found.problems] == [f"rounding.{name}"] * wrong
+
+
 def test_what_changes_the_past_or_a_published_version_asks_for_a_reason(here: Tenant) -> None:
     of = _tariff(here)
     past = _draft(of, valid_from=date(2026, 3, 9))
