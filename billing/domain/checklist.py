@@ -35,6 +35,8 @@ class Code(StrEnum):
     bills had `former_kwh_day`. `above_contract`: `kw` in a quarter of an hour, `contracted_kw`.
     `zero`: nothing is to be paid. `first`: there is no former bill. `negative`: `total` is owed to
     the customer. `tariff_missing`: for the days [`first`, `end`) no tariff was agreed or published.
+    `computed_anew`, which nobody is asked about: what the bill was computed from had changed when
+    it became final, and its total from `before` to `after`.
     """
 
     MISSING_READS = "missing_reads"
@@ -45,6 +47,7 @@ class Code(StrEnum):
     FIRST = "first"
     NEGATIVE = "negative"
     TARIFF_MISSING = "tariff_missing"
+    COMPUTED_ANEW = "computed_anew"
 
 
 @dataclass(frozen=True, slots=True)

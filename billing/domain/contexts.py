@@ -88,15 +88,18 @@ class PriceTable:
         return self._parts[key]
 
 
-def former_bills(agreement_ids: Sequence[int], *, before: date) -> dict[int, list[Former]]:
+def former_bills(
+    agreement_ids: Sequence[int], *, before: date, since: date | None = None
+) -> dict[int, list[Former]]:
     """The bills of agreements that begin before a day and end after LOOKS_BACK before it, rising;
-    no credit notes. One query.
+    no credit notes. One query. `since`: where several bills are computed, the first day of the
+    earliest one: as far back is looked from there.
     """
     rows = Bill.objects.filter(
         agreement_id__in=list(agreement_ids),
         kind=BillKind.INVOICE,
         first_on__lt=before,
-        end_on__gt=before - LOOKS_BACK,
+        end_on__gt=(since or before) - LOOKS_BACK,
     )
     found: dict[int, list[Former]] = defaultdict(list)
     for agreement_id, state, *values in rows.order_by("first_on", "revision").values_list(

@@ -155,7 +155,9 @@ def compute_many(
         _read(given, list(same), *days, known=known)
     if wanted:
         given.former = former or former_bills(
-            [one.agreement_id for one in wanted], before=max(one.end for one in wanted)
+            [one.agreement_id for one in wanted],
+            before=max(one.end for one in wanted),
+            since=min(one.first for one in wanted),
         )
     prices = _prices(given, known)
     return {one: _computed(one, given, prices, known) for one in wanted}

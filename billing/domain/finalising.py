@@ -28,7 +28,7 @@ from billing.models import (
 from tenants.domain import audit
 
 _WRITTEN: Final = (
-    "state", "series", "number", "parties", "issued_on", "due_on", "finalised_at",
+    "state", "series", "number", "parties", "user", "issued_on", "due_on", "finalised_at",
 )  # fmt: skip
 _TURNED: Final = ("quantity", "amount", "estimated")
 _AT_ONCE: Final = 2_000
@@ -92,16 +92,19 @@ def _finish(bills: Sequence[Bill], *, series: Series, issued_on: date, now: date
     if not bills:
         return
     agreement_ids = {bill.agreement_id for bill in bills}
-    days = dict(Agreement.objects.filter(pk__in=agreement_ids).values_list("pk", "payment_days"))
+    agreements = Agreement.objects.only("payment_days", "user").in_bulk(agreement_ids)
     parties = parties_of(sorted(agreement_ids))
     for tenant_id in sorted({bill.tenant_id for bill in bills}):
         own = [bill for bill in bills if bill.tenant_id == tenant_id]
         numbers = take(tenant_id=tenant_id, series=series, count=len(own))
         for bill, number in zip(own, numbers, strict=True):
-            wait = days[bill.agreement_id] if series is Series.BILL else 0
+            agreement = agreements[bill.agreement_id]
+            wait = agreement.payment_days if series is Series.BILL else 0
             bill.state, bill.series, bill.number = BillState.FINAL, series.value, number
             if bill.kind == BillKind.INVOICE:
                 bill.parties = parties[bill.agreement_id]
+                # Whose agreement it is now, not when the draft was computed.
+                bill.user_id = agreement.user_id
             bill.issued_on, bill.finalised_at = issued_on, now
             bill.due_on = issued_on + timedelta(days=wait)
     # An INSERT whose rows are all there: one UPDATE of many rows.
@@ -110,6 +113,13 @@ def _finish(bills: Sequence[Bill], *, series: Series, issued_on: date, now: date
     )
     _book(bills, issued_on)
     _settle(agreement_ids)
+    # Drafts of the time after these bills were computed without them.
+    Bill.objects.filter(
+        agreement_id__in=agreement_ids,
+        state=BillState.DRAFT,
+        run__isnull=False,
+        first_on__gte=min(bill.first_on for bill in bills),
+    ).update(is_stale=True)
 
 
 def _book(bills: Sequence[Bill], issued_on: date) -> None:

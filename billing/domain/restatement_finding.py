@@ -9,9 +9,10 @@ too often than too seldom: computing it anew tells whether anything differs (`re
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -25,7 +26,6 @@ from billing.models import (
     AgreementMeter,
     AgreementTariff,
     Bill,
-    BillEvidence,
     BillKind,
     BillState,
     ChangesRead,
@@ -35,7 +35,7 @@ from billing.models import (
     VersionState,
 )
 from billing.tariffs.values import Kind
-from devices.domain.changes import changes_after, last_change
+from devices.domain.changes import changes_after
 from devices.telemetry.redo_store import Change
 
 # Announcements in one transaction.
@@ -96,42 +96,34 @@ def find(*, tenant_id: int, now: datetime) -> int:
     scope of the tenant that is not narrowed.
     """
     with transaction.atomic():
-        ChangesRead.objects.get_or_create(tenant_id=tenant_id)
+        place_exists(tenant_id)
         place = ChangesRead.objects.select_for_update().get(tenant_id=tenant_id)
         changes = changes_after(place.change_id, limit=MOST_CHANGES)
         if changes:
-            ask(_touched(changes), now=now)
+            ask(touched(changes), now=now)
             place.change_id, place.read_at = changes[-1].id, now
             place.save(update_fields=["change_id", "read_at"])
         return len(changes)
 
 
-def made_final(bills: Sequence[Bill], *, now: datetime) -> int:
-    """Bills have just become final, in this transaction: those of which something has changed since
-    their drafts were computed are asked for at once; returns how many. `find` may have read of it
-    while they were drafts.
+def place_exists(tenant_id: int) -> None:
+    """Have a place to be held. Whoever writes it is waited for, so agreements are held after it."""
+    ChangesRead.objects.get_or_create(tenant_id=tenant_id)
+
+
+def hold_place(tenant_id: int) -> None:
+    """Until the transaction ends nobody reads announced changes of a tenant. Before agreements are
+    held: who reads changes holds them afterwards.
     """
-    known = dict(
-        BillEvidence.objects.filter(bill__in=[bill.pk for bill in bills]).values_list(
-            "bill_id", "change_id"
-        )
-    )
-    if not known or last_change() <= min(known.values()):
-        return 0
-    found: dict[int, list[Because]] = {}
-    number, more = min(known.values()), True
-    while more:
-        changes = changes_after(number, limit=MOST_CHANGES)
-        more = len(changes) == MOST_CHANGES
-        for pk, causes in _touched(changes, Q(pk__in=list(known))).items():
-            found.setdefault(pk, []).extend(causes)
-        number = changes[-1].id if changes else number
-    return ask(found, now=now)
+    place_exists(tenant_id)
+    list(ChangesRead.objects.select_for_update(no_key=True).filter(tenant_id=tenant_id))
 
 
-def _touched(changes: Sequence[Change], among: Q | None = None) -> dict[int, list[Because]]:
-    """The final bills (`among` some of them) that changes of readings concern, by bill; two
-    queries.
+def touched(
+    changes: Sequence[Change], among: Q | None = None, *, state: BillState = BillState.FINAL
+) -> dict[int, list[Because]]:
+    """The final bills (`among` some of them), or drafts, that changes of readings concern, by bill;
+    two queries.
     """
     if not changes:
         return {}
@@ -148,7 +140,7 @@ def _touched(changes: Sequence[Change], among: Q | None = None) -> dict[int, lis
     first = min(change.starts_at for change in changes).date() - _DAY
     found: dict[int, list[Because]] = {}
     concerned = Q(agreement_id__in=list(meters), end_on__gte=first) & (among or Q())
-    for bill in _final(concerned):
+    for bill in _bills(concerned, state):
         start, end = midnight(bill.first_on, bill.zone), midnight(bill.end_on, bill.zone)
         causes = []
         for device_id, starts_at, ends_at in meters[bill.agreement_id]:
@@ -221,13 +213,46 @@ def prices_entered(*, series_id: int, start: datetime, end: datetime, now: datet
 
 def agreement_changed(*, agreement_id: int, first: date, now: datetime | None = None) -> int:
     """Meters, shares, tariff or dates of an agreement change from a day on; returns how many final
-    bills that concerns. In the transaction of the change.
+    bills that concerns. Drafts of runs are computed anew before they become final. In the
+    transaction of the change, which holds the agreement.
     """
+    Bill.objects.filter(
+        agreement_id=agreement_id, state=BillState.DRAFT, run__isnull=False, end_on__gt=first
+    ).update(is_stale=True)
     found = {}
     for bill in _final(Q(agreement_id=agreement_id, end_on__gt=first)):
         begin = max(bill.first_on, first)
         found[bill.pk] = [Because(CauseCode.AGREEMENT, begin, bill.end_on, agreement_id)]
     return ask(found, now=now or datetime.now(UTC))
+
+
+def ask_followers(bills: Sequence[Bill], *, besides: Collection[int] = (), now: datetime) -> int:
+    """Bills leave something else to those after them than was known: the final bills after them
+    (but for those in `besides`) are computed anew; returns how many. One query where there is none.
+    """
+    first: dict[int, Bill] = {}
+    for bill in sorted(bills, key=lambda one: one.end_on):
+        first.setdefault(bill.agreement_id, bill)
+    if not first:
+        return 0
+    concerned = Q(agreement_id__in=list(first))
+    concerned &= Q(first_on__gte=min(bill.end_on for bill in first.values()))
+    causes = {
+        one.pk: [
+            Because(CauseCode.FORMER_BILL, one.first_on, one.end_on, first[one.agreement_id].pk)
+        ]
+        for one in _final(concerned)
+        if one.pk not in besides and one.first_on >= first[one.agreement_id].end_on
+    }
+    return ask(causes, now=now)
+
+
+def leaves_something(bill: Bill) -> bool:
+    """Whether a bill hands peaks or credit on to those after it."""
+    carried = bill.carried
+    return bool(
+        carried.get("peaks") or carried.get("credit_milliwh") or Decimal(carried.get("credit", 0))
+    )
 
 
 def ask(causes: Mapping[int, Iterable[Because]], *, now: datetime) -> int:
@@ -274,7 +299,11 @@ def _joined(before: Sequence[Mapping[str, Any]], more: Iterable[Because]) -> lis
 
 
 def _final(concerned: Q) -> list[_Billed]:
-    rows = Bill.objects.filter(concerned, state=BillState.FINAL, kind=BillKind.INVOICE)
+    return _bills(concerned, BillState.FINAL)
+
+
+def _bills(concerned: Q, state: BillState) -> list[_Billed]:
+    rows = Bill.objects.filter(concerned, state=state, kind=BillKind.INVOICE)
     columns = (
         "pk", "agreement_id", "first_on", "end_on", "zone", "estimated_kwh", "evidence__change_id",
     )  # fmt: skip

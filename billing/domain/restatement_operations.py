@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from billing.domain import finalising
+from billing.domain import finalising, restatement_finding
 from billing.domain.restatement_words import told
 from billing.models import Agreement, Bill, Restatement, RestatementState
 from tenants.domain import audit
@@ -40,6 +40,10 @@ def settle(
 
     Raises ValidationError while one of them is still to be computed, cannot be, or none is there.
     """
+    tenants = Agreement.objects.filter(pk=agreement_id).values_list("tenant_id", flat=True)
+    if (tenant_id := tenants.first()) is not None:
+        # Who reads changes at this moment would not see the new bills.
+        restatement_finding.hold_place(tenant_id)
     rows = _held(agreement_id)
     if not rows:
         raise ValidationError(_("Nothing of this agreement waits to be settled."))
@@ -101,6 +105,34 @@ def _settle(
         },
     )
     return Settled(row.pk, note, row.new_bill)
+
+
+@transaction.atomic
+def void(*, bill_id: int, cause: str, issued_on: date, now: datetime, actor_id: int | None) -> Bill:
+    """Take a final bill back by a credit note, which is returned; its days can be billed again.
+
+    What was to be restated of it needs no bill any more; those after it are computed anew. Raises
+    `finalising.NotFinalError`.
+    """
+    found = Bill.objects.filter(pk=bill_id).values_list("agreement_id", flat=True).first()
+    if found is None:
+        raise finalising.NotFinalError("There is no such bill.")
+    # In the order of everybody else: the agreement first.
+    for row in _held(found):
+        if row.bill_id == bill_id:
+            draft, row.new_bill = row.new_bill, None
+            row.state, row.reason, row.ended_at = RestatementState.DISMISSED, cause, now
+            row.decided_by_id = actor_id
+            row.save(update_fields=["state", "reason", "ended_at", "decided_by", "new_bill"])
+            if draft is not None:
+                draft.delete()
+    (note,) = finalising.take_back(
+        [bill_id], cause=cause, issued_on=issued_on, now=now, actor_id=actor_id
+    )
+    bill = Bill.objects.get(pk=bill_id)
+    if restatement_finding.leaves_something(bill):
+        restatement_finding.ask_followers([bill], now=now)
+    return note
 
 
 @transaction.atomic

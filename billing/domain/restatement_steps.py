@@ -22,11 +22,10 @@ from billing.domain import drafts
 from billing.domain.contexts import Former, former_bills
 from billing.domain.drafts import Draft, Known, Undone, Wanted
 from billing.domain.evidence import carried_of
-from billing.domain.restatement_finding import MOST_CHANGES, Because, CauseCode, ask, find
+from billing.domain.restatement_finding import MOST_CHANGES, ask_followers, find
 from billing.models import (
     Agreement,
     Bill,
-    BillKind,
     BillLine,
     BillState,
     Restatement,
@@ -76,7 +75,12 @@ def compute(*, agreement_id: int, now: datetime) -> int:
     if not any(row.state == RestatementState.FOUND for row in rows):
         return 0
     _remove_drafts(rows)
-    chain = _Chain(agreement_id, drafts.known_now(now), before=max(row.bill.end_on for row in rows))
+    chain = _Chain(
+        agreement_id,
+        drafts.known_now(now),
+        since=min(row.bill.first_on for row in rows),
+        before=max(row.bill.end_on for row in rows),
+    )
     made: list[tuple[Restatement, Draft]] = []
     for row in rows:
         row.computed_at, row.new_bill, row.problem = now, None, ""
@@ -100,7 +104,7 @@ def compute(*, agreement_id: int, now: datetime) -> int:
     for row in rows:
         row.save(update_fields=list(_WRITTEN))
     if chain.differs_from is not None:
-        _ask_followers(chain.differs_from, rows, now)
+        ask_followers([chain.differs_from], besides=[row.bill_id for row in rows], now=now)
     return len(rows)
 
 
@@ -125,8 +129,9 @@ class _Chain:
     `differs_from`: the first bill whose draft leaves something else to those after it.
     """
 
-    def __init__(self, agreement_id: int, known: Known, *, before: date) -> None:
-        former = former_bills([agreement_id], before=before).get(agreement_id, [])
+    def __init__(self, agreement_id: int, known: Known, *, since: date, before: date) -> None:
+        found = former_bills([agreement_id], before=before, since=since)
+        former = found.get(agreement_id, [])
         self._former: list[Former] = list(former)
         self._known = known
         self._accounts = drafts.accounts_of([agreement_id])
@@ -193,18 +198,3 @@ def _drafted(line: Line) -> tuple[Any, ...]:
         line.component, line.kind.value, *days, line.period, line.tier, line.unit,
         quantity, price, amount, line.tax_percent,
     )  # fmt: skip
-
-
-def _ask_followers(differs: Bill, rows: Sequence[Restatement], now: datetime) -> None:
-    """The final bills after one that leaves something else to them."""
-    after = Bill.objects.filter(
-        agreement_id=differs.agreement_id,
-        state=BillState.FINAL,
-        kind=BillKind.INVOICE,
-        first_on__gte=differs.end_on,
-    ).exclude(pk__in=[row.bill_id for row in rows])
-    causes = {
-        bill.pk: [Because(CauseCode.FORMER_BILL, bill.first_on, bill.end_on, differs.pk)]
-        for bill in after
-    }
-    ask(causes, now=now)

@@ -7,7 +7,7 @@ open scope that is not narrowed to facilities, `actor_id` (None is the system), 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -15,7 +15,10 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
+from billing.domain.agreements_checks import told
+from billing.domain.calendars import midnight
 from billing.domain.checklist import Code
+from billing.domain.runs_listing_operations import agreements_of, list_all
 from billing.domain.runs_queries import RunNotFound, next_end
 from billing.models import (
     Agreement,
@@ -26,14 +29,16 @@ from billing.models import (
     BillState,
     Cycle,
     ItemState,
-    Mode,
     RunKind,
     RunState,
 )
+from devices.domain.rollups import LATE_AFTER
 from tenants.domain import audit
 
 REASON_LENGTH: Final = 400
 _AT_ONCE: Final = 5_000
+# A quarter of an hour more, for what is being written.
+_COMPLETE_AFTER: Final = LATE_AFTER + timedelta(minutes=15)
 _LOOKED_AT: Final = (ItemState.DRAFTED, ItemState.HELD, ItemState.FAILED)
 
 
@@ -51,14 +56,16 @@ def start(
     """Begin a run for the period of a cycle that begins on `first_on`, for all postpaid agreements
     of that cycle which hold then, or for some (of any cycle and mode, until `end_on`).
 
-    Raises ValidationError for a period that is none of the cycle or not over.
+    Accounts named are listed at once, all of a tenant by the workers that compute them. Raises
+    ValidationError for a period that is none of the cycle or not over.
     """
     end_on = _period_end(first_on, cycle, end_on, some=agreement_ids is not None)
     if end_on > now.date():
         raise ValidationError(
             {"first_on": _("The period is not over yet: choose one that has ended.")}
         )
-    rows = _agreements(tenant_id, cycle, first_on, end_on, agreement_ids)
+    rows = agreements_of(tenant_id, cycle, first_on, end_on, agreement_ids)
+    _require_complete(rows, end_on, now)
     _refuse_second(tenant_id, cycle, first_on, end_on, agreement_ids)
     run = audit.insert(
         BillRun(
@@ -68,18 +75,14 @@ def start(
             first_on=first_on,
             end_on=end_on,
             known_at=now,
+            listed_to=0 if agreement_ids is None else None,
             asked_by_id=actor_id,
         ),
         actor_id=actor_id,
         action="bill_run.start",
     )
-    BillRunItem.objects.bulk_create(
-        [
-            BillRunItem(tenant_id=tenant_id, run=run, agreement_id=pk, facility_id=facility_id)
-            for pk, facility_id in rows.order_by("pk").values_list("pk", "facility_id")
-        ],
-        batch_size=_AT_ONCE,
-    )
+    if agreement_ids is not None:
+        list_all(run, rows)
     return run
 
 
@@ -220,19 +223,15 @@ def cancel(*, run_id: int, reason: str, now: datetime, actor_id: int | None) -> 
     return run
 
 
-def _agreements(
-    tenant_id: int,
-    cycle: Cycle,
-    first_on: date,
-    end_on: date,
-    agreement_ids: Collection[int] | None,
-) -> QuerySet[Agreement]:
-    rows = Agreement.objects.filter(tenant_id=tenant_id, starts_on__lt=end_on).exclude(
-        ends_on__lte=first_on
-    )
-    if agreement_ids is None:
-        return rows.filter(cycle=cycle, mode=Mode.POSTPAID)
-    return rows.filter(pk__in=agreement_ids)
+def _require_complete(rows: QuerySet[Agreement], end_on: date, now: datetime) -> None:
+    """Whether the last readings of the period are in. What comes within LATE_AFTER is announced to
+    nobody as a change, so that a bill which was made before it would never be restated.
+    """
+    zones = rows.order_by().values_list("facility__time_zone", flat=True).distinct()
+    ends = max((midnight(end_on, zone) for zone in zones), default=None)
+    if ends is not None and now < ends + _COMPLETE_AFTER:
+        message = _("The last readings of the period may still come: begin at %(at)s.")
+        raise ValidationError({"first_on": message % {"at": told(ends + _COMPLETE_AFTER, "UTC")}})
 
 
 def _period_end(first_on: date, cycle: Cycle, end_on: date | None, *, some: bool) -> date:

@@ -93,7 +93,10 @@ class RunKind(models.TextChoices):
 
 
 class BillRun(TenantOwned):
-    """The bills of a period [first_on, end_on), for all agreements of a cycle or for some."""
+    """The bills of a period [first_on, end_on), for all agreements of a cycle or for some.
+
+    `listed_to`: up to which agreement accounts were listed as items; none where all are there.
+    """
 
     kind = models.CharField(max_length=12, choices=RunKind, default=RunKind.REGULAR)
     cycle = models.CharField(max_length=8, choices=Cycle, default=Cycle.MONTH)
@@ -104,6 +107,7 @@ class BillRun(TenantOwned):
     known_at = models.DateTimeField()
     issued_on = models.DateField(null=True, blank=True)
     cause = models.CharField(max_length=400, blank=True)
+    listed_to = models.BigIntegerField(null=True)
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
@@ -199,9 +203,10 @@ class Bill(TenantOwned):
     `revision` counts the bills of the same agreement and period; a credit note has the revision of
     the bill that it takes back (`corrects`), the new bill the next one. `cause` says why there is
     more than one. `parties` repeats seller and customer as they were (`documents.values.Parties`).
-    `carried` goes into the next bill (`billing.domain.evidence.carried_of`: peaks and credits).
-    `user` is who may see it as a consumer. `sha256` is that of the evidence; the amounts are in
-    `currency`, those of a credit note negative.
+    `is_stale`: what a draft was computed from has changed since, so that it is computed anew before
+    it becomes final. `carried` goes into the next bill (`billing.domain.evidence.carried_of`: peaks
+    and credits). `user` is who may see it as a consumer. `sha256` is that of the evidence; the
+    amounts are in `currency`, those of a credit note negative.
     """
 
     run = models.ForeignKey(BillRun, on_delete=models.PROTECT, null=True, related_name="bills")
@@ -231,6 +236,7 @@ class Bill(TenantOwned):
     estimated_kwh = ExactField(default=0)
     missing_intervals = models.PositiveIntegerField(default=0)
     parties = models.JSONField(default=dict)
+    is_stale = models.BooleanField(default=False)
     carried = models.JSONField(default=dict)
     sha256 = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

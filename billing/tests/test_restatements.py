@@ -24,6 +24,7 @@ from billing.domain import (
     restatement_finding,
     restatement_operations,
     restatement_steps,
+    staleness,
     tariffs_operations,
 )
 from billing.domain.agreements_terms_operations import alter_meter
@@ -32,6 +33,7 @@ from billing.domain.prices_queries import Price
 from billing.models import (
     AccountEntry,
     Agreement,
+    AgreementMeter,
     Bill,
     BillEvidence,
     BillKind,
@@ -244,6 +246,48 @@ def test_a_bill_that_leaves_another_peak_has_the_next_ones_computed(here: Here) 
         assert now.total == fresh.rating.total
 
 
+def test_bills_years_apart_are_computed_together(here: Here) -> None:
+    old, older = date(2021, 3, 1), date(2021, 2, 1)
+    agreement = here.agreement(RATCHET, starts_on=older)
+    year = datetime(2021, 1, 31, 23, tzinfo=UTC)
+    AgreementMeter.objects.update(starts_at=year)
+    quarters(here.channel, year, [1500.0] * 4 + [10.0] * (2 * 28 * 96))
+    here.billed(agreement, older, old)
+    first = here.billed(agreement, old, date(2021, 3, 8))
+    last = here.billed(agreement)
+    restatement_finding.agreement_changed(agreement_id=agreement.pk, first=old)
+    here.restate()
+    assert {(row.bill, row.state) for row in Restatement.objects.all()} == {
+        (first, RestatementState.UNCHANGED),
+        (last, RestatementState.UNCHANGED),
+    }
+
+
+def test_a_bill_that_is_taken_back_leaves_nothing_to_restate(here: Here) -> None:
+    agreement = here.agreement(RATCHET)
+    march, april = here.billed(agreement), here.billed(agreement, APRIL, MAY)
+    here.read_again(BEGIN + timedelta(days=2), [1000.0] * 4)
+    here.restate()
+    row = _open(march)
+    assert row.new_bill is not None
+    note = restatement_operations.void(
+        bill_id=march.pk, cause="Another customer", issued_on=ISSUED, now=NOW, actor_id=None
+    )
+    march.refresh_from_db()
+    assert (note.total, march.state) == (-march.total, BillState.VOID)
+    after = Restatement.objects.get(pk=row.pk)
+    assert (after.state, after.new_bill_id) == (RestatementState.DISMISSED, None)
+    # April knew its peak.
+    assert _open(april).causes[-1]["code"] == "former_bill"
+    here.restate()
+    assert not Restatement.objects.filter(bill=march, ended_at=None).exists()
+    assert not Bill.objects.filter(agreement=agreement, state=BillState.DRAFT).exists()
+    with pytest.raises(finalising.NotFinalError):
+        restatement_operations.void(
+            bill_id=march.pk, cause="Again", issued_on=ISSUED, now=NOW, actor_id=None
+        )
+
+
 def test_a_tariff_that_is_mended_backwards_finds_its_bills(here: Here) -> None:
     agreement, other = here.agreement(), here.agreement()
     bill = here.billed(agreement)
@@ -370,8 +414,9 @@ def test_what_changes_between_draft_and_final_is_found(here: Here) -> None:
     here.read_again(BEGIN, [1000.0])
     assert restatement_finding.find(tenant_id=here.tenant.pk, now=NOW) == 1
     assert not Restatement.objects.exists()  # nothing was final then
-    finalising.finalise([bill.pk], issued_on=ISSUED, now=NOW)
-    assert restatement_finding.made_final([bill], now=NOW) == 1
+    (made,) = finalising.finalise([bill.pk], issued_on=ISSUED, now=NOW)
+    known = BillEvidence.objects.get(bill=bill).change_id
+    assert staleness.made_final([made], after=known, now=NOW) == 1
     assert _open(bill).state == RestatementState.FOUND
     evidence_row = BillEvidence.objects.get(bill=bill)
     assert evidence_row.change_id < last_change()

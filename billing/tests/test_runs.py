@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from billing.domain import evidence, finalising, runs_operations, runs_queries, runs_steps
 from billing.domain.checklist import Code
+from billing.domain.runs_listing_operations import list_more
 from billing.models import (
     AccountEntry,
     Agreement,
@@ -187,8 +188,11 @@ def test_a_run_is_for_postpaid_agreements_of_its_cycle(here: Here) -> None:
     monthly = here.agreement()
     quarterly = here.agreement(cycle=Cycle.QUARTER, starts_on=date(2026, 1, 1))
     here.agreement(mode=Mode.PREPAID)
-    assert [item.agreement_id for item in here.start().items.all()] == [monthly.pk]
+    months = here.start()
+    assert list_more(months.pk) == 1
+    assert [item.agreement_id for item in months.items.all()] == [monthly.pk]
     run = here.start(cycle=Cycle.QUARTER, first_on=date(2026, 1, 1))
+    assert list_more(run.pk) == 1
     assert (run.end_on, [item.agreement_id for item in run.items.all()]) == (END, [quarterly.pk])
 
 
@@ -305,6 +309,80 @@ def test_an_account_without_a_tariff_fails_and_can_be_computed_anew(here: Here) 
     assert (run.state, item.state, item.problem) == (RunState.CHECKING, ItemState.HELD, "")
 
 
+def test_accounts_are_listed_by_workers_some_at_a_time(here: Here) -> None:
+    agreements = [here.agreement(metered=False) for _ in range(5)]
+    run = here.start()
+    assert (run.listed_to, run.items.count()) == (0, 0)
+    listed = [agreements[0].pk, agreements[1].pk]
+    assert list_more(run.pk, limit=2) == 2
+    point = transaction.savepoint()
+    assert list_more(run.pk, limit=2) == 2
+    transaction.savepoint_rollback(point)  # a worker was killed
+    run.refresh_from_db()
+    assert run.listed_to == agreements[1].pk
+    assert list(run.items.order_by("pk").values_list("agreement_id", flat=True)) == listed
+    # Who is done with those that are listed does not take them for all.
+    run.items.update(state=ItemState.SKIPPED)
+    runs_steps._move_on(run, NOW)
+    run.refresh_from_db()
+    assert run.state == RunState.RATING
+    here.steps(run)
+    after = BillRun.objects.get(pk=run.pk)
+    assert (after.state, after.listed_to) == (RunState.CHECKING, None)
+    found = run.items.order_by("pk").values_list("agreement_id", flat=True)
+    assert list(found) == [one.pk for one in agreements]
+    assert list_more(run.pk) == 0
+
+
+def test_a_run_for_nobody_is_over_at_once(here: Here) -> None:
+    run = here.start()
+    here.steps(run)
+    assert (run.state, run.items.count()) == (RunState.CHECKING, 0)
+
+
+def test_who_cannot_be_computed_any_more_has_no_draft(here: Here) -> None:
+    agreement = here.agreement()
+    run = here.start()
+    here.steps(run)
+    AgreementTariff.objects.filter(agreement=agreement).update(starts_on=date(2026, 3, 5))
+    runs_operations.compute_again(run_id=run.pk, now=NOW, actor_id=None)
+    here.steps(run)
+    assert run.items.get().state == ItemState.FAILED
+    assert not Bill.objects.exists()
+    here.approve(run)
+    here.steps(run)
+    AgreementTariff.objects.filter(agreement=agreement).update(starts_on=FIRST)
+    here.whole_run()
+    assert Bill.objects.get().state == BillState.FINAL
+
+
+def test_who_does_not_hold_in_the_period_any_more_is_told_so(here: Here) -> None:
+    agreement = here.agreement()
+    run = here.start(agreement_ids=[agreement.pk])
+    Agreement.objects.filter(pk=agreement.pk).update(starts_on=END)
+    here.steps(run)
+    item = run.items.get()
+    assert (item.state, item.problem) == (
+        ItemState.SKIPPED,
+        "The agreement does not hold on any of these days.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("zone", "complete"),
+    [("Europe/Berlin", (1, 0, 15)), ("America/Los_Angeles", (1, 9, 15)), ("UTC", (1, 2, 15))],
+)
+def test_a_period_is_billed_once_its_last_readings_are_in(
+    here: Here, zone: str, complete: tuple[int, int, int]
+) -> None:
+    here.agreement()
+    Facility.objects.update(time_zone=zone)
+    at = datetime(2026, 4, *complete, tzinfo=UTC)
+    with pytest.raises(ValidationError, match="The last readings of the period may still come"):
+        here.start(now=at - timedelta(seconds=1))
+    assert here.start(now=at).state == RunState.RATING
+
+
 def test_an_account_can_be_left_out(here: Here) -> None:
     here.agreement()
     run = here.start()
@@ -371,6 +449,8 @@ def test_days_that_were_billed_since_the_draft_are_not_billed_twice(here: Here) 
     item = run.items.get()
     assert (run.state, item.state) == (RunState.FINISHED, ItemState.FAILED)
     assert item.problem.startswith("These days were billed meanwhile")
+    # It would keep other runs from the days that are left.
+    assert not Bill.objects.filter(state=BillState.DRAFT).exists()
     assert not NumberSeries.objects.filter(code="bill").exists()
 
 

@@ -19,6 +19,7 @@ from pytest_django import Settings
 
 from billing.domain import drafts, finalising
 from billing.domain.drafts import Known
+from billing.domain.runs_listing_operations import list_more
 from billing.models import (
     Agreement,
     BillingSettings,
@@ -347,8 +348,9 @@ def test_a_session_of_a_consumer_is_held_to_the_same(world: World, client: Clien
 def test_a_run_is_begun_decided_about_and_approved_by_another(world: World, client: Client) -> None:
     made = _agreement(client, world, starts_on="2026-01-01", meters=[])
     run = _send(client, world.admin, "POST", "bill-run-list", first_on="2026-01-01").json()
-    assert (run["state"], run["counts"], run["end_on"]) == ("rating", {"waiting": 1}, "2026-02-01")
+    assert (run["state"], run["counts"], run["end_on"]) == ("rating", {}, "2026-02-01")
     with open_scope(world.scope):
+        assert list_more(run["id"]) == 1
         BillRun.objects.filter(pk=run["id"]).update(state=RunState.CHECKING)
         BillRunItem.objects.filter(run_id=run["id"]).update(
             state=ItemState.HELD, findings=[{"code": "zero"}]

@@ -23,8 +23,10 @@ TITLES: Final[dict[str, Promise]] = {
     Code.FIRST: gettext_lazy("First bill"),
     Code.NEGATIVE: gettext_lazy("Negative total"),
     Code.TARIFF_MISSING: gettext_lazy("No tariff"),
+    Code.COMPUTED_ANEW: gettext_lazy("Computed anew"),
 }
-CHOICES: Final = list(TITLES.items())
+# What can be accepted.
+CHOICES: Final = [one for one in TITLES.items() if one[0] != Code.COMPUTED_ANEW]
 
 
 def title(code: str) -> str:
@@ -63,6 +65,7 @@ def _texts() -> dict[str, str]:
         Code.ABOVE_CONTRACT: _("%(kw)s kW, where %(contracted_kw)s kW are agreed"),
         Code.NEGATIVE: _("%(total)s are owed to the customer"),
         Code.TARIFF_MISSING: _("no tariff from %(first)s to %(end)s"),
+        Code.COMPUTED_ANEW: _("computed anew when it became final: %(after)s, before %(before)s"),
     }
 
 

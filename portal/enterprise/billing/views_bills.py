@@ -16,7 +16,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.documents.values import DocumentError
-from billing.domain import documents_operations, finalising, lines_queries, pages_queries
+from billing.domain import (
+    documents_operations,
+    finalising,
+    lines_queries,
+    pages_queries,
+    restatement_operations,
+)
 from billing.domain.documents_queries import NoDocument
 from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.evidence import EvidenceError, EvidenceNotFound
@@ -98,8 +104,8 @@ def void(request: HttpRequest, *, pk: int) -> HttpResponse:
 
     def do() -> Done:
         try:
-            (note,) = finalising.take_back(
-                [pk],
+            note = restatement_operations.void(
+                bill_id=pk,
                 **form.cleaned_data,
                 now=datetime.now(UTC),
                 actor_id=actor_id(request),
