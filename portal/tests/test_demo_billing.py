@@ -37,6 +37,7 @@ from billing.models import (
     Restatement,
     RestatementState,
     RunState,
+    Tariff,
     TariffVersion,
     Wallet,
 )
@@ -196,6 +197,10 @@ def test_both_tenants_begin_to_bill_once(demo: None) -> None:
         shares = AgreementMeter.objects.filter(channel__device__serial="FR03-HVAC")
         assert sorted(shares.values_list("share", flat=True)) == [Decimal("0.3"), Decimal("0.7")]
         assert Agreement.objects.get(number="AE-V-001").user is not None
+        # Customers compare what is on offer.
+        offered = Tariff.objects.filter(offered=True).values_list("name", flat=True)
+        assert set(offered) == {one.name for one in demo_tariffs.TARIFFS if one.offered}
+        assert len(offered) == 4
         assert set(Agreement.objects.values_list("starts_on", flat=True)) == {AT.months[0]}
     before = made()
     for act in BILLING:

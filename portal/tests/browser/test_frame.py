@@ -369,9 +369,24 @@ def test_menu_of_a_phone_keeps_the_focus_and_closes(visit: Visit) -> None:
     expect(side).to_be_hidden()
     expect(opener).to_be_focused()
     opener.click()
+    side.get_by_text("Administration", exact=True).click()
     side.get_by_role("link", name="Branding").click()
     expect(page).to_have_url(f"{visit.url}/tenants/branding/")
     expect(side).to_be_hidden()
+
+
+def test_menu_keeps_the_groups_that_a_person_opens(visit: Visit) -> None:
+    page = visit.open()
+    menu = page.get_by_role("navigation", name="Main")
+    devices = menu.get_by_role("link", name="Devices", exact=True)
+    expect(devices).to_be_hidden()
+    menu.get_by_text("Fleet", exact=True).click()
+    expect(devices).to_be_visible()
+    menu.get_by_text("Monitoring", exact=True).click()
+    visit.open("/people/")
+    expect(devices).to_be_visible()
+    expect(menu.get_by_role("link", name="Overview", exact=True)).to_be_hidden()
+    expect(menu.get_by_role("link", name="People", exact=True)).to_be_in_viewport()
 
 
 def test_account_menu_closes_by_escape_and_by_a_click_beside(visit: Visit) -> None:
