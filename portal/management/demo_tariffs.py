@@ -171,7 +171,7 @@ def ensure_tariffs(tenant: Tenant, *, first: date, now: datetime, actor_id: int)
         version = tariffs_operations.draft_version(
             tariff_id=row.pk,
             valid_from=date(first.year - 1, 1, 1),
-            source=wanted.source,
+            source=wanted.source.lstrip(),
             reason=_REASON,
             actor_id=actor_id,
         )
