@@ -55,12 +55,13 @@ def forecast(
 
 
 def _taken(case: Case, step: Step, facts: Facts, day: date) -> Case:
-    """The case after a step, whose commands reach their units."""
+    """The case after a step, whose commands reach their units; who has left has none."""
+    cuts = not facts.over
     return replace(
         case,
         taken=case.taken + 1,
         last_on=day,
-        limited=case.limited or step.kind is StepKind.LIMIT,
-        disabled=case.disabled or step.kind is StepKind.DISABLE,
+        limited=case.limited or (cuts and step.kind is StepKind.LIMIT),
+        disabled=case.disabled or (cuts and step.kind is StepKind.DISABLE),
         owed_at_cut=facts.overdue if step.kind in CUTS else case.owed_at_cut,
     )

@@ -6,7 +6,7 @@ import logging
 from datetime import datetime
 
 from billing.accounts.dunning import PolicyError
-from billing.domain import dunning_operations, dunning_queries
+from billing.domain import dunning_opening_operations, dunning_operations, dunning_queries
 from tenants.domain.queries import tenant_batches
 from tenants.scope import Scope, open_scope
 
@@ -20,11 +20,11 @@ def open_cases(*, now: datetime) -> int:
     opened = 0
     for tenant_ids in tenant_batches():
         with open_scope(Scope(tenant_ids)):
-            due = dunning_operations.due_policies(now=now)
+            due = dunning_opening_operations.due_policies(now=now)
         for tenant_id, policy_id in due:
             try:
                 with open_scope(Scope((tenant_id,))):
-                    opened += dunning_operations.open_cases(policy_id=policy_id, now=now)
+                    opened += dunning_opening_operations.open_cases(policy_id=policy_id, now=now)
             except PolicyError:
                 # A policy that held when it was set: it keeps nobody else from what is due.
                 logger.exception("dunning.policy_unusable tenant=%d", tenant_id)

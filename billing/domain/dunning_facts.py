@@ -117,7 +117,7 @@ def account_of(agreement: Agreement, *, now: datetime) -> Account:
     items = open_items(agreement_ids=[agreement.pk])[agreement.pk]
     balance = balance_of(items, on=clock.date())
     row = InstalmentPlan.objects.filter(agreement=agreement, state=PlanState.ACTIVE).first()
-    standing = _standing(row, agreement, clock.date())
+    standing = _standing(row, balance, clock.date())
     return Account(
         agreement=agreement,
         zone=zone,
@@ -128,11 +128,16 @@ def account_of(agreement: Agreement, *, now: datetime) -> Account:
             oldest_due=balance.oldest_due,
             protected=is_protected(agreement.customer, clock.date()),
             rests=standing is Standing.RUNNING,
-            over=agreement.ends_on is not None and agreement.ends_on <= clock.date(),
+            over=is_over(agreement, clock.date()),
         ),
         plan=row,
         standing=standing,
     )
+
+
+def is_over(agreement: Agreement, day: date) -> bool:
+    """Whether an agreement has ended; its last day is the one before `ends_on`."""
+    return agreement.ends_on is not None and agreement.ends_on <= day
 
 
 def is_protected(customer: Customer, day: date) -> bool:
@@ -149,12 +154,19 @@ def paid_in(*, agreement_id: int) -> Decimal:
     return -(entries.aggregate(total=Sum("amount"))["total"] or Decimal(0))
 
 
-def _standing(row: InstalmentPlan | None, agreement: Agreement, day: date) -> Standing | None:
+def _standing(row: InstalmentPlan | None, balance: Balance, day: date) -> Standing | None:
     if row is None:
         return None
     plan = Plan.from_json(row.instalments, grace_days=row.grace_days)
-    paid = paid_in(agreement_id=agreement.pk) - row.paid_before
-    return plan.stands(paid=paid, on=day)
+    return plan.stands(paid=paid_of(row, plan, balance), on=day)
+
+
+def paid_of(row: InstalmentPlan, plan: Plan, balance: Balance) -> Decimal:
+    """How much of a plan is done with: what was paid since, or need not be paid any more because it
+    was credited or given up. Who owes no more than the parts to come has missed none.
+    """
+    paid = paid_in(agreement_id=row.agreement_id) - row.paid_before
+    return max(paid, plan.total - balance.balance)
 
 
 def counts_from(account: Account) -> date:

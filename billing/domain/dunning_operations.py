@@ -1,4 +1,4 @@
-"""Dunning goes on: cases are opened, steps taken, and what was cut is given back.
+"""Dunning goes on: steps are taken, and what was cut is given back.
 
 What to do is decided by `billing.accounts.dunning`; here it is done, a case in a transaction that
 holds its agreement, so that a worker may be killed at any moment and two do no harm. Commands and
@@ -13,27 +13,23 @@ from decimal import Decimal
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from billing.accounts import dunning
 from billing.accounts.dunning import (
     Decision,
-    Facts,
     Outcome,
     Policy,
     Step,
     StepKind,
     decide,
-    is_behind,
 )
 from billing.accounts.instalments import Standing
 from billing.domain import dunning_facts, dunning_units, ledger_operations
 from billing.domain.dunning_facts import Account
 from billing.domain.dunning_units import Done
 from billing.domain.ledger_operations import Draft
-from billing.domain.ledger_queries import balances, open_rows
 from billing.models import (
     AccountEntry,
     Agreement,
@@ -43,28 +39,16 @@ from billing.models import (
     DunningPolicy,
     EntryKind,
     InstalmentPlan,
-    Mode,
     PlanState,
 )
 from tenants.domain import audit
 
-# Accounts that have fallen behind are looked for so often; a step counts in days.
-LOOK_EVERY: Final = timedelta(hours=1)
 # A case that waits for something that nobody tells of is looked at so often.
 _LONGEST_WAIT: Final = timedelta(hours=24)
-# Cases that are opened in one transaction, and cases that one round takes.
-MOST_OPENED: Final = 500
+# Cases that one round takes.
 MOST_DRIVEN: Final = 1_000
-# Accounts that are looked at together.
-_LOOKED_AT: Final = 500
 # What the customer is told by mail.
 _MAILED: Final = frozenset({*(kind.value for kind in StepKind), DunningKind.RESTORED.value})
-
-
-def due_policies(*, now: datetime) -> list[tuple[int, int]]:
-    """Tenant and id of the policies by which new cases are to be looked for."""
-    rows = DunningPolicy.objects.filter(is_active=True, next_at__lte=now)
-    return list(rows.order_by("next_at", "pk").values_list("tenant_id", "pk"))
 
 
 def due_cases(*, now: datetime) -> list[tuple[int, int]]:
@@ -73,86 +57,11 @@ def due_cases(*, now: datetime) -> list[tuple[int, int]]:
     return list(rows.order_by("next_at", "pk").values_list("tenant_id", "pk")[:MOST_DRIVEN])
 
 
-@transaction.atomic
-def open_cases(*, policy_id: int, now: datetime) -> int:
-    """Open cases for accounts of the policy's tenant that are behind; returns how many. Does
-    nothing where another worker is at it.
-    """
-    row = (
-        DunningPolicy.objects.select_for_update(skip_locked=True)
-        .filter(pk=policy_id, is_active=True, next_at__lte=now)
-        .first()
-    )
-    policy = dunning_facts.policy_of(row, year=now.year)
-    if row is None or policy is None:
-        return 0
-    held = _held(_fallen_behind(row.tenant_id, policy, now))
-    # What is paid already may not be allocated yet.
-    ledger_operations.allocate([agreement.pk for agreement in held])
-    opened = sum(_open(agreement, policy, now) for agreement in held)
-    # Where there were more than one round takes, it goes on at once.
-    row.next_at = now if len(held) == MOST_OPENED and opened else now + LOOK_EVERY
-    row.save(update_fields=["next_at"])
-    return opened
-
-
-def _fallen_behind(tenant_id: int, policy: Policy, now: datetime) -> list[int]:
-    """The first MOST_OPENED accounts that are behind and have no case. Those that owe too little or
-    keep a plan are passed over: as many as there are, they take nobody's turn.
-    """
-    # In some zones it is tomorrow already; what is not overdue there yet is told by who opens.
-    tomorrow = now.date() + timedelta(days=1)
-    open_case = DunningCase.objects.filter(agreement=OuterRef("agreement"), closed_at__isnull=True)
-    late = (
-        open_rows()
-        .filter(tenant_id=tenant_id, open__gt=Decimal(0), due_on__lt=tomorrow)
-        # Who pays beforehand is cut by the wallet, or by the unit itself.
-        .filter(agreement__mode=Mode.POSTPAID)
-        .exclude(Exists(open_case))
-    )
-    ids = list(late.order_by("agreement").values_list("agreement", flat=True).distinct())
-    found: list[int] = []
-    for first in range(0, len(ids), _LOOKED_AT):
-        part = ids[first : first + _LOOKED_AT]
-        behind = [
-            pk
-            for pk, balance in balances(agreement_ids=part, on=tomorrow).items()
-            if is_behind(policy, Facts(balance.overdue, balance.oldest_due))
-        ]
-        plans = InstalmentPlan.objects.filter(agreement__in=behind, state=PlanState.ACTIVE)
-        planned = Agreement.objects.filter(pk__in=plans.values("agreement"))
-        resting = {
-            agreement.pk
-            for agreement in planned.select_related("facility", "customer")
-            if dunning_facts.account_of(agreement, now=now).facts.rests
-        }
-        found += [pk for pk in behind if pk not in resting]
-        if len(found) >= MOST_OPENED:
-            break
-    return found[:MOST_OPENED]
-
-
-def _held(agreement_ids: Sequence[int]) -> list[Agreement]:
-    held = ledger_operations.hold(agreement_ids)
-    rows = Agreement.objects.filter(pk__in=held).select_related("facility", "customer")
+def held(agreement_ids: Sequence[int]) -> list[Agreement]:
+    """The agreements with their rows held, and what dunning reads of them, by id."""
+    ids = ledger_operations.hold(agreement_ids)
+    rows = Agreement.objects.filter(pk__in=ids).select_related("facility", "customer")
     return list(rows.order_by("pk"))
-
-
-def _open(agreement: Agreement, policy: Policy, now: datetime) -> bool:
-    if DunningCase.objects.filter(agreement=agreement, closed_at__isnull=True).exists():
-        return False
-    account = dunning_facts.account_of(agreement, now=now)
-    if account.facts.rests or not is_behind(policy, account.facts):
-        return False
-    DunningCase.objects.create(
-        tenant_id=agreement.tenant_id,
-        agreement=agreement,
-        facility_id=agreement.facility_id,
-        opened_at=now,
-        counts_from=dunning_facts.counts_from(account),
-        next_at=now,
-    )
-    return True
 
 
 @transaction.atomic
@@ -177,7 +86,7 @@ def review(*, agreement_ids: Sequence[int], now: datetime) -> int:
     concerned = behind | set(with_plan.values_list("agreement", flat=True))
     done = 0
     policies: dict[int, Policy | None] = {}
-    for agreement in _held(sorted(concerned)):
+    for agreement in held(sorted(concerned)):
         account = dunning_facts.account_of(agreement, now=now)
         _note_plan(account, now)
         case = DunningCase.objects.filter(agreement=agreement, closed_at__isnull=True).first()

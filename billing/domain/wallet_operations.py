@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from billing.accounts.wallet import Friendly, IsHoliday, Rules, burns, position
 from billing.domain import ledger_operations
 from billing.domain.drafts import Known, known_now
-from billing.domain.dunning_facts import is_protected
+from billing.domain.dunning_facts import is_over, is_protected
 from billing.domain.ledger_operations import Draft
 from billing.domain.wallet_rating import Cost, costs_of
 from billing.domain.wallet_supply import switch_off, switch_on
@@ -339,7 +339,7 @@ def _stand(wallet: Wallet, now: datetime) -> None:
         wallet.state, wallet.state_at = state, now
     wallet.look_at = found.look_at
     # Whoever lives there after the end is not the one who has not paid.
-    over = agreement.ends_on is not None and agreement.ends_on <= today
+    over = is_over(agreement, today)
     with translation.override(customer.language or None):
         _switch(wallet, agreement, off=found.off and not over, now=now)
     wallet.save(

@@ -7,7 +7,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.domain import dunning_operations, dunning_settings, payments_operations
+from billing.domain import (
+    dunning_opening_operations,
+    dunning_operations,
+    dunning_settings,
+    payments_operations,
+)
 from billing.domain.dunning_settings import PolicyDraft
 from billing.models import (
     Agreement,
@@ -78,7 +83,7 @@ class Behind:
         before = DunningEvent.objects.count()
         if not DunningCase.objects.filter(closed_at__isnull=True).exists():
             policy = DunningPolicy.objects.get(tenant=self.tenant)
-            dunning_operations.open_cases(policy_id=policy.pk, now=now)
+            dunning_opening_operations.open_cases(policy_id=policy.pk, now=now)
         for _tenant, case_id in dunning_operations.due_cases(now=now):
             dunning_operations.drive(case_id=case_id, now=now)
         rows = DunningEvent.objects.order_by("pk").values_list("kind", flat=True)

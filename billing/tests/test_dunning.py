@@ -17,6 +17,7 @@ from billing.domain import (
     customers_operations,
     dunning_driver,
     dunning_notices,
+    dunning_opening_operations,
     dunning_operations,
     dunning_queries,
     dunning_settings,
@@ -33,6 +34,7 @@ from billing.models import (
     DunningEvent,
     DunningKind,
     DunningPolicy,
+    EntryKind,
     InstalmentPlan,
     PlanState,
 )
@@ -205,14 +207,14 @@ def test_what_was_cancelled_in_time_is_not_given_back(behind: Behind) -> None:
 def test_accounts_that_rest_keep_no_other_from_its_turn(
     here: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dunning_operations, "MOST_OPENED", 2)
+    monkeypatch.setattr(dunning_opening_operations, "MOST_OPENED", 2)
     for owes in ("1.00", "2.00", "3.00"):
         Behind.make(here, owes=owes)
     kept = Behind.make(here)
     agree(kept, (at(60).date(), "100.00"), now=at(2))
     last = Behind.make(here)
     policy = DunningPolicy.objects.get(tenant=here)
-    assert dunning_operations.open_cases(policy_id=policy.pk, now=at(6)) == 1
+    assert dunning_opening_operations.open_cases(policy_id=policy.pk, now=at(6)) == 1
     assert DunningCase.objects.get().agreement == last.agreement
 
 
@@ -351,6 +353,18 @@ def test_a_plan_gives_back_and_rests_until_a_part_is_missed(behind: Behind) -> N
     plan.refresh_from_db()
     assert plan.state == PlanState.ACTIVE
     assert behind.until(96) == ["reminder"]
+    plan.refresh_from_db()
+    assert plan.state == PlanState.BROKEN
+
+
+def test_what_is_credited_need_not_be_paid_by_a_plan(behind: Behind) -> None:
+    behind.until(6)
+    plan = agree(behind, (date(2026, 4, 10), "50.00"), (date(2026, 5, 10), "50.00"), now=at(6))
+    factories.entry(behind.agreement, Decimal(-50), EntryKind.CREDIT_NOTE)
+    assert behind.until(40) == []
+    plan.refresh_from_db()
+    assert plan.state == PlanState.ACTIVE
+    assert behind.until(45) == ["fee"]
     plan.refresh_from_db()
     assert plan.state == PlanState.BROKEN
 

@@ -64,3 +64,9 @@ def test_nothing_is_foretold_while_all_is_paid_or_a_plan_is_kept() -> None:
     assert _told(replace(OWED, rests=True), Case(DUE), at(4, 3)) == []
     paused = Case(DUE, paused_until=date(2026, 4, 20))
     assert _told(OWED, paused, at(4, 3))[0] == (1, at(4, 21, 8), False)
+
+
+def test_who_has_left_is_dunned_to_the_end() -> None:
+    all_steps = _told(OWED, Case(DUE), at(4, 3))
+    assert _told(replace(OWED, over=True), Case(DUE), at(4, 3)) == all_steps
+    assert len(all_steps) == len(POLICY.steps)

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.domain import dunning_pages_queries as queries
-from billing.domain import dunning_settings, payments_imports
+from billing.domain import dunning_settings, payments_imports, plans_pages_queries
 from billing.domain.payments_imports import Upload
 from billing.domain.sentences import in_words
 from billing.payments.values import StatementError
@@ -71,7 +71,7 @@ class PlanList(BillingView):
     def get(self, request: Request) -> Response:
         """Running and over; of facilities that the caller sees."""
         wanted = self.parameters(forms.InstalmentPlanQuery, request)
-        found = queries.plan_list(user_id=own_alone(request), **wanted)
+        found = plans_pages_queries.plan_list(user_id=own_alone(request), **wanted)
         return self.page(request, found, forms.InstalmentPlanSerializer)
 
     @extend_schema(

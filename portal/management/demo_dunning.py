@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from billing.domain import (
+    dunning_opening_operations,
     dunning_operations,
     dunning_settings,
     ledger_operations,
@@ -93,7 +94,7 @@ class Overdue:
         for days in range(_LATE_DAYS - 1, -1, -1):
             then = now - timedelta(days=days)
             DunningPolicy.objects.filter(pk=policy.pk, next_at__gt=then).update(next_at=then)
-            dunning_operations.open_cases(policy_id=policy.pk, now=then)
+            dunning_opening_operations.open_cases(policy_id=policy.pk, now=then)
             dunning_operations.review(agreement_ids=[agreement.pk], now=then)
 
     def _pay(self, agreement: Agreement, now: datetime) -> None:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.dunning import Outcome
-from billing.domain import dunning_facts, dunning_operations
+from billing.domain import dunning_facts, dunning_opening_operations, dunning_operations
 from billing.models import (
     DunningCase,
     DunningEvent,
@@ -41,7 +41,7 @@ def behind(count: int = 1) -> Books:
         set_policy(books.tenant)
         policy = DunningPolicy.objects.get()
         now = datetime.now(UTC)
-        assert dunning_operations.open_cases(policy_id=policy.pk, now=now) == count
+        assert dunning_opening_operations.open_cases(policy_id=policy.pk, now=now) == count
     return books
 
 

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.accounts.dunning import MOST_DAYS, MOST_STEPS
-from billing.domain.dunning_pages_queries import Wish
 from billing.domain.dunning_settings import PolicyDraft
+from billing.domain.plans_pages_queries import Wish
 from billing.models import DunningKind, DunningPolicy
 from portal.enterprise.billing.forms import DayField, ReasonField
 from portal.frame.forms import AmountField, FieldGroup, GroupedForm

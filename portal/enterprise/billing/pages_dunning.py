@@ -12,7 +12,8 @@ from django.utils.translation import ngettext
 
 from billing.accounts.dunning import StepKind
 from billing.accounts.dunning_forecast import Expected
-from billing.domain.dunning_pages_queries import AccountPage, CasePage, PlanPage
+from billing.domain.dunning_pages_queries import AccountPage, CasePage
+from billing.domain.plans_pages_queries import PlanPage
 from billing.models import DunningEvent, DunningKind, Mode
 from devices.models import Command, CommandState
 from portal.enterprise.billing import words

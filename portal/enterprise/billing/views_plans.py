@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.domain import dunning_pages_queries as queries
 from billing.domain import dunning_settings
+from billing.domain import plans_pages_queries as queries
 from billing.domain.pages_queries import NotThere
 from portal.enterprise.billing import pages_dunning
 from portal.enterprise.billing.forming import Done, FormPage, answer
