@@ -93,13 +93,17 @@ def checked(values: dict[str, Any], *, year: int) -> Policy:
 
 @lru_cache(maxsize=64)
 def _holidays(region: str, year: int) -> frozenset[date]:
-    """The public holidays of a year and the next one in a region (ISO 3166-1 or -2)."""
+    """The public holidays of a year, the one before and the next one, in a region (ISO 3166-1 or
+    -2): at the turn of the year it is both in the zones of one tenant.
+    """
     if not region:
         return frozenset()
     country, _, part = region.partition("-")
     try:
         return frozenset(
-            holidays.country_holidays(country, subdiv=part or None, years=[year, year + 1])
+            holidays.country_holidays(
+                country, subdiv=part or None, years=[year - 1, year, year + 1]
+            )
         )
     except NotImplementedError as error:
         raise PolicyError(
@@ -165,7 +169,7 @@ def paid_of(row: InstalmentPlan, plan: Plan, balance: Balance) -> Decimal:
     """How much of a plan is done with: what was paid since, or need not be paid any more because it
     was credited or given up. Who owes no more than the parts to come has missed none.
     """
-    paid = paid_in(agreement_id=row.agreement_id) - row.paid_before
+    paid: Decimal = paid_in(agreement_id=row.agreement_id) - row.paid_before
     return max(paid, plan.total - balance.balance)
 
 

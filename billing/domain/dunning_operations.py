@@ -7,6 +7,7 @@ notices follow from what is kept. Needs an open scope that is not narrowed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ from billing.accounts.dunning import (
     Decision,
     Outcome,
     Policy,
+    PolicyError,
     Step,
     StepKind,
     decide,
@@ -43,6 +45,9 @@ from billing.models import (
 )
 from tenants.domain import audit
 
+logger = logging.getLogger(__name__)
+
+_Stored = tuple[Policy | None, bool]
 # A case that waits for something that nobody tells of is looked at so often.
 _LONGEST_WAIT: Final = timedelta(hours=24)
 # Cases that one round takes.
@@ -85,7 +90,7 @@ def review(*, agreement_ids: Sequence[int], now: datetime) -> int:
     with_plan = InstalmentPlan.objects.filter(agreement__in=agreement_ids, state=PlanState.ACTIVE)
     concerned = behind | set(with_plan.values_list("agreement", flat=True))
     done = 0
-    policies: dict[int, Policy | None] = {}
+    policies: dict[int, _Stored] = {}
     for agreement in held(sorted(concerned)):
         account = dunning_facts.account_of(agreement, now=now)
         _note_plan(account, now)
@@ -94,16 +99,26 @@ def review(*, agreement_ids: Sequence[int], now: datetime) -> int:
             continue
         case.agreement = agreement
         if agreement.tenant_id not in policies:
-            row = DunningPolicy.objects.filter(tenant=agreement.tenant_id).first()
-            policies[agreement.tenant_id] = dunning_facts.policy_of(row, year=account.today.year)
-        decision = decide(
-            policies[agreement.tenant_id],
-            account.facts,
-            dunning_facts.case_value(case),
-            account.clock,
-        )
+            policies[agreement.tenant_id] = _stored_policy(account)
+        policy, usable = policies[agreement.tenant_id]
+        decision = Decision()
+        if usable or account.facts.overdue <= 0:
+            decision = decide(policy, account.facts, dunning_facts.case_value(case), account.clock)
         done += _do(case, account, decision, now)
     return done
+
+
+def _stored_policy(account: Account) -> _Stored:
+    """The policy of an account's tenant, and whether it can be used. One that held when it was set
+    and does not any more refuses no payment: what is paid comes back by it, and no step is taken.
+    """
+    tenant_id = account.agreement.tenant_id
+    row = DunningPolicy.objects.filter(tenant=tenant_id).first()
+    try:
+        return dunning_facts.policy_of(row, year=account.today.year), True
+    except PolicyError:
+        logger.exception("dunning.policy_unusable tenant=%d", tenant_id)
+        return None, False
 
 
 def _note_plan(account: Account, now: datetime) -> None:

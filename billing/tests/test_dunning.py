@@ -233,6 +233,15 @@ def test_a_policy_that_holds_no_more_keeps_nobody_else_from_dunning(
         assert DunningCase.objects.get().tenant == other
 
 
+def test_a_policy_that_holds_no_more_refuses_no_payment(behind: Behind) -> None:
+    behind.until(40)
+    DunningPolicy.objects.update(region="XX-9")
+    behind.pay("5.00", at(41))
+    assert behind.case().closed_at is None
+    behind.pay("100.00", at(42), "P2")
+    assert (behind.case().outcome, asked(behind)[-2:]) == ("paid", [ON, FREE])
+
+
 def test_what_a_person_has_switched_stays_so(behind: Behind) -> None:
     behind.until(40)
     switch_off(behind, at(41))
