@@ -12,9 +12,11 @@ const YEAR_S = 365 * 24 * 3600;
 const groups = [...document.querySelectorAll("[data-menu-group]")];
 
 // The server opens the groups that the person keeps open: nothing moves once the page is shown.
-function keepGroups() {
-  const open = groups.filter((group) => group.open).map((group) => group.dataset.menuGroup);
-  document.cookie = `wattline_menu=${open.join(".")}; path=/; max-age=${YEAR_S}; samesite=lax`;
+// A click comes before what it does: its group is about to be the other way round.
+function keepGroups(clicked) {
+  const open = groups.filter((group) => group.open !== (group === clicked));
+  const codes = open.map((group) => group.dataset.menuGroup).join(".");
+  document.cookie = `wattline_menu=${codes}; path=/; max-age=${YEAR_S}; samesite=lax`;
 }
 
 // The entry of this page is in view, however long the menu is.
@@ -26,7 +28,7 @@ function showCurrent() {
 }
 
 for (const group of groups) {
-  group.querySelector("summary").addEventListener("click", () => setTimeout(keepGroups));
+  group.querySelector("summary").addEventListener("click", () => keepGroups(group));
 }
 showCurrent();
 
