@@ -1,4 +1,8 @@
-"""`make test`: every check of the repository, a table of the outcome, one exit code."""
+"""`make test`: every check of the repository, a table of the outcome, one exit code.
+
+Checks that wait more than they work, and those that keep one processor busy, run beside the longest
+step, which has the terminal; what they say comes when they have ended.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,12 +36,17 @@ _APART = "serial or crash or browser"
 
 @dataclass(frozen=True)
 class Step:
-    """One command; `live` shows its output as it comes, else only when it fails."""
+    """One command.
+
+    `live` shows its output, else it is shown only when it fails. `beside` runs it while the first
+    step without goes on; its output waits for its end, so that lines of two never mix.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     live: bool = False
+    beside: bool = False
     good_codes: frozenset[int] = frozenset({0})
 
 
@@ -54,11 +64,11 @@ def lint_steps() -> list[Step]:
     """Checks that read files only."""
     ruff = _tool("ruff")
     return [
-        Step("ruff check", [*ruff, "check", "--quiet", "."]),
-        Step("ruff format", [*ruff, "format", "--check", "--quiet", "."]),
-        Step("types", [sys.executable, "-m", "mypy", "--no-error-summary", "."]),
-        Step("import contracts", [*_tool("lint-imports"), "--no-cache"]),
-        Step("templates", [*_tool("djade"), "--check", *_templates()]),
+        Step("ruff check", [*ruff, "check", "--quiet", "."], beside=True),
+        Step("ruff format", [*ruff, "format", "--check", "--quiet", "."], beside=True),
+        Step("types", [sys.executable, "-m", "mypy", "--no-error-summary", "."], beside=True),
+        Step("import contracts", [*_tool("lint-imports"), "--no-cache"], beside=True),
+        Step("templates", [*_tool("djade"), "--check", *_templates()], beside=True),
     ]
 
 
@@ -68,27 +78,49 @@ def test_steps(pytest_arguments: Sequence[str]) -> list[Step]:
     pytest = [sys.executable, "-m", "pytest", *pytest_arguments]
     none_is_fine = frozenset({0, _NO_TESTS_COLLECTED})
     return [
-        Step("migrations", [*manage, "makemigrations", "--check", "--dry-run"]),
+        Step("migrations", [*manage, "makemigrations", "--check", "--dry-run"], beside=True),
         Step(
             "deployment",
             [*manage, "check", "--deploy", "--fail-level", "WARNING"],
             environment=_DEPLOYED,
+            beside=True,
         ),
-        Step("JavaScript", [*frontend.find_node().node, "--test", *_javascript_tests()]),
+        Step(
+            "JavaScript", [*frontend.find_node().node, "--test", *_javascript_tests()], beside=True
+        ),
         Step("pytest, side by side", [*pytest, "-n", "2", "-m", f"not ({_APART})"], live=True),
         Step(
             "pytest, crashes",
-            # Three on two cores: they wait for processes and time-outs more than they work.
-            [*pytest, "-n", "3", "--dist", "loadfile", "-m", "crash and not serial"],
+            # Beside the other tests: they wait for processes and time-outs more than they work,
+            # and what they kill is their own.
+            [
+                *pytest,
+                *_only("crash"),
+                "-n",
+                "2",
+                "--dist",
+                "loadfile",
+                "-m",
+                "crash and not serial",
+            ],
+            live=True,
+            beside=True,
+            good_codes=none_is_fine,
+        ),
+        Step(
+            "pytest, serial",
+            [*pytest, *_only("serial"), "-m", "serial"],
             live=True,
             good_codes=none_is_fine,
         ),
-        Step("pytest, serial", [*pytest, "-m", "serial"], live=True, good_codes=none_is_fine),
         Step(
             "pytest, browser",
             # A file shares one product. In the order of their names, because the longest is early;
             # by their numbers of tests it would come last and be waited for.
-            [*pytest, "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "browser"],
+            [
+                *[*pytest, *_only("browser"), "-m", "browser"],
+                *["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"],
+            ],
             live=True,
             good_codes=none_is_fine,
         ),
@@ -113,11 +145,13 @@ def run_tests(pytest_arguments: Sequence[str]) -> int:
                 collect_static(session, _say)
             except SetupError as error:  # the checks below say more, so they still run
                 _say(str(error))
-            outcomes = [run_step(step, environment) for step in lint_steps()]
-            # The tests take databases of their own: the addresses of ours must not lead them here.
-            for step in test_steps(pytest_arguments):
+
+            def run(step: Step) -> Outcome:
+                # Tests take databases of their own: the addresses of ours must not lead them here.
                 own = os.environ if step.live else environment
-                outcomes.append(run_step(step, {**own, "WATTLINE_HOME": str(home.path)}))
+                return run_step(step, {**own, "WATTLINE_HOME": str(home.path)})
+
+            outcomes = run_steps([*lint_steps(), *test_steps(pytest_arguments)], run)
         finally:
             scratch.close()
     return report(outcomes)
@@ -134,9 +168,33 @@ def run_lint() -> int:
             scratch.close()
 
 
+def run_steps(steps: Sequence[Step], run: Callable[[Step], Outcome]) -> list[Outcome]:
+    """Runs all of them, and tells how they ended in the order of `steps`.
+
+    Those `beside` run one after another beside the first of the others, which it waits for; then
+    come the rest, each alone. An interrupt leaves out what has not begun.
+    """
+    with_terminal = [step for step in steps if not step.beside]
+    ended: dict[str, Outcome] = {}
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        waiting = [pool.submit(run, step) for step in steps if step.beside]
+        for step in with_terminal[:1]:
+            ended[step.name] = run(step)
+        ended |= {outcome.name: outcome for outcome in (one.result() for one in waiting)}
+        for step in with_terminal[1:]:
+            ended[step.name] = run(step)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [ended[step.name] for step in steps]
+
+
 def run_step(step: Step, environment: Mapping[str, str]) -> Outcome:
     """Runs one step in the checkout; its output is shown when it fails or is `live`."""
-    print(f"\n== {step.name}", flush=True)
+    title = f"\n== {step.name}"
+    if not step.beside:
+        print(title, flush=True)
+    streams = step.live and not step.beside
     began = time.monotonic()
     try:
         done = subprocess.run(
@@ -144,8 +202,8 @@ def run_step(step: Step, environment: Mapping[str, str]) -> Outcome:
             cwd=env.CHECKOUT,
             env={**environment, **step.environment},
             stdin=subprocess.DEVNULL,
-            stdout=None if step.live else subprocess.PIPE,
-            stderr=None if step.live else subprocess.STDOUT,
+            stdout=None if streams else subprocess.PIPE,
+            stderr=None if streams else subprocess.STDOUT,
             text=True,
             errors="replace",
             check=False,
@@ -155,8 +213,9 @@ def run_step(step: Step, environment: Mapping[str, str]) -> Outcome:
         return Outcome(step.name, passed=False, seconds=0.0, note="not installed")
     seconds = time.monotonic() - began
     passed = done.returncode in step.good_codes
-    if not passed and done.stdout:
-        print(done.stdout.rstrip())
+    if done.stdout and (step.live or not passed):
+        heading = f"{title}\n" if step.beside else ""
+        print(f"{heading}{done.stdout.rstrip()}", flush=True)
     note = "" if passed else f"exit code {done.returncode}"
     return Outcome(step.name, passed, seconds, note)
 
@@ -186,6 +245,11 @@ def format_files() -> int:
     ]
     subprocess.run([*_tool("djade"), *_templates()], cwd=env.CHECKOUT, check=False)
     return max(codes)
+
+
+def _only(mark: str) -> list[str]:
+    """Collecting all tests for these few would take longer than many of them."""
+    return ["--only-files-marked", mark]
 
 
 def _tool(name: str) -> list[str]:

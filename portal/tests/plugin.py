@@ -5,6 +5,9 @@ Before Django's settings are read, the process gets a database and a Redis of it
 the same. The database is a copy of a template that was migrated once. Nothing of `make up` is
 touched.
 
+`--only-files-marked serial` leaves out files that do not name the mark: collecting every test for a
+few of them costs half a minute of each process.
+
 Fixtures: `servers` (the addresses), `private_servers` (servers that a test may kill), `chromium`
 (the browser's path; skips where there is none).
 """
@@ -14,6 +17,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator
+from functools import cache
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,9 +32,34 @@ from portal.tests import fixtures
 
 _ADDRESSES = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_INGEST_URL", "REDIS_URL")
 _OUTER = "WATTLINE_TEST_OUTER_ADDRESSES"
+# What `make test` runs in steps of their own, which look for tests in files with these words alone.
+_APART: Final = ("browser", "crash", "serial")
 
 # How long an example takes is a matter of what else the machine does, and no property of ours.
 settings.register_profile("wattline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option; it selects files, and `-m` the tests in them."""
+    parser.addoption(
+        "--only-files-marked",
+        choices=_APART,
+        help="collect only files whose text has this mark (use it together with -m)",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out what cannot have tests that are wanted; None lets others decide."""
+    mark = config.getoption("--only-files-marked")
+    if mark is None or not collection_path.name.startswith("test_"):
+        return None
+    return None if names_mark(collection_path, mark) else True
+
+
+@cache
+def names_mark(file: Path, mark: str) -> bool:
+    """Whether the text of a test file has a mark."""
+    return f"pytest.mark.{mark}" in file.read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -66,5 +97,15 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last: Playwright leaves an event loop running in the main thread, in
-    which no later test could run one of its own."""
+    which no later test could run one of its own.
+
+    UsageError for a test with a mark that its file does not name: no step would run it.
+    """
+    for item in items:
+        for mark in _APART:
+            if item.get_closest_marker(mark) and not names_mark(item.path, mark):
+                raise pytest.UsageError(
+                    f"{item.nodeid} has the mark {mark} from elsewhere: write pytest.mark.{mark} "
+                    "in its file, or no step of `make test` finds it"
+                )
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)

@@ -176,6 +176,34 @@ def test_missing_tool_fails_the_step(capfd: pytest.CaptureFixture[str]) -> None:
     assert "install requirements.txt" in capfd.readouterr().out
 
 
+def test_step_beside_others_tells_everything_at_its_end(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = [sys.executable, "-c", "print('53 passed')"]
+    assert checks.run_step(Step("crashes", words, live=True, beside=True), {}).passed
+    assert capfd.readouterr().out == "\n== crashes\n53 passed\n"
+
+
+def test_steps_beside_run_while_the_first_other_does_and_the_rest_alone() -> None:
+    steps = [
+        *(Step(name, [], beside=True) for name in ("a", "b")),
+        *(Step(name, []) for name in ("long", "alone", "last")),
+    ]
+    begun = {step.name: threading.Event() for step in steps}
+    order: list[str] = []
+
+    def run(step: Step) -> Outcome:
+        begun[step.name].set()
+        # Each of the two rows goes on when the other has come this far.
+        assert {"a": begun["long"], "long": begun["b"]}.get(step.name, begun[step.name]).wait(30)
+        order.append(step.name)
+        return Outcome(step.name, passed=True, seconds=0.0)
+
+    outcomes = checks.run_steps(steps, run)
+    assert [outcome.name for outcome in outcomes] == ["a", "b", "long", "alone", "last"]
+    assert (order[0], set(order[1:3]), order[3:]) == ("a", {"b", "long"}, ["alone", "last"])
+
+
 def test_table_names_every_step_and_fails_when_one_failed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 
 import psycopg
 import pytest
 import redis
+from django.conf import settings
 from django.contrib.auth import hashers
 from django.db import connections
 from django.utils.module_loading import import_string
@@ -15,7 +19,7 @@ from django.utils.module_loading import import_string
 import portal.settings
 from devices.tests import factories
 from portal.devstack.servers import Endpoints, PrivateServers
-from portal.tests import emptying
+from portal.tests import emptying, plugin
 from portal.tests.quick_passwords import QuickArgon2
 
 ROLES = {"default": "wattline_app", "owner": "wattline_owner", "ingest": "wattline_ingest"}
@@ -49,6 +53,32 @@ def test_transactional_tests_start_with_empty_tables(round_: int) -> None:
         cursor.execute("SELECT count(*) FROM django_session")
         assert cursor.fetchone()[0] == 0
         cursor.execute("INSERT INTO django_session VALUES ('key', 'data', now())")
+
+
+def test_only_files_with_a_mark_are_collected() -> None:
+    chosen = ["--collect-only", "-q", "--only-files-marked", "serial", "-m", "serial"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *chosen, "devices/tests"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.findall(r"^(\S+)::", done.stdout, re.MULTILINE) == [
+        "devices/tests/test_fuzz_bridge.py"
+    ]
+    # None was collected to be left out.
+    assert "deselected" not in done.stdout
+
+
+def test_mark_must_be_named_by_the_file(request: pytest.FixtureRequest) -> None:
+    """Otherwise the step of the mark does not see the test, and the others leave it out."""
+    test = request.node
+    assert not plugin.names_mark(test.path, "browser")
+    plugin.pytest_collection_modifyitems([test])
+    test.add_marker("browser")
+    with pytest.raises(pytest.UsageError, match=r"write pytest[.]mark[.]browser in its file"):
+        plugin.pytest_collection_modifyitems([test])
 
 
 _KEEPERS = (
