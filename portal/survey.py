@@ -1,7 +1,7 @@
 """Which pages there are: found from the table of routes and by following links.
 
-The benchmark of pages, the accessibility test, Lighthouse and the screenshots all go through what
-this module finds, so that a page that comes later is measured and looked at without being listed.
+The benchmark of pages, Lighthouse and the screenshots all go through what this module finds, so
+that a page that comes later is measured without being listed.
 """
 
 from __future__ import annotations

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from django.conf import settings
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from portal.tests.browser.conftest import Copy
 
+Theme = Literal["light", "dark"]
+
 DESK: Final[ViewportSize] = {"width": 1280, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
-THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 # A form that is refused is answered by 422, and its summary has the focus: what the browser
 # mentions of that on its console.
 # A request that a newer one replaces (hx-sync) is aborted, which htmx mentions in two words; one
@@ -25,28 +26,38 @@ _MENTIONED: Final = (
     "htmx:afterRequest",
     "htmx:sendAbort",
 )
-RUN_AXE: Final = """async (theme) => {
-  const root = document.documentElement;
-  // Colours move over in transitions, and each one that is inherited starts those of the children
-  // in the next frame: still is what has not moved for some frames, however long these take.
-  const moving = () => document.getAnimations().filter((one) =>
-    one instanceof CSSTransition && one.playState === "running");
-  const end = performance.now() + 10_000;
-  for (let still = 0; still < 4;) {
-    await new Promise((next) => requestAnimationFrame(next));
-    const transitions = moving();
-    still = root.dataset.bsTheme === theme && !transitions.length ? still + 1 : 0;
-    if (performance.now() > end) {
-      const property = transitions[0]?.transitionProperty ?? "nothing";
-      throw new Error(`not within 10 s: ${theme} is ${root.dataset.bsTheme}, ${property} moves`);
-    }
-  }
-  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-  return violations.flatMap(({ id, help, nodes }) =>
+# What depends on colours alone; the other rules say the same in both themes.
+_COLOURS: Final = ("color-contrast", "link-in-text-block")
+# Every rule at both widths and every colour in both themes, each once: theme, window, rules (None:
+# all). Neighbours differ in one thing, because each change lays the page out anew.
+_LOOKS: Final[tuple[tuple[Theme, ViewportSize, Sequence[str] | None], ...]] = (
+    ("light", DESK, None),
+    ("dark", DESK, _COLOURS),
+    ("dark", PHONE, None),
+    ("light", PHONE, _COLOURS),
+)
+# Colours would move over in transitions, and each that is inherited starts those of the children in
+# the next frame, however long a frame takes: without transitions they are there at once. In a layer
+# an important rule wins over the important ones of the page.
+_HOLD_STILL: Final = """() => {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync("@layer { *, ::before, ::after { transition: none !important; } }");
+  document.adoptedStyleSheets.push(sheet);
+}"""
+_RUN_AXE: Final = """async (rules) => {
+  // What the page draws anew for its theme and width is there after two frames.
+  for (const _ of [1, 2]) await new Promise((next) => requestAnimationFrame(next));
+  const options = { resultTypes: ["violations"], rules: { "target-size": { enabled: true } } };
+  if (rules) options.runOnly = { type: "rule", values: rules };
+  const { violations } = await axe.run(document, options);
+  const said = violations.flatMap(({ id, help, nodes }) =>
     nodes.map(({ target, any, all, none }) => {
-      const said = [...any, ...all, ...none].map(({ message }) => message).join("; ");
-      return `${id} (${help}) at ${target.join(" ")}: ${said}`;
+      const why = [...any, ...all, ...none].map(({ message }) => message).join("; ");
+      return `${id} (${help}) at ${target.join(" ")}: ${why}`;
     }));
+  const { scrollWidth, clientWidth } = document.documentElement;
+  const over = scrollWidth - clientWidth;
+  return over > 0 ? [...said, `the page is ${over} px wider than the window`] : said;
 }"""
 
 
@@ -82,14 +93,18 @@ def visits(browser: Browser, copy: Copy, *cookies: str) -> Iterator[tuple[Page, 
 
 
 def violations(page: Page) -> list[str]:
-    """What axe-core finds on the page as it is now, light and dark, on a desk and on a phone."""
+    """What axe-core finds on the page as it is now, light and dark, on a desk and on a phone, each
+    with where it was; and whether the page is wider than its window.
+    """
     page.evaluate(axe_source())
-    found: list[Any] = []
-    for theme in THEMES:
-        page.emulate_media(color_scheme=theme)
-        for size in (DESK, PHONE):
-            page.set_viewport_size(size)
-            found += page.evaluate(RUN_AXE, theme)
-    page.emulate_media(color_scheme="light")
+    page.evaluate(_HOLD_STILL)
+    found: list[str] = []
+    for theme, size, rules in _LOOKS:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.set_viewport_size(size)
+        page.locator(f"html[data-bs-theme={theme}]").wait_for(state="attached")
+        said: list[str] = page.evaluate(_RUN_AXE, rules)
+        found += [f"{theme} {size['width']}: {one}" for one in said]
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size(DESK)
-    return [str(one) for one in found]
+    return found
