@@ -47,6 +47,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 _READY_S = 40
+# A process imports all of the product first: 5 s, and ten times that on a machine that is busy.
+_STARTED_S = 120
 
 
 def free_port() -> int:
@@ -100,7 +102,7 @@ class Copy:
         """Start the web process and wait until it answers."""
         uvicorn = ("-m", "uvicorn", "portal.asgi:application", "--port", str(self.web_port))
         self.start("web", *uvicorn, "--lifespan", "off", "--log-level", "warning")
-        eventually(self._answers, f"the web process answers {self.log('web')}")
+        eventually(self._answers, f"the web process answers {self.log('web')}", _STARTED_S)
 
     def _answers(self) -> bool:
         try:

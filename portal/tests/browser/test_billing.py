@@ -218,6 +218,9 @@ def test_a_customer_sees_a_bill_paid_when_the_banks_statement_was_taken(
     asks.get_by_role("button", name="Take these payments").click()
     expect(asks.locator("#list")).to_contain_text("april.xml")
 
+    page.reload()
+    expect(page.get_by_text("This bill is paid.")).to_be_visible()
+
 
 def test_tariffs_are_compared_and_ranked(site: Site) -> None:
     page, made = site.asks, site.office

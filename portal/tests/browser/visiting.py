@@ -45,8 +45,14 @@ _HOLD_STILL: Final = """() => {
   document.adoptedStyleSheets.push(sheet);
 }"""
 _RUN_AXE: Final = """async (rules) => {
-  // What the page draws anew for its theme and width is there after two frames.
-  for (const _ of [1, 2]) await new Promise((next) => requestAnimationFrame(next));
+  const { documentElement: root } = document;
+  const over = () => root.scrollWidth - root.clientWidth;
+  const frame = () => new Promise((next) => requestAnimationFrame(next));
+  // What the page draws anew for its theme and width is there after two frames; charts, which are
+  // drawn when there is time, are waited for while they are too wide.
+  for (const _ of [1, 2]) await frame();
+  const end = performance.now() + 10_000;
+  while (over() > 0 && performance.now() < end) await frame();
   const options = { resultTypes: ["violations"], rules: { "target-size": { enabled: true } } };
   if (rules) options.runOnly = { type: "rule", values: rules };
   const { violations } = await axe.run(document, options);
@@ -55,9 +61,7 @@ _RUN_AXE: Final = """async (rules) => {
       const why = [...any, ...all, ...none].map(({ message }) => message).join("; ");
       return `${id} (${help}) at ${target.join(" ")}: ${why}`;
     }));
-  const { scrollWidth, clientWidth } = document.documentElement;
-  const over = scrollWidth - clientWidth;
-  return over > 0 ? [...said, `the page is ${over} px wider than the window`] : said;
+  return over() > 0 ? [...said, `the page is ${over()} px wider than the window`] : said;
 }"""
 
 
