@@ -7,7 +7,7 @@ open scope that is not narrowed to facilities, `actor_id` (None is the system), 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -16,12 +16,10 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from billing.domain.agreements_checks import told
-from billing.domain.calendars import midnight
 from billing.domain.checklist import Code
-from billing.domain.runs_listing_operations import agreements_of, list_all
+from billing.domain.runs_listing_operations import agreements_of, complete_at, list_all
 from billing.domain.runs_queries import RunNotFound, next_end
 from billing.models import (
-    Agreement,
     Bill,
     BillingSettings,
     BillRun,
@@ -32,13 +30,10 @@ from billing.models import (
     RunKind,
     RunState,
 )
-from devices.domain.rollups import LATE_AFTER
 from tenants.domain import audit
 
 REASON_LENGTH: Final = 400
 _AT_ONCE: Final = 5_000
-# A quarter of an hour more, for what is being written.
-_COMPLETE_AFTER: Final = LATE_AFTER + timedelta(minutes=15)
 _LOOKED_AT: Final = (ItemState.DRAFTED, ItemState.HELD, ItemState.FAILED)
 
 
@@ -65,7 +60,10 @@ def start(
             {"first_on": _("The period is not over yet: choose one that has ended.")}
         )
     rows = agreements_of(tenant_id, cycle, first_on, end_on, agreement_ids)
-    _require_complete(rows, end_on, now)
+    begins = complete_at(rows, end_on)
+    if begins is not None and now < begins:
+        message = _("The last readings of the period may still come: begin at %(at)s.")
+        raise ValidationError({"first_on": message % {"at": told(begins, "UTC")}})
     _refuse_second(tenant_id, cycle, first_on, end_on, agreement_ids)
     run = audit.insert(
         BillRun(
@@ -221,17 +219,6 @@ def cancel(*, run_id: int, reason: str, now: datetime, actor_id: int | None) -> 
     list(run.items.select_for_update().order_by("pk").values_list("pk", flat=True))
     _remove_drafts(run, None)
     return run
-
-
-def _require_complete(rows: QuerySet[Agreement], end_on: date, now: datetime) -> None:
-    """Whether the last readings of the period are in. What comes within LATE_AFTER is announced to
-    nobody as a change, so that a bill which was made before it would never be restated.
-    """
-    zones = rows.order_by().values_list("facility__time_zone", flat=True).distinct()
-    ends = max((midnight(end_on, zone) for zone in zones), default=None)
-    if ends is not None and now < ends + _COMPLETE_AFTER:
-        message = _("The last readings of the period may still come: begin at %(at)s.")
-        raise ValidationError({"first_on": message % {"at": told(ends + _COMPLETE_AFTER, "UTC")}})
 
 
 def _period_end(first_on: date, cycle: Cycle, end_on: date | None, *, some: bool) -> date:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from django.db import connections, transaction
 
-from billing.domain import runs_operations, runs_steps
+from billing.domain import restatement_finding, runs_operations, runs_steps
 from billing.models import (
     AccountEntry,
     Agreement,
@@ -173,6 +173,36 @@ def test_a_run_that_is_cancelled_while_it_computes_leaves_no_drafts() -> None:
     with open_scope(Scope((of.pk,))):
         assert Bill.objects.count() == 0
         assert BillRun.objects.get(pk=run_id).state == RunState.CANCELLED
+
+
+def test_no_bill_becomes_final_while_changes_are_read() -> None:
+    of, ids = accounts(2)
+    run_id = start(of)
+    work(of, run_id)
+    decide(of, run_id)
+    reading, done = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with open_scope(Scope((of.pk,))):
+            restatement_finding.hold_place(of.pk)
+            reading.set()
+            done.wait()
+
+    def make() -> int:
+        reading.wait()
+        try:
+            return runs_steps.step(tenant_id=of.pk, run_id=run_id, now=NOW)
+        finally:
+            done.set()
+
+    with open_scope(Scope((of.pk,))):
+        restatement_finding.place_exists(of.pk)
+    # A bill that is not visible yet would be missed by who reads.
+    assert beside(read, make) == [None, 0]
+    with open_scope(Scope((of.pk,))):
+        assert set(Bill.objects.values_list("state", "number")) == {(BillState.DRAFT, "")}
+    work(of, run_id)
+    agree(of, ids)
 
 
 def test_a_number_that_was_not_used_is_given_back() -> None:

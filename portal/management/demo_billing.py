@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from billing.domain import (
     runs_operations,
 )
+from billing.domain.runs_listing_operations import complete_at
 from billing.domain.runs_queries import next_end
 from billing.domain.usage import usage_of
 from billing.models import (
@@ -106,7 +107,7 @@ class Billed:
         first = at.months[self.month]
         run = _run(tenant, agreements, first)
         if run is None:
-            if self._can_begin(tenant, agreements, at):
+            if self._can_begin(tenant, agreements, at, now):
                 runs_operations.start(
                     tenant_id=tenant.pk,
                     first_on=first,
@@ -121,7 +122,9 @@ class Billed:
             return False
         return run.ended_at is not None
 
-    def _can_begin(self, tenant: Tenant, agreements: Sequence[int], at: Timeline) -> bool:
+    def _can_begin(
+        self, tenant: Tenant, agreements: Sequence[int], at: Timeline, now: datetime
+    ) -> bool:
         """Whether the month before is billed, and all is known of this one."""
         if not HistoryImport.objects.filter(
             tenant=tenant,
@@ -134,6 +137,9 @@ class Billed:
             if before is None or before.ended_at is None:
                 return False
         first = at.months[self.month]
+        complete = complete_at(Agreement.objects.filter(pk__in=agreements), _end(first))
+        if complete is not None and now < complete:
+            return False
         # Roll-ups are computed in the order of time: with the last quarter all before are there.
         used = usage_of(agreements, first=first, end=_end(first), estimate=False)
         return all(one.quality[-1] == Quality.MEASURED for one in used.values())
