@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from billing.tariffs.sentences import sentence
 from billing.tariffs.values import MILLIWH_PER_KWH, Int64s, Usage, UsageError
 
 # Efficiency is counted in parts of this.
@@ -37,13 +38,21 @@ class Battery:
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
-            ("the capacity", self.capacity_kwh, 0, 1_000_000),
-            ("the power", self.power_kw, 0, 1_000_000),
-            ("the efficiency", self.efficiency, 0.1, 1),
-            ("the limit of the peak", self.peak_kw or 0, 0, 1_000_000),
+            (sentence("the capacity"), self.capacity_kwh, 0, 1_000_000),
+            (sentence("the power"), self.power_kw, 0, 1_000_000),
+            (sentence("the efficiency"), self.efficiency, 0.1, 1),
+            (sentence("the limit of the peak"), self.peak_kw or 0, 0, 1_000_000),
         ):
             if not low <= value <= high:
-                raise BatteryError(f"{name} is {value:g}: give a number from {low:g} to {high:g}")
+                raise BatteryError(
+                    sentence(
+                        "%(name)s is %(value)s: give a number from %(low)s to %(high)s",
+                        name=name,
+                        value=f"{value:g}",
+                        low=f"{low:g}",
+                        high=f"{high:g}",
+                    )
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,13 @@ def with_generation(usage: Usage, generated: Int64s) -> Usage:
     Intervals in which both were measured are taken as first drawn and then given.
     """
     if len(generated) != len(usage.starts):
-        raise UsageError(f"{len(generated)} values of generation for {len(usage.starts)} intervals")
+        raise UsageError(
+            sentence(
+                "%(generated)s values of generation for %(starts)s intervals",
+                generated=len(generated),
+                starts=len(usage.starts),
+            )
+        )
     own = np.minimum(usage.imported, generated)
     return replace(usage, imported=usage.imported - own, exported=usage.exported + generated - own)
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from pvlib import clearsky, irradiance, solarposition
 
+from billing.tariffs.sentences import sentence
 from billing.tariffs.values import Int64s
 
 # Of the energy on the panels, what the inverter gives: IEA PVPS T13 finds 0.75 to 0.85.
@@ -45,15 +46,23 @@ class Photovoltaics:
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
-            ("the power", self.kwp, 0, 100_000),
-            ("the latitude", self.latitude, -90, 90),
-            ("the longitude", self.longitude, -180, 180),
-            ("the tilt", self.tilt, 0, 90),
-            ("the azimuth", self.azimuth, 0, 360),
-            ("the clearness", self.clearness, 0, 1),
+            (sentence("the power"), self.kwp, 0, 100_000),
+            (sentence("the latitude"), self.latitude, -90, 90),
+            (sentence("the longitude"), self.longitude, -180, 180),
+            (sentence("the tilt"), self.tilt, 0, 90),
+            (sentence("the azimuth"), self.azimuth, 0, 360),
+            (sentence("the clearness"), self.clearness, 0, 1),
         ):
             if not low <= value <= high:
-                raise SolarError(f"{name} is {value:g}: give a number from {low} to {high}")
+                raise SolarError(
+                    sentence(
+                        "%(name)s is %(value)s: give a number from %(low)s to %(high)s",
+                        name=name,
+                        value=f"{value:g}",
+                        low=low,
+                        high=high,
+                    )
+                )
 
 
 def generation(panels: Photovoltaics, starts: Int64s, step_s: int) -> Int64s:

@@ -36,6 +36,7 @@ from billing.documents.payment_code import compact_iban
 from billing.documents.sheet import reference
 from billing.documents.values import Address, BillDocument, DocumentError, DocumentLine
 from billing.documents.words import word
+from billing.tariffs.sentences import sentence
 
 SPECIFICATION: Final = "urn:cen.eu:en16931:2017"
 INVOICE: Final = "380"
@@ -163,18 +164,24 @@ def einvoice(document: BillDocument) -> EInvoice:
     seller, buyer, supply = document.parties.seller, document.parties.buyer, document.parties.supply
     if not seller.address.country:
         raise EInvoiceError(
-            "An e-invoice names the seller's country: enter it in the billing settings."
+            sentence("An e-invoice names the seller's country: enter it in the billing settings.")
         )
     if document.total != rounded(document.total, 2):
         raise EInvoiceError(
-            f"An e-invoice has two decimals: {document.number} asks for {document.total}"
-            f" {document.currency}."
+            sentence(
+                "An e-invoice has two decimals: %(number)s asks for %(total)s %(currency)s.",
+                number=document.number,
+                total=document.total,
+                currency=document.currency,
+            )
         )
     sold_by = _party(seller.name, seller.address, seller.vat_id, seller.tax_number)
     if not (sold_by.vat_id or sold_by.tax_number):
         raise EInvoiceError(
-            "An e-invoice names the seller by VAT number or tax number: enter one in the billing"
-            " settings."
+            sentence(
+                "An e-invoice names the seller by VAT number or tax number: enter one in the"
+                " billing settings."
+            )
         )
     sold_by = replace(
         sold_by,

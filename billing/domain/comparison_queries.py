@@ -36,6 +36,7 @@ from billing.tariffs.document import Tariff as Document
 from billing.tariffs.document import TariffError, canonical
 from billing.tariffs.parts import Dynamic
 from billing.tariffs.rating import RatingError
+from billing.tariffs.sentences import sentence_of
 from billing.tariffs.values import MILLIWH_PER_KWH, Period, Prices, Quality, Usage, UsageError
 
 # Tariffs that one comparison may have, and how much time.
@@ -234,7 +235,7 @@ def _by_tariff(given: _Given, usage: Usage, versions: _Versions) -> list[Compare
                 contracted_kw=given.contracted_kw,
             )
         except (TariffError, RatingError, CoverageError, UsageError) as error:
-            found.append(replace(one, problem=str(error)))
+            found.append(replace(one, problem=sentence_of(error)))
         else:
             found.append(replace(one, costs=made))
     return found

@@ -27,6 +27,7 @@ from billing.tariffs.calendar import CoverageError
 from billing.tariffs.document import TariffError
 from billing.tariffs.parts import Dynamic
 from billing.tariffs.rating import RatingError
+from billing.tariffs.sentences import sentence, sentence_of
 from billing.tariffs.values import MILLIWH_PER_KWH, Line, Period, Quality, Rating, Usage, UsageError
 from devices.domain.changes import last_change
 
@@ -219,9 +220,11 @@ def _computed(
     account = given.accounts[wanted.agreement_id]
     usage, dated = given.usage.get(wanted), given.dated.get(wanted)
     if usage is None:
-        return Undone("The agreement does not hold on any of these days.")
+        return Undone(sentence("The agreement does not hold on any of these days."))
     if dated is None:
-        return Undone("A version of its tariff cannot be read: publish a new revision of it.")
+        return Undone(
+            sentence("A version of its tariff cannot be read: publish a new revision of it.")
+        )
     first = max(wanted.first, account.starts_on)
     end = min(wanted.end, account.ends_on or wanted.end)
     if (undone := _refused(account, dated, first, end)) is not None:
@@ -245,7 +248,7 @@ def _computed(
     try:
         rating = made.rating()
     except (RatingError, CoverageError, UsageError) as error:
-        return Undone(str(error))
+        return Undone(sentence_of(error))
     return Draft(account, made, rating, evidence.pack(made), former)
 
 
@@ -253,14 +256,23 @@ def _refused(account: Account, dated: Sequence[Dated], first: date, end: date) -
     if missing := missing_days([one.terms for one in dated], first=first, end=end):
         begin, stop = missing[0]
         return Undone(
-            f"From {begin} until {stop} no published tariff holds: agree on one, or publish it.",
+            sentence(
+                "From %(first)s until %(end)s no published tariff holds: agree on one, or publish"
+                " it.",
+                first=begin,
+                end=stop,
+            ),
             (begin, stop),
         )
     for one in dated:
         if one.terms.tariff.currency != account.currency:
             return Undone(
-                f"The tariff is in {one.terms.tariff.currency} and the agreement in"
-                f" {account.currency}: agree on a tariff in the same currency."
+                sentence(
+                    "The tariff is in %(tariff)s and the agreement in %(agreement)s: agree on a"
+                    " tariff in the same currency.",
+                    tariff=one.terms.tariff.currency,
+                    agreement=account.currency,
+                )
             )
     return None
 

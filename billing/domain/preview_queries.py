@@ -6,22 +6,39 @@ Reads alone, nothing is kept. Needs an open scope that is not narrowed to facili
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
 
 from billing.domain.calendars import midnight, seconds
 from billing.domain.contexts import PriceTable, context_of, former_bills
 from billing.domain.drafts import Account, accounts_of
 from billing.domain.pages_queries import NotThere
+from billing.domain.sentences import spoken, spoken_of
+from billing.domain.tariffs_checks import Problem, in_words
 from billing.domain.terms import terms_of
 from billing.domain.usage import usage_of
 from billing.models import Agreement
+from billing.tariffs import document
 from billing.tariffs.calendar import CoverageError
-from billing.tariffs.parts import Dynamic, Tariff
+from billing.tariffs.parts import Dynamic
 from billing.tariffs.rating import RatingError, Terms, rate
-from billing.tariffs.values import Context, Period, Rating, Usage, UsageError
+from billing.tariffs.values import (
+    MILLIWH_PER_KWH,
+    Context,
+    Period,
+    Rating,
+    Usage,
+    UsageError,
+)
+from devices.domain.series_bounds import SeriesRefusedError
+
+MOST_DAYS: Final = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,17 +51,26 @@ class Rated:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
-    """The use of an agreement in a period, rated by a draft and by what is agreed."""
+    """The use of an agreement in a period, rated by a draft, in `currency`, and by what is
+    agreed.
+    """
 
     account: Account
     period: Period
     usage: Usage
+    currency: str
     draft: Rated
     agreed: Rated
 
+    @property
+    def imported_kwh(self) -> Decimal:
+        """What was drawn."""
+        return Decimal(int(self.usage.imported.sum())) / MILLIWH_PER_KWH
 
-class NoUse(Exception):  # noqa: N818 - it reads as what happened
-    """The agreement does not hold in the period."""
+    @property
+    def exported_kwh(self) -> Decimal:
+        """What was given to the grid."""
+        return Decimal(int(self.usage.exported.sum())) / MILLIWH_PER_KWH
 
 
 def agreement_choices(*, tenant_id: int) -> tuple[tuple[int, str], ...]:
@@ -56,20 +82,37 @@ def agreement_choices(*, tenant_id: int) -> tuple[tuple[int, str], ...]:
     )
 
 
-def preview(tariff: Tariff, *, agreement_id: int, first: date, end: date, now: datetime) -> Preview:
-    """An agreement's days of [first, end) by a tariff and by what holds. Raises NotThere, NoUse,
-    and `SeriesRefusedError` for a time that cannot be read.
+def preview(
+    source: str | Mapping[str, Any],
+    *,
+    agreement_id: int,
+    first: date,
+    end: date,
+    now: datetime,
+) -> Preview:
+    """An agreement's days of [first, end) by a tariff, as text or as a document, and by what holds.
+
+    Raises NotThere, and ValidationError at `source`, `first_on` or `end_on`.
     """
+    if not 0 < (end - first).days <= MOST_DAYS:
+        message = _("The end lies after the beginning, at most %(most)d days.")
+        raise ValidationError({"end_on": [message % {"most": MOST_DAYS}]})
+    try:
+        tariff = document.read(source)
+    except document.TariffError as error:
+        problems = [in_words(Problem(spoken(text), path)) for path, text in error.problems]
+        raise ValidationError({"source": problems}) from error
     account = accounts_of([agreement_id]).get(agreement_id)
     if account is None:
         raise NotThere
     first = max(first, account.starts_on)
     end = min([end, *([account.ends_on] if account.ends_on else [])])
-    if end <= first:
-        raise NoUse
-    usage = usage_of([agreement_id], first=first, end=end).get(agreement_id)
-    if usage is None:
-        raise NoUse
+    try:
+        usage = usage_of([agreement_id], first=first, end=end) if first < end else {}
+    except SeriesRefusedError as error:
+        raise ValidationError({"end_on": [str(error)]}) from error
+    if agreement_id not in usage:
+        raise ValidationError({"first_on": [_("The agreement does not hold on these days.")]})
     agreed = terms_of([agreement_id], first=first, end=end, known_at=now)[agreement_id]
     power = agreed[-1].contracted_kw if agreed else None
     draft = (Terms(first, end, tariff, power),)
@@ -78,9 +121,10 @@ def preview(tariff: Tariff, *, agreement_id: int, first: date, end: date, now: d
     return Preview(
         account=account,
         period=period,
-        usage=usage,
-        draft=_rated(draft, usage, period, context),
-        agreed=_rated(agreed, usage, period, context),
+        usage=usage[agreement_id],
+        currency=tariff.currency,
+        draft=_rated(draft, usage[agreement_id], period, context),
+        agreed=_rated(agreed, usage[agreement_id], period, context),
     )
 
 
@@ -104,7 +148,7 @@ def _rated(terms: Sequence[Terms], usage: Usage, period: Period, context: Contex
     try:
         return Rated(rate(terms, usage, period, context))
     except (RatingError, CoverageError, UsageError) as error:
-        return Rated(None, str(error))
+        return Rated(None, spoken_of(error))
 
 
 @dataclass(frozen=True, slots=True)

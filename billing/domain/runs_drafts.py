@@ -25,6 +25,7 @@ from billing.models import (
     BillState,
     ItemState,
 )
+from billing.tariffs.sentences import sentence
 
 _PROBLEM_LENGTH: Final = 400
 _WRITTEN: Final = ("state", "findings", "problem")
@@ -82,7 +83,7 @@ def _wanted(
     near = [one for one in former if one.first < end and one.end > first]
     if any(one.state is BillState.DRAFT and one.run_id != run.pk for one in near):
         item.state = ItemState.FAILED
-        item.problem = (
+        item.problem = sentence(
             "Another run has a draft for these days: approve or cancel that run, then compute"
             " this account anew."
         )
@@ -92,9 +93,9 @@ def _wanted(
     if not left:
         item.state = ItemState.SKIPPED
         item.problem = (
-            "These days are billed already."
+            sentence("These days are billed already.")
             if first < end
-            else "The agreement does not hold on any of these days."
+            else sentence("The agreement does not hold on any of these days.")
         )
     return [Wanted(item.agreement_id, *days) for days in left]
 

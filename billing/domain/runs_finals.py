@@ -25,9 +25,10 @@ from billing.models import (
     BillState,
     ItemState,
 )
+from billing.tariffs.sentences import sentence
 
-_TAKEN: Final = "These days were billed meanwhile: the draft was not made final."
-_ASKED: Final = (
+_TAKEN: Final = sentence("These days were billed meanwhile: the draft was not made final.")
+_ASKED: Final = sentence(
     "Something has changed since the draft was approved, and the checklist asks about the new one:"
     " bill this account in another run."
 )

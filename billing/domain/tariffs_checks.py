@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from billing.domain.sentences import spoken, spoken_of
 from billing.models import PriceSeries
 from billing.tariffs import document
 from billing.tariffs.check import CoverageError, check
@@ -71,7 +72,7 @@ def examine(
         mapping = document.load(source) if isinstance(source, str) else document.plain(source)
         tariff = document.read(mapping)
     except document.TariffError as error:
-        wrong = tuple(Problem(sentence, path) for path, sentence in error.problems)
+        wrong = tuple(Problem(spoken(told), path) for path, told in error.problems)
         return Checked(None, None, wrong, zones, first, end)
     problems = [
         *_money(tariff, currency),
@@ -90,7 +91,7 @@ def readable(source: str, *, currency: str) -> dict[str, Any]:
         tariff = document.read(mapping)
     except document.TariffError as error:
         raise ValidationError(
-            {"source": [in_words(Problem(text, path)) for path, text in error.problems]}
+            {"source": [in_words(Problem(spoken(text), path)) for path, text in error.problems]}
         ) from error
     if wrong := _money(tariff, currency):
         raise ValidationError({"source": [in_words(one) for one in wrong]})
@@ -152,5 +153,5 @@ def _coverage(tariff: Tariff, zones: tuple[str, ...], first: date, end: date) ->
         try:
             check(tariff, zone=zone, first=first, end=end)
         except CoverageError as error:
-            problems.append(Problem(str(error), zone=zone))
+            problems.append(Problem(spoken_of(error), zone=zone))
     return problems

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from billing.domain import tariffs_operations
+from billing.domain.sentences import spoken
 from billing.models import Tariff, TariffVersion
 from billing.tariffs.importing import Note, Refused
 from billing.tariffs.recognising import Wishes, import_any
@@ -49,7 +50,9 @@ def import_tariff(
     """
     answer = import_any(content, wishes)
     if isinstance(answer, Refused):
-        raise ValidationError({"content": [str(problem) for problem in answer.problems]})
+        raise ValidationError(
+            {"content": [f"{one.field}: {spoken(one.text)}" for one in answer.problems]}
+        )
     if valid_from is not None and len(answer.documents) > 1:
         raise ValidationError(
             {"valid_from": [_("The record has several versions with days of their own.")]}
@@ -68,9 +71,9 @@ def import_tariff(
             raise ValidationError(
                 {"valid_from": [_("The record does not say from which day it holds: give one.")]}
             )
-        comments = [str(note) for note in dated.notes]
+        comments = [f"{one.field}: {spoken(one.text)}" for one in dated.notes]
         if dated.end is not None:
-            comments.append(f"It holds until {dated.end}, exclusive.")
+            comments.append(_("It holds until %(day)s, exclusive.") % {"day": dated.end})
         versions.append(
             tariffs_operations.draft_version(
                 tariff_id=tariff.pk,

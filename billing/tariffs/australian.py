@@ -38,6 +38,7 @@ from billing.tariffs.importing_times import (
     period_named,
     spans_of,
 )
+from billing.tariffs.sentences import sentence
 
 Windows = list[list[list[tuple[int, int, str]]]]
 """For 12 months and the days of the week: windows of a day, with their periods."""
@@ -67,14 +68,18 @@ def import_network(source: Record, *, part: str = "NUOS") -> Imported | Refused:
 def _network(fields: Fields, part: str) -> Dated:
     parts = fields.inner("Parameters")
     if part not in parts:
-        raise CannotImportError(parts.name(part), "is not there.")
+        raise CannotImportError(parts.name(part), sentence("is not there."))
     if fields.number("Discount (%)", Decimal(0)):
-        raise CannotImportError(fields.name("Discount (%)"), "does not say on what it is given.")
+        raise CannotImportError(
+            fields.name("Discount (%)"), sentence("does not say on what it is given.")
+        )
     chosen = parts.inner(part)
     for other in parts.record:
         if other != part:
             parts.take(other)
-            parts.note(other, f"another part of the tariff; {part} was asked for.")
+            parts.note(
+                other, sentence("another part of the tariff; %(part)s was asked for.", part=part)
+            )
     whole = parts.record.get("NUOS")
     if part != "NUOS" and isinstance(whole, Mapping):
         least = chosen.inner("Daily").number("Value", Decimal(0))
@@ -82,7 +87,11 @@ def _network(fields: Fields, part: str) -> Dated:
         if least > most > 0 and least > DEAREST_DAY:
             raise CannotImportError(
                 chosen.name("Daily"),
-                f"is {written(least)} a day, and the whole of which it is a part {written(most)}.",
+                sentence(
+                    "is %(least)s a day, and the whole of which it is a part %(most)s.",
+                    least=written(least),
+                    most=written(most),
+                ),
             )
     return _tariff(fields, chosen, part)
 
@@ -99,7 +108,10 @@ def _tariff(fields: Fields, parameters: Fields, part: str = "") -> Dated:
         if (amount := _value(daily, "$/day")) > DEAREST_DAY:
             raise CannotImportError(
                 daily.path,
-                f"is {written(amount)} a day, more than any small customer pays: a year's?",
+                sentence(
+                    "is %(amount)s a day, more than any small customer pays: a year's?",
+                    amount=written(amount),
+                ),
             )
         daily.finish()
         components.append(daily_supply(amount))
@@ -132,7 +144,10 @@ def _energy(prices: Any) -> dict[str, Any]:
 
 def _value(fields: Fields, unit: str) -> Decimal:
     if (given := fields.take("Unit")) != unit:
-        raise CannotImportError(fields.name("Unit"), f"is {given}, expected {unit}.")
+        raise CannotImportError(
+            fields.name("Unit"),
+            sentence("is %(given)s, expected %(unit)s.", given=given, unit=unit),
+        )
     return fields.number("Value")
 
 
@@ -140,7 +155,8 @@ def _blocks(parameters: Fields) -> list[dict[str, Any]]:
     for name in ("BlockQuarterly", "BlockAnnual"):
         if parameters.take(name):
             raise CannotImportError(
-                parameters.name(name), "has blocks of longer than a month, which no tiers have."
+                parameters.name(name),
+                sentence("has blocks of longer than a month, which no tiers have."),
             )
     if "BlockDaily" not in parameters:
         return []
@@ -152,9 +168,11 @@ def _blocks(parameters: Fields) -> list[dict[str, Any]]:
         block.finish()
     tiers.sort()
     if not tiers:
-        raise CannotImportError(blocks.path, "has no blocks in it.")
+        raise CannotImportError(blocks.path, sentence("has no blocks in it."))
     if tiers[-1][0].is_finite():
-        raise CannotImportError(blocks.path, f"has no price above {written(tiers[-1][0])} kWh.")
+        raise CannotImportError(
+            blocks.path, sentence("has no price above %(tiers)s kWh.", tiers=written(tiers[-1][0]))
+        )
     prices = [
         ({"up_to": written(bound)} if bound.is_finite() else {}) | {"price": written(price)}
         for bound, price in tiers
@@ -197,7 +215,9 @@ def _demands(entries: Fields, grids: dict[str, list[list[Day]]]) -> list[dict[st
         key = f"demand_{_key(f'group {group}' if group is not None else name)}"
         component = _demand(entry, key)
         if made.setdefault(key, component) != component:
-            raise CannotImportError(entry.path, f"differs from the others of group {group}.")
+            raise CannotImportError(
+                entry.path, sentence("differs from the others of group %(group)s.", group=group)
+            )
         year = windows.setdefault(key, [[[] for _ in range(7)] for _ in range(12)])
         for month, day, start, end in _times(entry, holidays=False):
             year[month][day].append((start, end, "measured"))
@@ -211,20 +231,27 @@ def _demand(entry: Fields, key: str) -> dict[str, Any]:
     unit = entry.take("Unit")
     if unit == "$/kW/Day":
         raise CannotImportError(
-            entry.name("Unit"), "is a price per kW and day; demand is priced per kW and month."
+            entry.name("Unit"),
+            sentence("is a price per kW and day; demand is priced per kW and month."),
         )
     price = _value(entry, "$/kW/Month")
     for name, sound, why in (
-        ("Number of Peaks", 1, "is the mean of several peaks, not the highest demand"),
-        ("Day Average", False, "is the mean of a day's window, not the highest demand"),
-        ("Based on Network Peak", False, "is the demand at the network's peak, not the customer's"),
-        ("Min Demand Charge ($)", 0, "is a least amount for demand alone"),
+        ("Number of Peaks", 1, sentence("is the mean of several peaks, not the highest demand.")),
+        ("Day Average", False, sentence("is the mean of a day's window, not the highest demand.")),
+        (
+            "Based on Network Peak",
+            False,
+            sentence("is the demand at the network's peak, not the customer's."),
+        ),
+        ("Min Demand Charge ($)", 0, sentence("is a least amount for demand alone.")),
     ):
         if entry.take(name, sound) != sound:
-            raise CannotImportError(entry.name(name), f"{why}.")
+            raise CannotImportError(entry.name(name), why)
     minutes = entry.number("Demand Window Length", Decimal(1)) * HALF_HOUR
     if minutes not in (30, 60):
-        raise CannotImportError(entry.name("Demand Window Length"), f"is {minutes} minutes.")
+        raise CannotImportError(
+            entry.name("Demand Window Length"), sentence("is %(minutes)s minutes.", minutes=minutes)
+        )
     component = {"name": key, "kind": "demand", "window_min": int(minutes), "schedule": key}
     if least := entry.number("Min Demand (kW)", Decimal(0)):
         component["minimum_kw"] = written(least)
@@ -235,10 +262,14 @@ def _times(entry: Fields, holidays: bool) -> Iterable[tuple[int, int, int, int]]
     """Month (from 0), day of the week, start and end in minutes of each window of an entry."""
     months = entry.listed("Month") or ALL_MONTHS
     if any(not isinstance(month, int) or month not in ALL_MONTHS for month in months):
-        raise CannotImportError(entry.name("Month"), f"has a month that is none: {months}.")
+        raise CannotImportError(
+            entry.name("Month"), sentence("has a month that is none: %(months)s.", months=months)
+        )
     doubled = [month for month in ALL_MONTHS if months.count(month) > 1]
     if doubled:
-        raise CannotImportError(entry.name("Month"), f"has month {doubled[0]} twice.")
+        raise CannotImportError(
+            entry.name("Month"), sentence("has month %(doubled)s twice.", doubled=doubled[0])
+        )
     week, end = entry.take("Weekday", True), entry.take("Weekend", True)
     days = [*(range(5) if week else ()), *(range(5, 7) if end else ())]
     if holidays and end:
@@ -253,7 +284,7 @@ def _times(entry: Fields, holidays: bool) -> Iterable[tuple[int, int, int, int]]
 def _interval(times: Fields, name: str) -> list[tuple[int, int]]:
     pair = times.listed(name)
     if len(pair) != 2:
-        raise CannotImportError(times.name(name), "is no start and end.")
+        raise CannotImportError(times.name(name), sentence("is no start and end."))
     return spans_of(pair[0], pair[1], times.name(name))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from billing.tariffs import holidaying
 from billing.tariffs.parts import DAYS, HOLIDAY, MINUTES_OF_DAY, Schedule, Season
+from billing.tariffs.sentences import sentence
 from billing.tariffs.values import Int64s
 
 Codes = NDArray[np.int16]
@@ -37,8 +38,16 @@ class CoverageError(Exception):
 
     def __init__(self, component: str, at: datetime, what: str) -> None:
         self.component, self.at, self.what = component, at, what
-        where = f"Component “{component}”" if component else "The tariff"
-        super().__init__(f"{where} has {what} at {at:%Y-%m-%d %H:%M} ({at.tzinfo}).")
+        told = {"what": what, "at": f"{at:%Y-%m-%d %H:%M}", "zone": at.tzinfo}
+        super().__init__(
+            sentence(
+                "Component “%(component)s” has %(what)s at %(at)s (%(zone)s).",
+                component=component,
+                **told,
+            )
+            if component
+            else sentence("The tariff has %(what)s at %(at)s (%(zone)s).", **told)
+        )
 
 
 @lru_cache(maxsize=_KEPT)
@@ -218,7 +227,8 @@ def _locked(array: NDArray[_Item]) -> NDArray[_Item]:
 def uncovered(component: str, instant: int, zone: str, code: int) -> CoverageError:
     """The error for an interval whose code is NONE or SEVERAL."""
     at = local_time(instant, zone)
-    return CoverageError(component, at, "more than one price" if code == SEVERAL else "no price")
+    what = sentence("more than one price") if code == SEVERAL else sentence("no price")
+    return CoverageError(component, at, what)
 
 
 def local_time(instant: int, zone: str) -> datetime:

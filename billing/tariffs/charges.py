@@ -33,6 +33,7 @@ from billing.tariffs.parts import (
     Tiers,
 )
 from billing.tariffs.pieces import Piece, RatingError, contracted
+from billing.tariffs.sentences import sentence
 from billing.tariffs.sheet import Sheet, decimal, fraction, kwh
 from billing.tariffs.values import MILLIWH_PER_KWH, Int64s
 
@@ -176,8 +177,12 @@ def prices_by_period(component: Energy, energies: list[int]) -> list[Price]:
     for name, milliwh in zip(component.schedule.periods, energies, strict=True):
         if name not in by_name and milliwh:
             raise RatingError(
-                f"The component “{component.name}” has no price in the period “{name}”, in which "
-                "energy was used."
+                sentence(
+                    "The component “%(name)s” has no price in the period “%(name_2)s”, in which"
+                    " energy was used.",
+                    name=component.name,
+                    name_2=name,
+                )
             )
         made.append(by_name.get(name) or Price(name, (Tier(None, Decimal(0)),), tiered=False))
     return made

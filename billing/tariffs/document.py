@@ -12,6 +12,7 @@ from babel.numbers import get_currency_precision
 from billing.tariffs import form, holidaying, parts
 from billing.tariffs.parts import Tariff
 from billing.tariffs.reading import Reading
+from billing.tariffs.sentences import sentence
 from billing.tariffs.shapes import Problems
 from billing.tariffs.source import TariffError, canonical, load, plain, sha256_of
 
@@ -78,13 +79,23 @@ def _seasons(found: Mapping[str, list[str]], problems: Problems) -> tuple[parts.
                     date.fromisoformat(f"{_LEAP}-{end}") for end in text.split("..", maxsplit=1)
                 )
             except ValueError:
-                problems.meaning.append((path, f"“{text}” has a day that no month has."))
+                problems.meaning.append(
+                    (path, sentence("“%(text)s” has a day that no month has.", text=text))
+                )
                 continue
             pairs.append(((first.month, first.day), (last.month, last.day)))
             for day in days_of(pairs[-1]):
                 if day in days:
                     problems.meaning.append(
-                        (path, f"{_day(day)} is in {name} and in {days[day]} as well.")
+                        (
+                            path,
+                            sentence(
+                                "%(day)s is in %(name)s and in %(days)s as well.",
+                                day=_day(day),
+                                name=name,
+                                days=days[day],
+                            ),
+                        )
                     )
                     break
                 days[day] = name
@@ -92,7 +103,9 @@ def _seasons(found: Mapping[str, list[str]], problems: Problems) -> tuple[parts.
     if found and not problems.meaning:
         for day in days_of(((1, 1), (12, 31))):
             if day not in days:
-                problems.meaning.append(("seasons", f"{_day(day)} is in no season."))
+                problems.meaning.append(
+                    ("seasons", sentence("%(day)s is in no season.", day=_day(day)))
+                )
                 break
     return tuple(made)
 
@@ -114,6 +127,13 @@ def _holidays(found: str | list[str] | None, problems: Problems) -> tuple[str, .
         path = "holidays" if isinstance(found, str) else f"holidays[{n}]"
         if not holidaying.known(text):
             problems.meaning.append(
-                (path, f"“{text}” is neither a region such as DE-BY nor a date such as 2027-12-24.")
+                (
+                    path,
+                    sentence(
+                        "“%(text)s” is neither a region such as DE-BY nor a date such as"
+                        " 2027-12-24.",
+                        text=text,
+                    ),
+                )
             )
     return tuple(texts)

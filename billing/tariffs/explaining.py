@@ -24,6 +24,7 @@ from billing.tariffs.parts import (
 )
 from billing.tariffs.pieces import Piece, RatingError, Terms
 from billing.tariffs.rating import Bill
+from billing.tariffs.sentences import sentence
 from billing.tariffs.values import Context, Int64s, Line, LineIntervals, Period, Usage
 
 _WIDE = Arithmetic(prec=80)
@@ -56,7 +57,13 @@ def explain(
         return _opened(component, made, piece, line)
     if line.component == "rounding":
         return _NOTHING
-    raise RatingError(f"The bill has no line “{line.component}” until {line.end}.")
+    raise RatingError(
+        sentence(
+            "The bill has no line “%(component)s” until %(end)s.",
+            component=line.component,
+            end=line.end,
+        )
+    )
 
 
 def _opened(component: Component, made: Bill, piece: Piece, line: Line) -> LineIntervals:
@@ -82,7 +89,9 @@ def _energy(
 ) -> LineIntervals:
     filling = charges.filling_of(component, metered, netted, made.pools)
     if filling is None:
-        raise RatingError(f"“{component.name}” has its lines at the end of the bill.")
+        raise RatingError(
+            sentence("“%(name)s” has its lines at the end of the bill.", name=component.name)
+        )
     prices = charges.prices_by_period(component, filling.own)
     limits = charges.limits_of(component.tiers, prices, filling, metered.piece)
     n = 0 if component.schedule is None else component.schedule.periods.index(line.period)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from billing.tariffs import parts
+from billing.tariffs.sentences import sentence
 from billing.tariffs.shapes import (
     NUMBER_SCHEMA,
     ByKey,
@@ -24,11 +25,11 @@ from billing.tariffs.shapes import (
 
 SCHEMA_PATH: Final = "/schemas/tariff-1.json"
 SCHEMA_FILE: Final = Path(__file__).parent / "schema" / "tariff-1.json"
-_CLOCK: Final = "a time such as 07:30"
+_CLOCK: Final = sentence("a time such as 07:30")
 
-NAME: Final = Text(40, r"^[a-z][a-z0-9_]*$", "a name of small letters, digits and _")
-PERIOD: Final = Text(60, r"^\S(.*\S)?$", "a name")
-LABEL: Final = Text(120, r"^\S(.*\S)?$", "a label")
+NAME: Final = Text(40, r"^[a-z][a-z0-9_]*$", sentence("a name of small letters, digits and _"))
+PERIOD: Final = Text(60, r"^\S(.*\S)?$", sentence("a name"))
+LABEL: Final = Text(120, r"^\S(.*\S)?$", sentence("a label"))
 NUMBER: Final = Number()
 POSITIVE: Final = Number(above=0)
 NOT_NEGATIVE: Final = Number(least=0)
@@ -46,12 +47,14 @@ RULE: Final = Record(
 )
 TIER_PRICES: Final = Many(Record({"up_to": POSITIVE, "price": NUMBER}, needed=("price",)), most=30)
 PRICES: Final = ByType(
-    mapping=Named(PERIOD, ByType(listed=TIER_PRICES, plain=NUMBER, means="a price or tiers")),
+    mapping=Named(
+        PERIOD, ByType(listed=TIER_PRICES, plain=NUMBER, means=sentence("a price or tiers"))
+    ),
     listed=TIER_PRICES,
     plain=NUMBER,
 )
 SELL_PRICES: Final = ByType(
-    mapping=Named(PERIOD, NUMBER), plain=NUMBER, means="a price, or one for each period"
+    mapping=Named(PERIOD, NUMBER), plain=NUMBER, means=sentence("a price, or one for each period")
 )
 TIERS: Final = Record(
     {
@@ -64,7 +67,9 @@ TIERS: Final = Record(
 )
 FLOW: Final = Choice(tuple(parts.Flow))
 OF: Final = ByType(
-    listed=Many(NAME, most=60), plain=Choice(("all",)), means="a list of components, or all"
+    listed=Many(NAME, most=60),
+    plain=Choice(("all",)),
+    means=sentence("a list of components, or all"),
 )
 PER_MONTH: Final = Choice((parts.Per.DAY, parts.Per.MONTH, parts.Per.KW_MONTH))
 
@@ -89,7 +94,7 @@ COMPONENTS: Final = {
         "dynamic",
         {
             "flow": FLOW,
-            "series": Text(60, r"^\S(.*\S)?$", "the name of a price series"),
+            "series": Text(60, r"^\S(.*\S)?$", sentence("the name of a price series")),
             "factor": NUMBER,
             "adder": NUMBER,
             "floor": NUMBER,
@@ -124,7 +129,7 @@ COMPONENTS: Final = {
                     {"percent": NOT_NEGATIVE, "step": POSITIVE, "per_kvarh": NOT_NEGATIVE}
                 ),
                 plain=Choice(("ratio",)),
-                means="“ratio”, or percent and step, or per_kvarh",
+                means=sentence("“ratio”, or percent and step, or per_kvarh"),
             ),
         },
         ("target", "surcharge"),
@@ -159,12 +164,12 @@ DOCUMENT: Final = Record(
     {
         "tariff": Choice((1,)),
         "name": LABEL,
-        "currency": Text(3, r"^[A-Z]{3}$", "a currency such as EUR"),
+        "currency": Text(3, r"^[A-Z]{3}$", sentence("a currency such as EUR")),
         "description": Text(2000),
         "holidays": ByType(
             listed=Many(Text(16), most=60),
             plain=Text(16),
-            means="a region such as DE-BY, a date, or a list of these",
+            means=sentence("a region such as DE-BY, a date, or a list of these"),
         ),
         "interval_min": Choice((5, 15, 30, 60)),
         "seasons": Named(
@@ -173,7 +178,7 @@ DOCUMENT: Final = Record(
                 Text(
                     12,
                     r"^(0[1-9]|1[0-2])-[0-3][0-9]\.\.(0[1-9]|1[0-2])-[0-3][0-9]$",
-                    "a part of the year such as 04-01..10-31",
+                    sentence("a part of the year such as 04-01..10-31"),
                 ),
                 most=24,
             ),

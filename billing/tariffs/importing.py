@@ -13,6 +13,8 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Final
 
+from billing.tariffs.sentences import sentence
+
 # What documents hold: the places of a number.
 LEAST: Final = Decimal("1e-10")
 MOST: Final = Decimal("1e15")
@@ -91,7 +93,9 @@ class Fields:
 
     def __post_init__(self) -> None:
         if not isinstance(self.record, Mapping):
-            raise CannotImportError(self.path or "record", "is no object with named fields.")
+            raise CannotImportError(
+                self.path or "record", sentence("is no object with named fields.")
+            )
 
     def __contains__(self, name: str) -> bool:
         return self.record.get(name) is not None
@@ -111,7 +115,7 @@ class Fields:
         value = self.take(name)
         if value is None:
             if default is None:
-                raise CannotImportError(self.name(name), "is missing.")
+                raise CannotImportError(self.name(name), sentence("is missing."))
             return default
         return self.exact(decimal_of(value, self.name(name), endless=endless), name)
 
@@ -120,14 +124,19 @@ class Fields:
         rounded = number
         if abs(number) < MOST and number != number.quantize(LEAST):
             rounded = number.quantize(LEAST, ROUND_HALF_EVEN)
-            self.note(name, f"{number} is rounded to {written(rounded)}.")
+            self.note(
+                name,
+                sentence(
+                    "%(number)s is rounded to %(rounded)s.", number=number, rounded=written(rounded)
+                ),
+            )
         return rounded
 
     def listed(self, name: str) -> Sequence[Any]:
         """A list, empty where there is none. Raises CannotImportError for anything else."""
         value = self.take(name, [])
         if not isinstance(value, list | tuple):
-            raise CannotImportError(self.name(name), "is no list.")
+            raise CannotImportError(self.name(name), sentence("is no list."))
         return value
 
     def inner(self, name: str) -> Fields:
@@ -142,28 +151,33 @@ class Fields:
         for name in names:
             value = self.take(name)
             if value not in (None, "", [], {}):
-                self.note(name, f"kept as a description: {value}")
+                self.note(name, sentence("kept as a description: %(value)s", value=value))
 
     def finish(self) -> None:
         """Raises CannotImportError for a field with content that nobody took."""
         for name, value in self.record.items():
             if name not in self._taken and value not in (None, "", [], {}):
                 raise CannotImportError(
-                    self.name(name), "is a field that this import does not know; remove it or ask."
+                    self.name(name),
+                    sentence("is a field that this import does not know; remove it or ask."),
                 )
 
 
 def decimal_of(value: Any, name: str, *, endless: bool = False) -> Decimal:
     """A number of JSON as it is written there; raises CannotImportError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise CannotImportError(name, f"is no number: {value!r}.")
+        raise CannotImportError(name, sentence("is no number: %(value)s.", value=repr(value)))
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
-        raise CannotImportError(name, f"is no number: {value!r}.") from None
+        raise CannotImportError(
+            name, sentence("is no number: %(value)s.", value=repr(value))
+        ) from None
     far = not endless if number.is_infinite() else abs(number.adjusted()) > FARTHEST
     if number.is_nan() or far:
-        raise CannotImportError(name, f"is no number of a tariff: {value!r}.")
+        raise CannotImportError(
+            name, sentence("is no number of a tariff: %(value)s.", value=repr(value))
+        )
     return number
 
 
@@ -193,9 +207,9 @@ def parsed(text: str | bytes) -> Any:
         # JSON can name half a character, which neither a database nor an answer can hold.
         json.dumps(record, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
-        raise CannotImportError("record", "has half a character in it.") from None
+        raise CannotImportError("record", sentence("has half a character in it.")) from None
     except (ValueError, RecursionError) as error:
-        raise CannotImportError("record", f"is no JSON: {error}.") from None
+        raise CannotImportError("record", sentence("is no JSON: %(error)s.", error=error)) from None
     return record
 
 

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Final
 
 from billing.tariffs.importing import CannotImportError, Fields
+from billing.tariffs.sentences import sentence
 
 MINUTES: Final = 24 * 60
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
@@ -37,7 +38,9 @@ def minute_of(text: Any, name: str) -> int:
         minute = int(hours) * 60 + int(minutes)
         if int(minutes) < 60 and minute <= MINUTES:
             return minute
-    raise CannotImportError(name, f"is no time of day like 07:30: {text!r}.")
+    raise CannotImportError(
+        name, sentence("is no time of day like 07:30: %(text)s.", text=repr(text))
+    )
 
 
 def spans_of(start: Any, end: Any, name: str) -> list[tuple[int, int]]:
@@ -60,13 +63,21 @@ def day_of(windows: Iterable[tuple[int, int, str]], name: str) -> Day:
         if start > at:
             break
         if start < at:
-            raise CannotImportError(name, f"{clock(start)} has two prices: {day[-1][2]}, {period}.")
+            raise CannotImportError(
+                name,
+                sentence(
+                    "%(start)s has two prices: %(day)s, %(period)s.",
+                    start=clock(start),
+                    day=day[-1][2],
+                    period=period,
+                ),
+            )
         if day and day[-1][2] == period:
             start = day.pop()[0]
         day.append((start, end, period))
         at = end
     if at < MINUTES:
-        raise CannotImportError(name, f"{clock(at)} has no price.")
+        raise CannotImportError(name, sentence("%(at)s has no price.", at=clock(at)))
     return tuple(day)
 
 
@@ -120,7 +131,14 @@ def document_of(
     """
     name = plain_name(name) or "Tariff"
     if len(name) > LONGEST_NAME:
-        fields.note("name", f"cut after {LONGEST_NAME} characters: {name}")
+        fields.note(
+            "name",
+            sentence(
+                "cut after %(longest_name)s characters: %(name)s",
+                longest_name=LONGEST_NAME,
+                name=name,
+            ),
+        )
         name = name[:LONGEST_NAME].rstrip()
     document: dict[str, Any] = {"tariff": 1, "name": name, "currency": currency}
     if holidays:
@@ -148,7 +166,8 @@ def _interval_min(fields: Fields, calendar: Calendar) -> int:
             return interval
     odd = next(minute for minute in sorted(times) if minute % INTERVALS[-1])
     raise CannotImportError(
-        fields.path or "schedule", f"{clock(odd)} lies within an interval of 5 minutes."
+        fields.path or "schedule",
+        sentence("%(odd)s lies within an interval of 5 minutes.", odd=clock(odd)),
     )
 
 

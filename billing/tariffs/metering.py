@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from billing.tariffs import calendar
 from billing.tariffs.parts import Flow, Schedule
 from billing.tariffs.pieces import Piece
+from billing.tariffs.sentences import sentence
 from billing.tariffs.values import MILLIWH_PER_KWH, Int64s, Quality, Usage, UsageError
 
 # Up to here sums of integers in doubles are exact.
@@ -51,8 +52,12 @@ class Grid:
             return self
         if step_s % self.step_s:
             raise UsageError(
-                f"The tariff goes by {step_s // 60} minutes: intervals of {self.step_s} s do not "
-                "add up to them."
+                sentence(
+                    "The tariff goes by %(step_s)s minutes: intervals of %(step_s_2)s s do not"
+                    " add up to them.",
+                    step_s=step_s // 60,
+                    step_s_2=self.step_s,
+                )
             )
         starts, group = np.unique(self.starts - self.starts % step_s, return_inverse=True)
         count = len(starts)
@@ -205,8 +210,12 @@ class Metered:
             window_s = window_min * 60
             if window_s % self.fine.step_s:
                 raise UsageError(
-                    f"A demand over {window_min} minutes cannot be told from intervals of "
-                    f"{self.fine.step_s // 60} minutes."
+                    sentence(
+                        "A demand over %(window_min)s minutes cannot be told from intervals of"
+                        " %(step_s)s minutes.",
+                        window_min=window_min,
+                        step_s=self.fine.step_s // 60,
+                    )
                 )
             index, _first = calendar.windows_of(
                 self.piece.zone, self.piece.month, self.fine.step_s, window_s

@@ -13,6 +13,7 @@ from billing.tariffs.calendar import next_month
 from billing.tariffs.metering import Metered, added_up
 from billing.tariffs.parts import At, Carry, Energy, Flow, Netting, Schedule, Within
 from billing.tariffs.pieces import RatingError
+from billing.tariffs.sentences import sentence
 from billing.tariffs.sheet import Sheet, decimal, fraction, kwh, rounded_down
 from billing.tariffs.values import MILLIWH_PER_KWH, Int64s
 
@@ -162,10 +163,18 @@ def _price(netting: Netting, period: str) -> Decimal:
     prices = {price.period: price.tiers[0].price for price in netting.sell_prices}
     found = prices.get(period, prices.get(WHOLE))
     if found is None:
-        told = f"of the period “{period}”" if period else "of no period"
+        told = (
+            sentence("of the period “%(period)s”", period=period)
+            if period
+            else sentence("of no period")
+        )
         raise RatingError(
-            f"Energy {told} was carried from a former tariff, and “{netting.name}” has no price "
-            "for it: give a single sell_price."
+            sentence(
+                "Energy %(told)s was carried from a former tariff, and “%(name)s” has no price"
+                " for it: give a single sell_price.",
+                told=told,
+                name=netting.name,
+            )
         )
     return found
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from billing.tariffs.calendar import midnight, month_days, next_month
 from billing.tariffs.parts import Per, Tariff
+from billing.tariffs.sentences import sentence
 from billing.tariffs.values import Period
 
 
@@ -79,8 +80,12 @@ def contracted(terms: Terms) -> Decimal:
     """The contracted power in kW. Raises RatingError where there is none."""
     if terms.contracted_kw is None:
         raise RatingError(
-            f"The tariff “{terms.tariff.name}” asks for the contracted power, and the agreement "
-            f"names none from {terms.first} on."
+            sentence(
+                "The tariff “%(name)s” asks for the contracted power, and the agreement names"
+                " none from %(first)s on.",
+                name=terms.tariff.name,
+                first=terms.first,
+            )
         )
     return terms.contracted_kw
 
@@ -94,9 +99,15 @@ def cut(terms: Sequence[Terms], period: Period) -> list[Piece]:
         if first >= end:
             continue
         if first > day:
-            raise RatingError(f"No tariff holds from {day} until {first}.")
+            raise RatingError(
+                sentence("No tariff holds from %(first)s until %(end)s.", first=day, end=first)
+            )
         if first < day:
-            raise RatingError(f"Two tariffs hold from {first} until {min(day, end)}.")
+            raise RatingError(
+                sentence(
+                    "Two tariffs hold from %(first)s until %(end)s.", first=first, end=min(day, end)
+                )
+            )
         share = Fraction((end - first).days, (period.end - period.first).days)
         while day < end:
             until = min(end, next_month(day))
@@ -116,5 +127,7 @@ def cut(terms: Sequence[Terms], period: Period) -> list[Piece]:
             )
             day = until
     if day < period.end:
-        raise RatingError(f"No tariff holds from {day} until {period.end}.")
+        raise RatingError(
+            sentence("No tariff holds from %(first)s until %(end)s.", first=day, end=period.end)
+        )
     return made

@@ -34,6 +34,7 @@ from billing.tariffs.importing_times import (
     period_named,
     spans_of,
 )
+from billing.tariffs.sentences import sentence
 
 WEEK: Final = DAYS[:HOLIDAY]
 DAY_SETS: Final = {"all": range(7), "weekday": range(5), "weekend": range(5, 7)}
@@ -52,9 +53,13 @@ def import_plan(source: Record) -> Imported | Refused:
 def _plan(fields: Fields) -> Dated:
     meta, tariff = fields.inner("meta"), fields.inner("tariff")
     if meta.take("schemaVersion", "1") != "1":
-        raise CannotImportError(meta.name("schemaVersion"), "is not 1, the one that is known.")
+        raise CannotImportError(
+            meta.name("schemaVersion"), sentence("is not 1, the one that is known.")
+        )
     if meta.take("unit", "kWh") != "kWh":
-        raise CannotImportError(meta.name("unit"), f"is {meta.take('unit')}; prices are per kWh.")
+        raise CannotImportError(
+            meta.name("unit"), sentence("is %(take)s; prices are per kWh.", take=meta.take("unit"))
+        )
     name = " – ".join(str(one) for one in (meta.take("provider"), meta.take("plan")) if one)
     currency = meta.take("currency", "")
     meta.describe(META)
@@ -62,7 +67,8 @@ def _plan(fields: Fields) -> Dated:
     for reserved in ("controlledLoad", "demand"):
         if tariff.take(reserved):
             raise CannotImportError(
-                tariff.name(reserved), "needs a meter or a rule that this form does not describe."
+                tariff.name(reserved),
+                sentence("needs a meter or a rule that this form does not describe."),
             )
     seasons = _plan_seasons(tariff)
     grids: dict[str, list[list[Day]]] = {}
@@ -96,11 +102,18 @@ def _plan_seasons(tariff: Fields) -> dict[int, str]:
             month = (first + step) % 12
             if month in months:
                 raise CannotImportError(
-                    fields.path, f"month {month + 1} is of {months[month]}, too."
+                    fields.path,
+                    sentence(
+                        "month %(month)s is of %(months)s, too.",
+                        month=month + 1,
+                        months=months[month],
+                    ),
                 )
             months[month] = name
     if months and len(months) < 12:
-        raise CannotImportError(tariff.name("seasons"), "do not have every month of the year.")
+        raise CannotImportError(
+            tariff.name("seasons"), sentence("do not have every month of the year.")
+        )
     return months
 
 
@@ -111,14 +124,16 @@ def _plan_energy(
     if not fields.take("schedule") and not fields.take("bands"):
         return made | {"prices": written(fields.number("flatRate"))}
     if "flatRate" in fields:
-        raise CannotImportError(fields.name("flatRate"), "is there beside bands: which one holds?")
+        raise CannotImportError(
+            fields.name("flatRate"), sentence("is there beside bands: which one holds?")
+        )
     prices: dict[tuple[str, str], Decimal] = {}
     names: dict[str, str] = {}
     for number, band in enumerate(fields.listed("bands")):
         inner = Fields(band, fields.name(f"bands[{number}]"), fields.notes)
         key = str(inner.take("id"))
         if key in names:
-            raise CannotImportError(inner.name("id"), f"{key} is there twice.")
+            raise CannotImportError(inner.name("id"), sentence("%(key)s is there twice.", key=key))
         names[key] = period_named(inner.take("name", key), names.values())
         rate = inner.number("rate")
         own = inner.inner("seasonRates")
@@ -127,7 +142,9 @@ def _plan_energy(
         own.finish()
         inner.describe(["role", "color"])
         if inner.take("tiers"):
-            raise CannotImportError(inner.name("tiers"), "are reserved in this form and undefined.")
+            raise CannotImportError(
+                inner.name("tiers"), sentence("are reserved in this form and undefined.")
+            )
         inner.finish()
     windows = _plan_windows(fields, names)
     # A band whose price depends on the season is a period of its own in each.
@@ -150,7 +167,9 @@ def _plan_energy(
         if period in used:
             listed[period] = written(rate)
         else:
-            fields.note("bands", f"{key} is in no window, and so without effect.")
+            fields.note(
+                "bands", sentence("%(key)s is in no window, and so without effect.", key=key)
+            )
     return made | {"schedule": flow, "prices": listed}
 
 
@@ -165,13 +184,17 @@ def _plan_windows(fields: Fields, names: Mapping[str, str]) -> list[list[tuple[i
         days = inner.take("days", "all")
         band = str(inner.take("band"))
         if band not in names:
-            raise CannotImportError(inner.name("band"), f"{band} is no band of the plan.")
+            raise CannotImportError(
+                inner.name("band"), sentence("%(band)s is no band of the plan.", band=band)
+            )
         spans = spans_of(inner.take("from"), inner.take("to"), inner.path)
         inner.finish()
         try:
             numbers = DAY_SETS[days] if isinstance(days, str) else [WEEK.index(d) for d in days]
         except (KeyError, TypeError, ValueError):
-            raise CannotImportError(inner.name("days"), f"{days} are no days.") from None
+            raise CannotImportError(
+                inner.name("days"), sentence("%(days)s are no days.", days=days)
+            ) from None
         for day in numbers:
             week[day] += [(start, end, band) for start, end in spans]
     return week
@@ -182,4 +205,6 @@ def _date(fields: Fields, name: str) -> date | None:
     try:
         return None if value is None else date.fromisoformat(str(value))
     except ValueError:
-        raise CannotImportError(fields.name(name), f"is no date: {value!r}.") from None
+        raise CannotImportError(
+            fields.name(name), sentence("is no date: %(value)s.", value=repr(value))
+        ) from None

@@ -10,6 +10,7 @@ from typing import Any
 
 from billing.tariffs import parts
 from billing.tariffs.parts import Carry, Flow, Per, Price, Schedule, Tier, Within
+from billing.tariffs.sentences import sentence
 from billing.tariffs.shapes import Problems
 
 Found = Mapping[str, Any]
@@ -50,25 +51,37 @@ class Reading:
             if minute % self.interval_min:
                 self._wrong(
                     f"{path}.{key}",
-                    f"{found[key]} is not at a multiple of {self.interval_min} minutes: give a "
-                    "shorter interval_min, or another time.",
+                    sentence(
+                        "%(found)s is not at a multiple of %(interval_min)s minutes: give a"
+                        " shorter interval_min, or another time.",
+                        found=found[key],
+                        interval_min=self.interval_min,
+                    ),
                 )
         if start >= end:
-            self._wrong(path, "It ends before it begins: write two rules for a time past midnight.")
+            self._wrong(
+                path,
+                sentence("It ends before it begins: write two rules for a time past midnight."),
+            )
         known = {season.name for season in self.seasons}
         for n, season in enumerate(found["seasons"] or ()):
             if season not in known:
-                self._wrong(f"{path}.seasons[{n}]", f"There is no season “{season}”.")
+                self._wrong(
+                    f"{path}.seasons[{n}]",
+                    sentence("There is no season “%(season)s”.", season=season),
+                )
         days = tuple(sorted({parts.DAYS.index(day) for day in found["days"] or ()}))
         if parts.HOLIDAY in days and not self.holidays:
-            self._wrong(f"{path}.days", "Say under holidays which days are holidays.")
+            self._wrong(f"{path}.days", sentence("Say under holidays which days are holidays."))
         return parts.Rule(found["period"], tuple(found["seasons"] or ()), days, start, end)
 
     def component(self, found: Found, path: str) -> None:
         """Reads a component of any kind."""
         name = found["name"]
         if name in self.names:
-            self._wrong(f"{path}.name", f"There is another component “{name}”.")
+            self._wrong(
+                f"{path}.name", sentence("There is another component “%(name)s”.", name=name)
+            )
         common = {"name": name, "label": found["label"] or _label(name)}
         component: parts.Component = getattr(self, f"_{found['kind']}")(found, path, common)
         self.components.append(component)
@@ -104,22 +117,28 @@ class Reading:
 
     def _net(self, energy: parts.Energy, netting: parts.Netting | None, path: str) -> None:
         if netting is None:
-            self._wrong(f"{path}.flow", "Net energy needs a component of kind netting.")
+            self._wrong(f"{path}.flow", sentence("Net energy needs a component of kind netting."))
             return
         if netting.within is Within.PERIOD and netting.schedule != energy.schedule:
-            self._wrong(f"{path}.schedule", "The netting goes by the periods of another schedule.")
+            self._wrong(
+                f"{path}.schedule", sentence("The netting goes by the periods of another schedule.")
+            )
         if not any(price.tiered for price in energy.prices):
             return
         tiers = energy.tiers
         if tiers.per in {parts.Pool.DAY, parts.Pool.BILL}:
-            self._wrong(f"{path}.tiers.per", "Net energy fills tiers per month or average_day.")
+            self._wrong(
+                f"{path}.tiers.per", sentence("Net energy fills tiers per month or average_day.")
+            )
         if tiers.shared is parts.Shared.CHRONOLOGICAL and (
             netting.within is not Within.INTERVAL or netting.carry is Carry.ENERGY
         ):
             self._wrong(
                 f"{path}.tiers.shared",
-                "What is netted over more than an interval has no order in time: share the tiers "
-                "proportional or per_period.",
+                sentence(
+                    "What is netted over more than an interval has no order in time: share the"
+                    " tiers proportional or per_period."
+                ),
             )
 
     def _dynamic(self, found: Found, _path: str, common: dict[str, str]) -> parts.Dynamic:
@@ -152,9 +171,13 @@ class Reading:
         surcharge: Found = {} if found["surcharge"] == "ratio" else found["surcharge"]
         given = {key for key, value in surcharge.items() if value is not None}
         if found["surcharge"] != "ratio" and given not in ({"percent", "step"}, {"per_kvarh"}):
-            self._wrong(f"{path}.surcharge", "Give percent and step, or per_kvarh, or “ratio”.")
+            self._wrong(
+                f"{path}.surcharge", sentence("Give percent and step, or per_kvarh, or “ratio”.")
+            )
         if given != {"per_kvarh"} and found["of"] is None:
-            self._wrong(f"{path}.of", "Name the components that the surcharge is a part of.")
+            self._wrong(
+                f"{path}.of", sentence("Name the components that the surcharge is a part of.")
+            )
         return parts.PowerFactor(
             **common,
             of=self._of(found, path),
@@ -169,20 +192,24 @@ class Reading:
         within, carry = Within(found["within"]), Carry(found["carry"] or Carry.NONE)
         by_period = isinstance(found["sell_price"], Mapping)
         if any(isinstance(one, parts.Netting) for one in self.components):
-            self._wrong(path, "A tariff has one netting.")
+            self._wrong(path, sentence("A tariff has one netting."))
         if within is Within.PERIOD and schedule is None:
-            self._wrong(path, "Netting within periods needs a schedule.")
+            self._wrong(path, sentence("Netting within periods needs a schedule."))
         if by_period and (
             within is Within.MONTH or (within is Within.INTERVAL and carry is Carry.ENERGY)
         ):
-            self._wrong(f"{path}.sell_price", "This surplus belongs to no period: give one price.")
+            self._wrong(
+                f"{path}.sell_price", sentence("This surplus belongs to no period: give one price.")
+            )
         if found["settle_month"] is not None and carry is Carry.NONE:
-            self._wrong(f"{path}.settle_month", "Nothing is carried that could be settled.")
+            self._wrong(
+                f"{path}.settle_month", sentence("Nothing is carried that could be settled.")
+            )
         prices = self._prices(
             found["sell_price"], schedule if by_period else None, f"{path}.sell_price"
         )
         if by_period and schedule is not None and len(prices) < len(schedule.periods):
-            self._wrong(f"{path}.sell_price", "A period of the schedule has no price.")
+            self._wrong(f"{path}.sell_price", sentence("A period of the schedule has no price."))
         return parts.Netting(
             **common,
             within=within,
@@ -211,7 +238,9 @@ class Reading:
 
     def _levy(self, found: Found, path: str, common: dict[str, str]) -> parts.Levy:
         if (found["percent"] is None) != (found["of"] is None):
-            self._wrong(f"{path}.of", "A levy in percent names components, one per kWh none.")
+            self._wrong(
+                f"{path}.of", sentence("A levy in percent names components, one per kWh none.")
+            )
         return parts.Levy(
             **common,
             of=self._of(found, path),
@@ -235,30 +264,40 @@ class Reading:
         taxes = {one.name for one in self.components if isinstance(one, parts.Tax)}
         for n, name in enumerate(found or ()):
             if name in taxes and kind != "tax":
-                self._wrong(f"{path}.of[{n}]", f"“{name}” is a tax: only taxes follow taxes.")
+                self._wrong(
+                    f"{path}.of[{n}]",
+                    sentence("“%(name)s” is a tax: only taxes follow taxes.", name=name),
+                )
             if name not in self.names:
-                self._wrong(f"{path}.of[{n}]", f"There is no component “{name}” before this one.")
+                self._wrong(
+                    f"{path}.of[{n}]",
+                    sentence("There is no component “%(name)s” before this one.", name=name),
+                )
         return tuple(dict.fromkeys(found or ()))
 
     def _schedule(self, found: Found, path: str) -> Schedule | None:
         name = found["schedule"]
         if name is not None and name not in self.schedules:
-            self._wrong(f"{path}.schedule", f"There is no schedule “{name}”.")
+            self._wrong(f"{path}.schedule", sentence("There is no schedule “%(name)s”.", name=name))
         return self.schedules.get(name)
 
     def _prices(self, found: Any, schedule: Schedule | None, path: str) -> tuple[Price, ...]:
         if not isinstance(found, Mapping):
             if schedule is not None:
                 # One price whatever the period: no schedule is needed for that.
-                self._wrong(path, f"Give a price for each period of “{schedule.name}”.")
+                self._wrong(
+                    path,
+                    sentence("Give a price for each period of “%(name)s”.", name=schedule.name),
+                )
             return (self._price("", found, path),)
         if schedule is None:
-            self._wrong(path, "Prices by period need a schedule.")
+            self._wrong(path, sentence("Prices by period need a schedule."))
             return ()
         for period in found:
             if period not in schedule.periods:
                 self._wrong(
-                    f"{path}.{period}", f"The schedule “{schedule.name}” has no such period."
+                    f"{path}.{period}",
+                    sentence("The schedule “%(name)s” has no such period.", name=schedule.name),
                 )
         return tuple(
             self._price(period, found[period], f"{path}.{period}")
@@ -273,13 +312,15 @@ class Reading:
         before = Decimal(0)
         for n, tier in enumerate(tiers[:-1]):
             if tier.up_to is None:
-                self._wrong(f"{path}[{n}]", "Only the last tier has no up_to.")
+                self._wrong(f"{path}[{n}]", sentence("Only the last tier has no up_to."))
             elif n and tier.up_to <= before:
-                self._wrong(f"{path}[{n}].up_to", "It is not above the tier before.")
+                self._wrong(f"{path}[{n}].up_to", sentence("It is not above the tier before."))
             else:
                 before = tier.up_to
         if tiers[-1].up_to is not None:
-            self._wrong(f"{path}[{len(tiers) - 1}]", "The last tier has no up_to: it has no end.")
+            self._wrong(
+                f"{path}[{len(tiers) - 1}]", sentence("The last tier has no up_to: it has no end.")
+            )
         return Price(period, tuple(tiers), tiered=True)
 
 

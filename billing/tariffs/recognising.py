@@ -10,6 +10,7 @@ from typing import Any, Final
 from billing.tariffs.australian import import_network, import_retail
 from billing.tariffs.importing import CannotImportError, Imported, Note, Refused, parsed
 from billing.tariffs.published import import_plan
+from billing.tariffs.sentences import sentence
 from billing.tariffs.urdb import import_urdb
 
 # Stops a file from filling memory; a tariff with all its versions has a tenth of it.
@@ -43,7 +44,10 @@ def import_any(content: str | bytes, wishes: Wishes | None = None) -> Imported |
     wishes = wishes or Wishes()
     try:
         if len(content) > MAX_BYTES:
-            raise CannotImportError("record", f"is longer than {MAX_BYTES // 1024**2} MiB.")
+            raise CannotImportError(
+                "record",
+                sentence("is longer than %(max_bytes)s MiB.", max_bytes=MAX_BYTES // 1024**2),
+            )
         record = _chosen(parsed(content), wishes.name)
     except CannotImportError as error:
         return Refused((error.note,))
@@ -58,7 +62,7 @@ def import_any(content: str | bytes, wishes: Wishes | None = None) -> Imported |
             return import_urdb(
                 record, currency=wishes.currency, demand_window_min=wishes.demand_window_min
             )
-    return Refused((Note("record", "is no tariff in a form that this import knows."),))
+    return Refused((Note("record", sentence("is no tariff in a form that this import knows.")),))
 
 
 def form_of(record: Any) -> Form | None:
@@ -89,9 +93,12 @@ def _chosen(record: Any, name: str) -> Any:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise CannotImportError("record", f"has no tariff “{name}”.")
+        raise CannotImportError("record", sentence("has no tariff “%(name)s”.", name=name))
     some = ", ".join(sorted({one for each in found[:5] for one in _names(each)[:1]}))
-    raise CannotImportError("record", f"has {len(found)} tariffs: name one, such as {some}.")
+    raise CannotImportError(
+        "record",
+        sentence("has %(found)s tariffs: name one, such as %(some)s.", found=len(found), some=some),
+    )
 
 
 def _names(record: Any) -> list[str]:

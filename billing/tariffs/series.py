@@ -15,6 +15,7 @@ from billing.tariffs.calendar import CoverageError, local_time
 from billing.tariffs.metering import Grid, Metered, added_up
 from billing.tariffs.parts import Dynamic, Flow, PowerFactor
 from billing.tariffs.pieces import Piece, RatingError
+from billing.tariffs.sentences import sentence
 from billing.tariffs.sheet import Sheet, decimal, fraction, kwh
 from billing.tariffs.values import MILLIWH_PER_KWH, Int64s, Prices
 
@@ -35,8 +36,13 @@ def slots(component: Dynamic, prices: Prices, grid: Grid, piece: Piece) -> NDArr
     """
     if prices.step_s % grid.step_s:
         raise RatingError(
-            f"The prices “{component.series}” change every {prices.step_s // 60} minutes, within "
-            f"the {grid.step_s // 60} minutes that the tariff goes by."
+            sentence(
+                "The prices “%(series)s” change every %(step)s minutes, within the"
+                " %(interval)s minutes that the tariff goes by.",
+                series=component.series,
+                step=prices.step_s // 60,
+                interval=grid.step_s // 60,
+            )
         )
     wanted = grid.starts - grid.starts % prices.step_s
     found = np.searchsorted(prices.starts, wanted)
@@ -46,14 +52,15 @@ def slots(component: Dynamic, prices: Prices, grid: Grid, piece: Piece) -> NDArr
         missing = np.ones(len(wanted), bool)
     if missing.any():
         at = local_time(int(grid.starts[np.flatnonzero(missing)[0]]), piece.zone)
-        raise CoverageError(component.name, at, f"no price in the series “{component.series}”")
+        what = sentence("no price in the series “%(series)s”", series=component.series)
+        raise CoverageError(component.name, at, what)
     return found
 
 
 def series_of(component: Dynamic, context: Mapping[str, Prices]) -> Prices:
     """The series a component names. Raises RatingError where it is not there."""
     if component.series not in context:
-        raise RatingError(f"There are no prices “{component.series}”.")
+        raise RatingError(sentence("There are no prices “%(series)s”.", series=component.series))
     return context[component.series]
 
 
@@ -114,7 +121,10 @@ def power_factor(component: PowerFactor, sheet: Sheet, metered: Metered) -> None
     """A surcharge where the power factor of the piece is below the target."""
     if metered.grid.reactive is None:
         raise RatingError(
-            f"The component “{component.name}” needs reactive energy, which is not measured here."
+            sentence(
+                "The component “%(name)s” needs reactive energy, which is not measured here.",
+                name=component.name,
+            )
         )
     active = int(metered.grid.energy[Flow.IMPORT].sum())
     reactive = max(int(metered.grid.reactive.sum()), 0)

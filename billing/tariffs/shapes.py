@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Protocol
 
+from billing.tariffs.sentences import sentence
+
 # Prices and amounts fit the database's columns (numeric(28, 12)) with room for sums.
 MAX_NUMBER: Final = 10**9
 MAX_PLACES: Final = 10
@@ -49,15 +51,29 @@ class Text:
 
     longest: int = 60
     pattern: str = ""
-    means: str = "text"
+    means: str = sentence("text")
 
     def read(self, value: Any, path: str, problems: Problems) -> str:
         if not isinstance(value, str) or not 1 <= len(value) <= self.longest:
-            wanted = f"{self.means} of 1 to {self.longest} characters"
-            problems.shape.append((path, f"Here is {wanted} expected, not {shown(value)}."))
+            problems.shape.append(
+                (
+                    path,
+                    sentence(
+                        "Here is %(means)s of 1 to %(longest)s characters expected, not %(value)s.",
+                        means=self.means,
+                        longest=self.longest,
+                        value=shown(value),
+                    ),
+                )
+            )
             return ""
         if self.pattern and (value[-1] == "\n" or not re.search(self.pattern, value, re.ASCII)):
-            problems.shape.append((path, f"{shown(value)} is not {self.means}."))
+            problems.shape.append(
+                (
+                    path,
+                    sentence("%(value)s is not %(means)s.", value=shown(value), means=self.means),
+                )
+            )
             return ""
         return value
 
@@ -76,7 +92,14 @@ class Choice:
         # Bare equality would take true for 1.
         if isinstance(value, bool) or value not in self.values:
             names = ", ".join(map(str, self.values))
-            problems.shape.append((path, f"{shown(value)} is not one of: {names}."))
+            problems.shape.append(
+                (
+                    path,
+                    sentence(
+                        "%(value)s is not one of: %(names)s.", value=shown(value), names=names
+                    ),
+                )
+            )
             return self.values[0]
         return value
 
@@ -90,7 +113,9 @@ class Flag:
 
     def read(self, value: Any, path: str, problems: Problems) -> bool:
         if not isinstance(value, bool):
-            problems.shape.append((path, f"{shown(value)} is not true or false."))
+            problems.shape.append(
+                (path, sentence("%(value)s is not true or false.", value=shown(value)))
+            )
             return False
         return value
 
@@ -107,10 +132,22 @@ class Whole:
 
     def read(self, value: Any, path: str, problems: Problems) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            problems.shape.append((path, f"{shown(value)} is not a whole number."))
+            problems.shape.append(
+                (path, sentence("%(value)s is not a whole number.", value=shown(value)))
+            )
             return self.least
         if not self.least <= value <= self.most:
-            problems.shape.append((path, f"{value} is not from {self.least} to {self.most}."))
+            problems.shape.append(
+                (
+                    path,
+                    sentence(
+                        "%(value)s is not from %(least)s to %(most)s.",
+                        value=value,
+                        least=self.least,
+                        most=self.most,
+                    ),
+                )
+            )
             return self.least
         return value
 
@@ -129,21 +166,44 @@ class Number:
     def read(self, value: Any, path: str, problems: Problems) -> Decimal:
         number = _decimal(value)
         if number is None:
-            wanted = f"at most {MAX_NUMBER} and with at most {MAX_PLACES} decimal places"
-            told = f"{shown(value)} is not a number such as 0.25, {wanted}."
+            told = sentence(
+                "%(value)s is not a number such as 0.25, at most %(most)s and with at most"
+                " %(places)s decimal places.",
+                value=shown(value),
+                most=MAX_NUMBER,
+                places=MAX_PLACES,
+            )
             problems.shape.append((path, told))
             return Decimal(1)
         # A schema cannot compare a number that is written as text: bounds are meaning.
         if number != round(number, MAX_PLACES):
             problems.meaning.append(
-                (path, f"{value} is not written with at most {MAX_PLACES} decimal places.")
+                (
+                    path,
+                    sentence(
+                        "%(value)s is not written with at most %(max_places)s decimal places.",
+                        value=value,
+                        max_places=MAX_PLACES,
+                    ),
+                )
             )
         if self.least is not None and number < self.least:
-            problems.meaning.append((path, f"{value} is less than {self.least}."))
+            problems.meaning.append(
+                (path, sentence("%(value)s is less than %(least)s.", value=value, least=self.least))
+            )
         if self.above is not None and number <= self.above:
-            problems.meaning.append((path, f"{value} is not more than {self.above}."))
+            problems.meaning.append(
+                (
+                    path,
+                    sentence(
+                        "%(value)s is not more than %(above)s.", value=value, above=self.above
+                    ),
+                )
+            )
         if self.most is not None and number > self.most:
-            problems.meaning.append((path, f"{value} is more than {self.most}."))
+            problems.meaning.append(
+                (path, sentence("%(value)s is more than %(most)s.", value=value, most=self.most))
+            )
         return number
 
     def schema(self) -> dict[str, Any]:
@@ -181,11 +241,21 @@ class Many:
 
     def read(self, value: Any, path: str, problems: Problems) -> list[Any]:
         if not isinstance(value, list | tuple):
-            problems.shape.append((path, f"Here is a list expected, not {shown(value)}."))
+            problems.shape.append(
+                (path, sentence("Here is a list expected, not %(value)s.", value=shown(value)))
+            )
             return []
         if not self.least <= len(value) <= self.most:
             problems.shape.append(
-                (path, f"A list of {self.least} to {self.most} is expected, this has {len(value)}.")
+                (
+                    path,
+                    sentence(
+                        "A list of %(least)s to %(most)s is expected, this has %(value)s.",
+                        least=self.least,
+                        most=self.most,
+                        value=len(value),
+                    ),
+                )
             )
         return [self.of.read(one, f"{path}[{n}]", problems) for n, one in enumerate(value)]
 
@@ -208,11 +278,20 @@ class Named:
 
     def read(self, value: Any, path: str, problems: Problems) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            problems.shape.append((path, f"Here is a mapping expected, not {shown(value)}."))
+            problems.shape.append(
+                (path, sentence("Here is a mapping expected, not %(value)s.", value=shown(value)))
+            )
             return {}
         if not 1 <= len(value) <= self.most:
             problems.shape.append(
-                (path, f"1 to {self.most} entries are expected, this has {len(value)}.")
+                (
+                    path,
+                    sentence(
+                        "1 to %(most)s entries are expected, this has %(value)s.",
+                        most=self.most,
+                        value=len(value),
+                    ),
+                )
             )
         made = {}
         for key, one in value.items():
@@ -242,20 +321,31 @@ class Record:
 
     def read(self, value: Any, path: str, problems: Problems) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            problems.shape.append((path, f"Here is a mapping expected, not {shown(value)}."))
+            problems.shape.append(
+                (path, sentence("Here is a mapping expected, not %(value)s.", value=shown(value)))
+            )
             return {}
         for key in value:
             if key not in self.fields:
                 known = ", ".join(self.fields)
                 problems.shape.append(
-                    (_join(path, str(key)), f"There is no such key here; known are: {known}.")
+                    (
+                        _join(path, str(key)),
+                        sentence("There is no such key here; known are: %(known)s.", known=known),
+                    )
                 )
         for key in self.needed:
             if key not in value:
-                problems.shape.append((_join(path, key), "This is missing."))
+                problems.shape.append((_join(path, key), sentence("This is missing.")))
         if self.one_of and sum(key in value for key in self.one_of) != 1:
             problems.shape.append(
-                (path, f"Exactly one of these is expected: {', '.join(self.one_of)}.")
+                (
+                    path,
+                    sentence(
+                        "Exactly one of these is expected: %(one_of)s.",
+                        one_of=", ".join(self.one_of),
+                    ),
+                )
             )
         return {
             key: shape.read(value[key], _join(path, key), problems) if key in value else None
@@ -283,15 +373,17 @@ class ByKey:
 
     def read(self, value: Any, path: str, problems: Problems) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            problems.shape.append((path, f"Here is a mapping expected, not {shown(value)}."))
+            problems.shape.append(
+                (path, sentence("Here is a mapping expected, not %(value)s.", value=shown(value)))
+            )
             return {}
         kind = value.get(self.key)
         if not isinstance(kind, str) or kind not in self.kinds:
             names = ", ".join(self.kinds)
             told = (
-                f"{shown(kind)} is not one of: {names}."
+                sentence("%(value)s is not one of: %(names)s.", value=shown(kind), names=names)
                 if kind is not None
-                else (f"This is missing; it is one of: {names}.")
+                else sentence("This is missing; it is one of: %(names)s.", names=names)
             )
             problems.shape.append((_join(path, self.key), told))
             return {}
@@ -319,7 +411,7 @@ class ByType:
     mapping: Shape | None = None
     listed: Shape | None = None
     plain: Shape | None = None
-    means: str = "value"
+    means: str = sentence("value")
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         if isinstance(value, Mapping):
@@ -329,7 +421,16 @@ class ByType:
         else:
             shape = self.plain
         if shape is None:
-            problems.shape.append((path, f"Here is {self.means} expected, not {shown(value)}."))
+            problems.shape.append(
+                (
+                    path,
+                    sentence(
+                        "Here is %(means)s expected, not %(value)s.",
+                        means=self.means,
+                        value=shown(value),
+                    ),
+                )
+            )
             return None
         return shape.read(value, path, problems)
 

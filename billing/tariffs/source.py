@@ -16,11 +16,13 @@ from typing import Any, Final
 
 import yaml
 
+from billing.tariffs.sentences import sentence
+
 # Stops a text from filling memory; the largest published tariffs need a tenth of it.
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 12
 _LONGEST: Final = 40
-_TOO_DEEP: Final = "This is nested too deeply for a tariff."
+_TOO_DEEP: Final = sentence("This is nested too deeply for a tariff.")
 
 
 class TariffError(Exception):
@@ -39,7 +41,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("references (*name) are not read: write the part out")
+            raise yaml.YAMLError(sentence("references (*name) are not read: write the part out"))
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise TariffError([("", _TOO_DEEP)])
@@ -53,7 +55,13 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
     for key_node, value_node in node.value:
         key = str(key_node.value)
         if key in made:
-            raise yaml.YAMLError(f"{key} is given twice, in line {key_node.start_mark.line + 1}")
+            raise yaml.YAMLError(
+                sentence(
+                    "%(key)s is given twice, in line %(line)s",
+                    key=key,
+                    line=key_node.start_mark.line + 1,
+                )
+            )
         made[key] = loader.construct_object(value_node, deep=True)
     return made
 
@@ -88,14 +96,16 @@ def plain_number(value: Decimal) -> int | str:
     ValueError for a number that is longer than any of a tariff: 1e999999999 would fill memory.
     """
     if not value.is_finite() or _length(value) > _LONGEST:
-        raise ValueError(f"{value} is longer than any number of a tariff")
+        raise ValueError(sentence("%(value)s is longer than any number of a tariff", value=value))
     return int(value) if value == value.to_integral_value() else format(value.normalize(), "f")
 
 
 def load(text: str) -> dict[str, Any]:
     """The mapping that a text in YAML or JSON (which YAML contains) says. Raises TariffError."""
     if len(text.encode()) > MAX_BYTES:
-        raise TariffError([("", f"A tariff has at most {MAX_BYTES // 1024} KiB.")])
+        raise TariffError(
+            [("", sentence("A tariff has at most %(max_bytes)s KiB.", max_bytes=MAX_BYTES // 1024))]
+        )
     try:
         made = _json(text) if text.lstrip().startswith("{") else None
         if made is None:
@@ -103,12 +113,20 @@ def load(text: str) -> dict[str, Any]:
             made = yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise TariffError([("", f"This is no YAML{where}: {error.problem}.")]) from error
+        if mark is None:
+            told = sentence("This is no YAML: %(problem)s.", problem=error.problem)
+        else:
+            told = sentence(
+                "This is no YAML in line %(line)s, column %(column)s: %(problem)s.",
+                line=mark.line + 1,
+                column=mark.column + 1,
+                problem=error.problem,
+            )
+        raise TariffError([("", told)]) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise TariffError([("", f"This is no YAML: {error}.")]) from error
+        raise TariffError([("", sentence("This is no YAML: %(error)s.", error=error))]) from error
     if not isinstance(made, dict):
-        raise TariffError([("", "A tariff is a mapping that begins with “tariff: 1”.")])
+        raise TariffError([("", sentence("A tariff is a mapping that begins with “tariff: 1”."))])
     return plain(made)
 
 
@@ -124,7 +142,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in pairs:
         if key in made:
-            raise TariffError([("", f"{key} is given twice.")])
+            raise TariffError([("", sentence("%(key)s is given twice.", key=key))])
         made[key] = value
     return made
 
@@ -152,10 +170,14 @@ def _plain(value: Any, path: str, depth: int) -> Any:
         try:
             return plain_number(Decimal(repr(value)) if isinstance(value, float) else value)
         except ValueError as error:
-            raise TariffError([(path, "This is no number that a tariff can have.")]) from error
+            raise TariffError(
+                [(path, sentence("This is no number that a tariff can have."))]
+            ) from error
     if value is None or isinstance(value, str | int):
         return value
-    raise TariffError([(path, f"A document does not hold {type(value).__name__}.")])
+    raise TariffError(
+        [(path, sentence("A document does not hold %(name)s.", name=type(value).__name__))]
+    )
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:

@@ -31,6 +31,7 @@ from billing.tariffs.importing import (
     written,
 )
 from billing.tariffs.importing_times import document_of
+from billing.tariffs.sentences import sentence
 from billing.tariffs.urdb_rates import Rates
 
 WINDOWS: Final = (15, 30, 60)
@@ -91,7 +92,7 @@ def _records(source: str | bytes | Mapping[str, Any] | Sequence[Any]) -> Sequenc
     if isinstance(source, Mapping):
         source = source.get("items", [source])
     if not isinstance(source, Sequence) or isinstance(source, str | bytes) or not source:
-        raise CannotImportError("record", "has no tariff in it.")
+        raise CannotImportError("record", sentence("has no tariff in it."))
     return source
 
 
@@ -102,13 +103,25 @@ def _gaps(versions: Sequence[Dated]) -> list[Note]:
     gaps = []
     for former, latter in pairwise(versions):
         if former.first is None or latter.first is None:
-            raise CannotImportError("startdate", "is missing in one of several versions.")
+            raise CannotImportError("startdate", sentence("is missing in one of several versions."))
         if former.first == latter.first or (former.end and former.end > latter.first):
             raise CannotImportError(
-                "startdate", f"{latter.first} has two versions; import one of them alone."
+                "startdate",
+                sentence(
+                    "%(first)s has two versions; import one of them alone.", first=latter.first
+                ),
             )
         if former.end and former.end < latter.first:
-            gaps.append(Note("enddate", f"no version holds from {former.end} to {latter.first}."))
+            gaps.append(
+                Note(
+                    "enddate",
+                    sentence(
+                        "no version holds from %(end)s to %(first)s.",
+                        end=former.end,
+                        first=latter.first,
+                    ),
+                )
+            )
     return gaps
 
 
@@ -132,13 +145,15 @@ def _version(record: Any, path: str, currency: str, demand_window_min: int | Non
 
 def _api_names(record: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(record, Mapping):
-        raise CannotImportError(path or "record", "is no object with named fields.")
+        raise CannotImportError(path or "record", sentence("is no object with named fields."))
     named: dict[str, Any] = {}
     for key, value in record.items():
         lower = str(key).lower()
         name = BULK_NAMES.get(lower, lower)
         if named.get(name) is not None:
-            raise CannotImportError(str(key), f"is there twice, as {name} too.")
+            raise CannotImportError(
+                str(key), sentence("is there twice, as %(name)s too.", name=name)
+            )
         if name.endswith("structure") and isinstance(value, Sequence):
             value = [_tiers_of(period) for period in value]
         named[name] = value
@@ -167,9 +182,13 @@ def _day(fields: Fields, name: str) -> date | None:
         else:
             day = datetime.fromtimestamp(int(value), UTC).date()
     except (ValueError, TypeError, OverflowError, OSError):
-        raise CannotImportError(fields.name(name), f"is no date: {value!r}.") from None
+        raise CannotImportError(
+            fields.name(name), sentence("is no date: %(value)s.", value=repr(value))
+        ) from None
     if day == date.max:
-        raise CannotImportError(fields.name(name), f"is no date: {value!r}.")
+        raise CannotImportError(
+            fields.name(name), sentence("is no date: %(value)s.", value=repr(value))
+        )
     return day
 
 
@@ -179,7 +198,10 @@ def _window(fields: Fields, given: int | None) -> int:
         if window not in WINDOWS:
             raise CannotImportError(
                 fields.name("demandwindow"),
-                f"is {written(window)} minutes; demand is measured over 15, 30 or 60.",
+                sentence(
+                    "is %(window)s minutes; demand is measured over 15, 30 or 60.",
+                    window=written(window),
+                ),
             )
         return int(window)
     return given or DEFAULT_WINDOW
@@ -192,14 +214,15 @@ def _standing(fields: Fields) -> list[dict[str, Any]]:
         monthly = fields.number("fixedmonthlycharge")
     if first and monthly and (first != monthly or units != "$/month"):
         raise CannotImportError(
-            fields.name("fixedmonthlycharge"), "contradicts fixedchargefirstmeter."
+            fields.name("fixedmonthlycharge"), sentence("contradicts fixedchargefirstmeter.")
         )
     if not (amount := first or monthly):
         return []
     per = {"$/month": "month", "$/day": "day", "$/year": "year"}.get(units)
     if per is None:
         raise CannotImportError(
-            fields.name("fixedchargeunits"), f"is {units}; known are $/day, $/month and $/year."
+            fields.name("fixedchargeunits"),
+            sentence("is %(units)s; known are $/day, $/month and $/year.", units=units),
         )
     return [{"name": "fixed", "kind": "standing", "amount": written(amount), "per": per}]
 
@@ -215,15 +238,19 @@ def _minimum(fields: Fields) -> list[dict[str, Any]]:
         yearly = max(yearly, plain)
     elif plain:
         raise CannotImportError(
-            fields.name("minchargeunits"), f"is {units}; a minimum is an amount per month."
+            fields.name("minchargeunits"),
+            sentence("is %(units)s; a minimum is an amount per month.", units=units),
         )
     if yearly > 12 * monthly:
         raise CannotImportError(
             fields.name("annualmincharge"),
-            f"is {written(yearly)} a year, which no minimum of a month makes sure of.",
+            sentence(
+                "is %(yearly)s a year, which no minimum of a month makes sure of.",
+                yearly=written(yearly),
+            ),
         )
     if yearly:
-        fields.note("annualmincharge", "made sure of by the minimum of each month.")
+        fields.note("annualmincharge", sentence("made sure of by the minimum of each month."))
     if not monthly:
         return []
     return [{"name": "minimum", "kind": "minimum", "amount": written(monthly), "of": "all"}]
@@ -239,7 +266,8 @@ def _netting(fields: Fields, components: list[dict[str, Any]]) -> None:
             return
         if any(one.get("flow") == "export" for one in components):
             raise CannotImportError(
-                fields.name("dgrules"), "is net metering, and rates have prices to sell at too."
+                fields.name("dgrules"),
+                sentence("is net metering, and rates have prices to sell at too."),
             )
         energy["flow"] = "net"
         netting = {"name": "netting", "kind": "netting", "within": "month", "carry": "energy"}
@@ -247,14 +275,18 @@ def _netting(fields: Fields, components: list[dict[str, Any]]) -> None:
             netting |= {"within": "period", "schedule": energy["schedule"]}
         components.append(netting | {"sell_price": "0"})
         fields.note(
-            "dgrules", "net metering by month and period; a record has no price for what is left."
+            "dgrules",
+            sentence("net metering by month and period; a record has no price for what is left."),
         )
     elif rules in ("", "net billing instantaneous"):
         if rules:
-            fields.note("dgrules", "what is drawn and what is given have their own prices.")
+            fields.note(
+                "dgrules", sentence("what is drawn and what is given have their own prices.")
+            )
     else:
         raise CannotImportError(
-            fields.name("dgrules"), f"is {rules}, which needs another meter or the grid's hours."
+            fields.name("dgrules"),
+            sentence("is %(rules)s, which needs another meter or the grid's hours.", rules=rules),
         )
 
 
@@ -263,7 +295,8 @@ def _ratchet(fields: Fields, components: list[dict[str, Any]]) -> None:
     if any(decimal_of(one, "demandratchetpercentage") for one in
            fields.listed("demandratchetpercentage")):  # fmt: skip
         raise CannotImportError(
-            fields.name("demandratchetpercentage"), "does not say of which months the peak counts."
+            fields.name("demandratchetpercentage"),
+            sentence("does not say of which months the peak counts."),
         )
     percent = fields.number("lookbackpercent", Decimal(0))
     months = int(fields.number("lookbackrange", Decimal(0)))
@@ -274,7 +307,9 @@ def _ratchet(fields: Fields, components: list[dict[str, Any]]) -> None:
     if percent <= 1:
         percent *= 100
     if not months and not chosen:
-        raise CannotImportError(fields.name("lookbackrange"), "is missing beside lookbackpercent.")
+        raise CannotImportError(
+            fields.name("lookbackrange"), sentence("is missing beside lookbackpercent.")
+        )
     ratchet: dict[str, Any] = {"percent": written(percent), "months": months or 12}
     if chosen:
         ratchet["of_months"] = chosen
@@ -286,18 +321,23 @@ def _ratchet(fields: Fields, components: list[dict[str, Any]]) -> None:
 def _unsupported(fields: Fields) -> None:
     """Refuses what has a price that no component can say, and takes it where it is nothing."""
     for name, why in (
-        ("fixedchargeeaaddl", "is a charge for each further meter; add it to agreements with more"),
-        ("demandreactivepowercharge", "is a charge per kvar, which no component has"),
+        (
+            "fixedchargeeaaddl",
+            sentence("is a charge for each further meter; add it to agreements with more."),
+        ),
+        ("demandreactivepowercharge", sentence("is a charge per kvar, which no component has.")),
     ):
         if fields.number(name, Decimal(0)):
-            raise CannotImportError(fields.name(name), f"{why}.")
+            raise CannotImportError(fields.name(name), why)
     for name in ("coincidentratestructure", "coincidentrateschedule", "coincidentrateunit"):
         if fields.take(name):
             raise CannotImportError(
-                fields.name(name), "prices demand at the peak of the grid, which no meter knows."
+                fields.name(name),
+                sentence("prices demand at the peak of the grid, which no meter knows."),
             )
     for name in ("demandunits", "demandrateunit", "flatdemandunit"):
         if str(fields.take(name, "kW")).lower() != "kw":
             raise CannotImportError(
-                fields.name(name), f"is {fields.take(name)}; demand is priced per kW and month."
+                fields.name(name),
+                sentence("is %(name)s; demand is priced per kW and month.", name=fields.take(name)),
             )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from billing.tariffs.importing import ENDLESS, CannotImportError, Fields, decimal_of, written
 from billing.tariffs.importing_times import MINUTES, Calendar, Day, calendar_of, day_of
+from billing.tariffs.sentences import sentence
 
 Grid = list[list[Day]]
 
@@ -88,11 +89,17 @@ class Rates:
         where = self.fields.name("energyratestructure")
         if len(units) > 1:
             raise CannotImportError(
-                where, f"has tiers in {' and '.join(sorted(units))}; tiers count in one unit."
+                where,
+                sentence(
+                    "has tiers in %(units)s; tiers count in one unit.",
+                    units=" and ".join(sorted(units)),
+                ),
             )
         (unit,) = units
         if unit not in ENERGY_UNITS:
-            raise CannotImportError(where, f"has tiers in {unit}, which is no unit of energy.")
+            raise CannotImportError(
+                where, sentence("has tiers in %(unit)s, which is no unit of energy.", unit=unit)
+            )
         per, counted = ENERGY_UNITS[unit]
         made["tiers"] = {"per": per, "unit": counted, "shared": "proportional"}
         if counted == "kWh/kW":
@@ -100,8 +107,10 @@ class Rates:
         if len(used) > 1:
             self.fields.note(
                 "energyratestructure",
-                "does not say how periods fill tiers; each gets them in proportion to its energy "
-                "of the month, as with net metering in NREL's System Advisor Model.",
+                sentence(
+                    "does not say how periods fill tiers; each gets them in proportion to its"
+                    " energy of the month, as with net metering in NREL's System Advisor Model."
+                ),
             )
         return [made]
 
@@ -113,7 +122,10 @@ class Rates:
             if len({tier.sell for tier in tiers}) > 1:
                 raise CannotImportError(
                     self.fields.name("energyratestructure"),
-                    f"{period} sells at a price by tier, and what is given fills no tier.",
+                    sentence(
+                        "%(period)s sells at a price by tier, and what is given fills no tier.",
+                        period=period,
+                    ),
                 )
         prices = {period: [{"price": written(tiers[0].sell)}] for period, tiers in used.items()}
         return [
@@ -162,7 +174,7 @@ class Rates:
     def _structure(self, name: str) -> list[list[RateTier]]:
         periods = self.fields.take(name, [])
         if not isinstance(periods, Sequence) or isinstance(periods, str):
-            raise CannotImportError(self.fields.name(name), "is no list of periods.")
+            raise CannotImportError(self.fields.name(name), sentence("is no list of periods."))
         return [
             self._tiers(tiers, self.fields.name(f"{name}[{number}]"))
             for number, tiers in enumerate(periods)
@@ -170,7 +182,7 @@ class Rates:
 
     def _tiers(self, tiers: Any, path: str) -> list[RateTier]:
         if not isinstance(tiers, Sequence) or isinstance(tiers, str) or not tiers:
-            raise CannotImportError(path, "is no list of tiers.")
+            raise CannotImportError(path, sentence("is no list of tiers."))
         made: list[RateTier] = []
         last = Decimal(0)
         for number, tier in enumerate(tiers):
@@ -190,13 +202,20 @@ class Rates:
             if (made[-1].up_to is None) != (number == len(tiers) - 1):
                 raise CannotImportError(
                     fields.name("max"),
-                    "is missing before the last tier."
+                    sentence("is missing before the last tier.")
                     if made[-1].up_to is None
-                    else f"leaves what is above {written(up_to)} without a price.",
+                    else sentence(
+                        "leaves what is above %(up_to)s without a price.", up_to=written(up_to)
+                    ),
                 )
             if up_to <= last:
                 raise CannotImportError(
-                    fields.name("max"), f"is {written(up_to)}, not above {written(last)}."
+                    fields.name("max"),
+                    sentence(
+                        "is %(up_to)s, not above %(last)s.",
+                        up_to=written(up_to),
+                        last=written(last),
+                    ),
                 )
             last = up_to
         return made
@@ -209,12 +228,17 @@ class Rates:
             if self.structures[name]:
                 raise CannotImportError(
                     self.fields.name(f"{name}weekdayschedule"),
-                    f"is missing, so that no hour has a price of {name}ratestructure.",
+                    sentence(
+                        "is missing, so that no hour has a price of %(name)sratestructure.",
+                        name=name,
+                    ),
                 )
             return None
         if week is None or weekend is None:
             missing = "weekday" if week is None else "weekend"
-            raise CannotImportError(self.fields.name(f"{name}{missing}schedule"), "is missing.")
+            raise CannotImportError(
+                self.fields.name(f"{name}{missing}schedule"), sentence("is missing.")
+            )
         return [[day] * 5 + [end] * 2 for day, end in zip(week, weekend, strict=True)]
 
     def _schedule(self, name: str, structure: str) -> list[Day] | None:
@@ -225,7 +249,7 @@ class Rates:
         for month, row in enumerate(rows):
             path = self.fields.name(f"{name}[{month}]")
             if not isinstance(row, Sequence) or isinstance(row, str) or len(row) != 24:
-                raise CannotImportError(path, "has not one period for each of 24 hours.")
+                raise CannotImportError(path, sentence("has not one period for each of 24 hours."))
             made.append(
                 day_of(
                     (
@@ -244,13 +268,17 @@ class Rates:
         if not self.structures[structure]:
             return None
         if not months and len(self.structures[structure]) > 1:
-            raise CannotImportError(path, "is missing, so that no month has a flat demand rate.")
+            raise CannotImportError(
+                path, sentence("is missing, so that no month has a flat demand rate.")
+            )
         return [_same_days(self._period(one, structure, path)) for one in (months or [0] * 12)]
 
     def _period(self, value: Any, structure: str, path: str) -> str:
         number = decimal_of(value, path)
         if number not in range(len(self.structures[structure])):
-            raise CannotImportError(path, f"points to period {number}, which has no rates.")
+            raise CannotImportError(
+                path, sentence("points to period %(number)s, which has no rates.", number=number)
+            )
         return f"period_{int(number) + 1}"
 
     def _twelve(self, name: str) -> Sequence[Any]:
@@ -258,7 +286,9 @@ class Rates:
         if values and (
             not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 12
         ):
-            raise CannotImportError(self.fields.name(name), "has not one value for each month.")
+            raise CannotImportError(
+                self.fields.name(name), sentence("has not one value for each month.")
+            )
         return list(values)
 
 

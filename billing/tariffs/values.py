@@ -18,6 +18,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from billing.tariffs.sentences import sentence
+
 Int64s = NDArray[np.int64]
 Qualities = NDArray[np.uint8]
 
@@ -93,16 +95,33 @@ class Usage:
             columns["reactive"] = reactive
         for name, column in columns.items():
             if len(column) != count:
-                raise UsageError(f"{name} has {len(column)} values for {count} intervals")
+                raise UsageError(
+                    sentence(
+                        "%(name)s has %(column)s values for %(count)s intervals",
+                        name=name,
+                        column=len(column),
+                        count=count,
+                    )
+                )
         if step_s <= 0 or 3600 % step_s:
-            raise UsageError(f"an interval of {step_s} s is no part of an hour")
+            raise UsageError(
+                sentence("an interval of %(step_s)s s is no part of an hour", step_s=step_s)
+            )
         if count and np.any(starts % step_s):
-            raise UsageError(f"an interval does not start at a multiple of {step_s} s")
+            raise UsageError(
+                sentence("an interval does not start at a multiple of %(step_s)s s", step_s=step_s)
+            )
         kept, first, back = np.unique(starts, return_index=True, return_inverse=True)
         for name, column in columns.items():
             if np.any(column != column[first][back]):
                 at = int(starts[np.flatnonzero(column != column[first][back])[0]])
-                raise UsageError(f"two different values of {name} for the interval at {at}")
+                raise UsageError(
+                    sentence(
+                        "two different values of %(name)s for the interval at %(at)s",
+                        name=name,
+                        at=at,
+                    )
+                )
         return cls(step_s, kept, **{name: column[first] for name, column in columns.items()})
 
     def between(self, start: int, end: int) -> Usage:

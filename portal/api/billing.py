@@ -33,6 +33,7 @@ from billing.domain.payments_operations import PaymentNotFound
 from billing.domain.prices_queries import SeriesNotFound
 from billing.domain.restatement_operations import RestatementNotFound
 from billing.domain.runs_queries import RunNotFound
+from billing.domain.sentences import spoken_of
 from billing.domain.tariffs_queries import TariffNotFound, VersionNotFound
 from billing.domain.wallet_operations import WalletNotFound
 from devices.domain.queries import DeviceNotFound
@@ -96,7 +97,7 @@ class BillingView(ApiView):
         if isinstance(exc, _MISSING):
             exc = NotFound()
         if isinstance(exc, DocumentError):
-            exc = ValidationError({"kind": [str(exc)]})
+            exc = ValidationError({"kind": [spoken_of(exc)]})
         if isinstance(exc, EvidenceError):
             exc = Damaged(_("What this bill was computed from is damaged: tell who runs it."))
         if isinstance(exc, FileMissingError | FileDamagedError):

@@ -370,12 +370,12 @@ class TariffPreviewSerializer(serializers.Serializer[Any]):
     """What it would have cost."""
 
     currency = serializers.CharField()
-    net = ExactField(source="rating.net")
-    tax = ExactField(source="rating.tax")
-    total = ExactField(source="rating.total")
+    net = ExactField(source="draft.rating.net")
+    tax = ExactField(source="draft.rating.tax")
+    total = ExactField(source="draft.rating.total")
     imported_kwh = ExactField()
     exported_kwh = ExactField()
-    lines = RatedLineSerializer(many=True, source="rating.lines")
+    lines = RatedLineSerializer(many=True, source="draft.rating.lines")
     agreed_total = ExactField(
         source="agreed.rating.total",
         allow_null=True,

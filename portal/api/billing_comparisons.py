@@ -26,6 +26,7 @@ from billing.domain.comparison_values import (
     Whose,
     last_year,
 )
+from billing.domain.sentences import spoken, spoken_of
 from billing.models import ComparisonState, TariffComparison
 from billing.tasks import compare_tariffs
 from portal.api import serializers as shapes
@@ -239,7 +240,7 @@ def _question(values: Mapping[str, Any]) -> Question:
             lowest_peak=bool(battery and battery["lowest_peak"]),
         )
     except (SolarError, BatteryError) as error:
-        raise ValidationError({"": [str(error)]}) from error
+        raise ValidationError({"": [spoken_of(error)]}) from error
 
 
 def _told(row: TariffComparison) -> dict[str, Any]:
@@ -275,5 +276,5 @@ def _candidate(one: Total, sums: Sums) -> dict[str, Any]:
         "months": [
             {"first_on": day, "total": amount} for day, amount in sorted(one.months.items())
         ],
-        "problem": one.problem,
+        "problem": spoken(one.problem),
     }

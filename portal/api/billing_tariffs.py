@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from functools import partial
 
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.domain import tariffs_imports
 from billing.domain import tariffs_operations as operations
 from billing.domain import tariffs_queries as queries
-from billing.domain.tariffs_preview import PreviewValues, try_text
+from billing.domain.preview_queries import preview
 from portal.api import billing_bills_shapes as bills
 from portal.api import billing_tariffs_shapes as forms
 from portal.api.billing import (
@@ -342,9 +343,15 @@ class TariffPreview(BillingView):
     )
     def post(self, request: Request) -> Response:
         """Rated over what an agreement has used, beside what it costs; nothing is written."""
-        values = dict(body_of(bills.TariffPreviewBody, request))
+        values = body_of(bills.TariffPreviewBody, request)
         with told():
-            found = try_text(
-                values=PreviewValues(source=values.pop("text"), **values), now=datetime.now(UTC)
+            found = preview(
+                values["text"],
+                agreement_id=values["agreement_id"],
+                first=values["first_on"],
+                end=values["end_on"],
+                now=datetime.now(UTC),
             )
+        if found.draft.rating is None:
+            raise ValidationError({"text": [found.draft.problem]})
         return Response(bills.TariffPreviewSerializer(found).data)

@@ -29,6 +29,7 @@ _KEYWORDS: Final = {
     "gettext": None,
     "gettext_lazy": None,
     "gettext_noop": None,
+    "sentence": None,
     "ngettext": (1, 2),
     "ngettext_lazy": (1, 2),
     "pgettext": ((1, "c"), 2),

@@ -258,3 +258,15 @@ def test_a_path_is_found_in_the_lines_or_in_what_it_would_stand_in() -> None:
     assert line_of(lines, "components[1].flow") == energy
     assert line_of(lines, "") is None
     assert lines_of("{") == {}
+
+
+def test_what_is_wrong_of_a_source_is_told_in_the_readers_language() -> None:
+    books = keep()
+    client = books.browser()
+    client.post(reverse("language"), {"language": "de"})
+    wrong = client.post(reverse("tariff-check"), _posted(source="tariff: 1\nname: x\n"))
+    assert "Dies fehlt." in wrong.content.decode()
+    record = SimpleUploadedFile("tariff.json", b'{"tariffs": []}')
+    refused = client.post(reverse("tariff-import"), {"content": record, "currency": "EUR"})
+    assert refused.status_code == 422
+    assert "ist kein Tarif in einer Form, die dieser Import kennt." in refused.content.decode()

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.domain.checklist import Code
+from billing.domain.sentences import spoken
 from billing.models import BillRunItem
 from portal.frame.quantities import number
 
@@ -38,7 +39,7 @@ def sentences(item: BillRunItem) -> list[str]:
     """What was found of an account, why it failed, and who has accepted it with which reason."""
     told = [_sentence(one) for one in item.findings]
     if item.problem:
-        told.append(item.problem)
+        told.append(spoken(item.problem))
     if item.accepted_by:
         told.append(f"{item.accepted_by}: {item.reason}")
     return told

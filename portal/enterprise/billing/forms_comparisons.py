@@ -14,6 +14,7 @@ from billing.dispatch.battery import Battery, BatteryError
 from billing.dispatch.solar import SolarError
 from billing.domain.comparison_values import Days, Panels, Question, Whose
 from billing.domain.comparisons_queries import ComparisonChoices
+from billing.domain.sentences import spoken_of
 from portal.enterprise.billing.forms import DayField
 from portal.enterprise.registry.forms import EMPTY, PickerField
 from portal.frame.forms import FieldGroup, GroupedForm
@@ -128,7 +129,7 @@ class ComparisonForm(GroupedForm, forms.Form):
             try:
                 values["question"] = self._question()
             except (SolarError, BatteryError) as error:
-                raise ValidationError(str(error)) from error
+                raise ValidationError(spoken_of(error)) from error
         return values
 
     def _question(self) -> Question:

@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 
 from billing.domain.ledger_timeline import Subject, TimelineItem
 from billing.domain.pages_queries import AgreementPage, BillPage, CustomerPage
+from billing.domain.sentences import spoken
 from billing.models import (
     AgreementMeter,
     Bill,
@@ -105,7 +106,7 @@ def _delivery(one: BillDelivery, zone: str) -> dict[str, str]:
         "to": one.to,
         "tone": _DELIVERY_TONES[DeliveryState(one.state)],
         "state": str(DeliveryState(one.state).label),
-        "note": one.problem or quantities.local_time(at, zone, "SHORT_DATETIME_FORMAT"),
+        "note": spoken(one.problem) or quantities.local_time(at, zone, "SHORT_DATETIME_FORMAT"),
     }
 
 

@@ -11,6 +11,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from billing.domain.comparison_values import ABSENT, PLACE, LeftOut, Question, Sums, Total
+from billing.domain.sentences import spoken
 from billing.models import ComparisonState, TariffComparison
 from portal.charts.months import Month, month_chart
 from portal.enterprise.billing import words
@@ -130,7 +131,7 @@ def _row(one: Total, sums: Sums, of: TariffComparison) -> dict[str, Any]:
         "version": one.version_id,
         "name": one.name,
         "current": one.version_id is None and sums.current_ids == {one.tariff_id},
-        "problem": one.problem,
+        "problem": spoken(one.problem),
         "total": quantities.money(None if one.problem else one.total, of.currency),
         "net": quantities.money(None if one.problem else one.net, of.currency),
         "month": quantities.money(one.total / months, of.currency) if months else "–",

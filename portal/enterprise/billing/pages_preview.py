@@ -8,7 +8,6 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from billing.domain.preview_queries import Difference, Preview, differences
-from billing.tariffs.values import MILLIWH_PER_KWH
 from portal.enterprise.billing import words
 from portal.frame import quantities
 
@@ -21,10 +20,9 @@ def preview(found: Preview) -> dict[str, Any]:
     )
     both = draft is not None and agreed is not None
     difference = (draft or Decimal(0)) - (agreed or Decimal(0))
-    used = Decimal(int(found.usage.imported.sum())) / MILLIWH_PER_KWH
     return {
         "days": words.days(found.period.first, found.period.end),
-        "used": quantities.quantity(used * 1000, "Wh"),
+        "used": quantities.quantity(found.imported_kwh * 1000, "Wh"),
         "draft_total": quantities.money(draft, currency),
         "agreed_total": quantities.money(agreed, currency),
         "difference": _signed(difference, currency) if both else "–",

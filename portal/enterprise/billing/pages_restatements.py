@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from billing.domain.restatement_queries import Comparison, LinePair
 from billing.domain.restatement_words import sentences
+from billing.domain.sentences import spoken
 from billing.models import BillLine, RestatementState
 from portal.enterprise.billing import pages, words
 from portal.enterprise.billing.tables_restatements import TONES
@@ -24,6 +25,7 @@ def restatement(found: Comparison, *, decides: bool) -> dict[str, Any]:
     is_open = row.ended_at is None
     return {
         "restatement": row,
+        "problem": spoken(row.problem),
         "title": _("Restatement of %(number)s") % {"number": row.bill.number},
         "state": {"tone": TONES[row.state], "label": RestatementState(row.state).label},
         "days": words.days(row.bill.first_on, row.bill.end_on),

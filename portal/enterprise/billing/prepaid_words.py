@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from billing.domain.payg_queries import TokenFacts, UnitFacts
 from billing.domain.prepaid_queries import PrepaidPage
+from billing.domain.sentences import spoken
 from billing.domain.wallet_queries import MovementFacts, WalletFacts
 from billing.models import Delivery, MovementKind, TokenKind, TokenRequest, WalletState
 from portal.enterprise.registry import texts
@@ -84,7 +85,7 @@ def wallet(of: WalletFacts) -> dict[str, Any]:
         "friendly_to": of.friendly_to,
         "weekend": of.friendly_weekend,
         "holidays": of.holidays,
-        "problem": of.problem,
+        "problem": spoken(of.problem),
         "movements": [_movement(one, of) for one in of.movements],
     }
 

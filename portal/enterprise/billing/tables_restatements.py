@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.domain.restatement_words import sentences
+from billing.domain.sentences import spoken
 from billing.models import Restatement, RestatementState
 from portal.enterprise.billing.tables import MoneyColumn
 from portal.enterprise.registry.tables import ROOMY, TOOLS
@@ -68,7 +69,7 @@ class RestatementTable(PortalTable):
 
     def render_causes(self, record: Restatement) -> str:
         """In sentences, and why it cannot be computed or was let stand."""
-        more = record.problem or record.reason
+        more = spoken(record.problem) or record.reason
         return format_html("{}<small>{}</small>", " ".join(sentences(record.causes)), more)
 
     def render_difference(self, value: Any, record: Restatement) -> str:

@@ -26,6 +26,7 @@ from billing.domain import (
 from billing.domain.documents_queries import NoDocument
 from billing.domain.documents_store import FileDamagedError, FileMissingError
 from billing.domain.evidence import EvidenceError, EvidenceNotFound
+from billing.domain.sentences import spoken_of
 from billing.models import BillKind, BillState, FileKind
 from portal.enterprise.billing import pages, pages_line
 from portal.enterprise.billing.forming import Done, FormPage, answer
@@ -140,8 +141,11 @@ def download(request: HttpRequest, *, pk: int, kind: str) -> HttpResponse:
     except (FileMissingError, FileDamagedError):
         messages.error(request, _("The document is not in the store as it was made."))
         return redirect("bill", pk=pk)
-    except (DocumentError, EvidenceError) as error:
-        messages.error(request, str(error))
+    except EvidenceError:
+        messages.error(request, _("What this bill was computed from is damaged: tell who runs it."))
+        return redirect("bill", pk=pk)
+    except DocumentError as error:
+        messages.error(request, spoken_of(error))
         return redirect("bill", pk=pk)
     response = HttpResponse(content.data, content_type=content.media_type)
     response["Content-Disposition"] = str(content_disposition_header(True, content.name))

@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from billing.domain import pages_queries, preview_queries
 from billing.models import TariffVersion
-from billing.tariffs import document
-from devices.domain.series_bounds import SeriesRefusedError
 from portal.enterprise.billing import pages_preview
 from portal.enterprise.billing.forms_tariffs import PreviewForm
 from portal.frame.permissions import BILLING_OFFICE, requires
@@ -46,7 +44,7 @@ def _rated(row: TariffVersion, form: PreviewForm, now: datetime) -> dict[str, An
     first = form.month_first
     try:
         found = preview_queries.preview(
-            document.read(row.document),
+            row.document,
             agreement_id=form.cleaned_data["agreement"],
             first=first,
             end=(first + timedelta(days=32)).replace(day=1),
@@ -54,10 +52,6 @@ def _rated(row: TariffVersion, form: PreviewForm, now: datetime) -> dict[str, An
         )
     except pages_queries.NotThere as error:
         raise Http404 from error
-    except document.TariffError:
-        return {"problem": _("This version is no tariff that can be read.")}
-    except preview_queries.NoUse:
-        return {"problem": _("The agreement does not hold in this month.")}
-    except SeriesRefusedError as error:
-        return {"problem": str(error)}
+    except ValidationError as error:
+        return {"problem": " ".join(error.messages)}
     return pages_preview.preview(found)
