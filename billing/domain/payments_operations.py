@@ -26,6 +26,7 @@ from devices.models import Facility
 
 _NOTHING: Final = Decimal(0)
 MOST_AMOUNT: Final = Decimal(1_000_000_000)
+_MOST: Final = {"most": MOST_AMOUNT}
 
 
 class PaymentNotFound(Exception):  # noqa: N818 - it reads as what happened
@@ -60,8 +61,10 @@ def enter(
     agreement = ledger_operations.hold([agreement_id]).get(agreement_id)
     if agreement is None:
         raise AgreementNotFound(f"agreement {agreement_id}")
-    if not _NOTHING < received.amount <= MOST_AMOUNT:
+    if received.amount <= _NOTHING:
         raise ValidationError({"amount": [_("Enter an amount of more than nothing.")]})
+    if received.amount > MOST_AMOUNT:
+        raise ValidationError({"amount": [_("Enter an amount of at most %(most)s.") % _MOST]})
     # By the clock of the place: in the far east it is tomorrow already.
     facility = Facility.objects.get(pk=agreement.facility_id)
     if received.received_on > now.astimezone(ZoneInfo(facility.time_zone)).date():

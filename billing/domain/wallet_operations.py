@@ -168,8 +168,11 @@ def adjust(
     reason = reason.strip()
     if not reason:
         raise ValidationError({"reason": [_("Say why the balance is changed.")]})
-    if not amount or abs(amount) > MOST_ADJUSTMENT:
+    if not amount:
         raise ValidationError({"amount": [_("Enter an amount that is not nothing.")]})
+    if abs(amount) > MOST_ADJUSTMENT:
+        message = _("Enter an amount of at most %(most)s.")
+        raise ValidationError({"amount": [message % {"most": MOST_ADJUSTMENT}]})
     agreement_id = Wallet.objects.filter(pk=wallet_id).values_list("agreement", flat=True).first()
     if agreement_id is None:
         raise WalletNotFound(f"wallet {wallet_id}")
@@ -182,6 +185,9 @@ def adjust(
         Draft(kind, f"adjust:{wallet_id}:{key}"[:80], -amount, on, on, text=reason),
         actor_id=actor_id,
     )
+    if entry.amount != -amount:
+        sentence = _("Another change was made with this key: draw a new one.")
+        raise ValidationError({"request_key": [sentence]})
     if not WalletMovement.objects.filter(entry=entry).exists():
         audit.record(
             tenant_id=wallet.tenant_id,

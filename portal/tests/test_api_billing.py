@@ -405,8 +405,26 @@ def test_a_payment_is_entered_once_and_settles(world: World, client: Client) -> 
         reverse("api:agreement-entries", args=[owed.pk]), headers=world.admin
     ).json()["results"]
     assert [one["amount"] for one in entries] == ["119.00", "-100.00", "-19.00"]
-    wrong = _send(client, world.admin, "POST", "payment-list", **body | {"amount": "-1"})
-    assert _faults(wrong) == ["amount"]
+    for amount in ("-1", "1000000001"):
+        wrong = _send(client, world.admin, "POST", "payment-list", **body | {"amount": amount})
+        assert _faults(wrong) == ["amount"]
+    assert "at most 1000000000" in wrong.json()["errors"][0]["detail"]
+
+
+def test_a_key_is_good_for_one_payment(world: World, client: Client) -> None:
+    with open_scope(world.scope):
+        one, other = (factories.agreement(world.facility) for _ in range(2))
+    body = {
+        "agreement": one.pk,
+        "amount": "100",
+        "currency": "EUR",
+        "received_on": "2026-04-02",
+        "request_key": "till 7",
+    }
+    assert _send(client, world.admin, "POST", "payment-list", **body).status_code == 201
+    for values in ({"agreement": other.pk}, {"amount": "90"}):
+        refused = _send(client, world.admin, "POST", "payment-list", **body | values)
+        assert _faults(refused) == ["request_key"]
 
 
 def test_a_tariff_is_tried_on_what_was_used(world: World, client: Client) -> None:

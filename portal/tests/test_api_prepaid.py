@@ -156,6 +156,9 @@ def test_a_wallet_tells_how_it_stands_and_is_kept(world: World, client: Client) 
     for _again in range(2):
         made = _send(client, world.admin, "POST", "wallet-adjust", agreement.pk, **put)
         assert (made.status_code, made.json()["balance"]) == (200, "7.50")
+    for values, member in (({"amount": "8"}, "request_key"), ({"amount": "1000001"}, "amount")):
+        refused = _send(client, world.admin, "POST", "wallet-adjust", agreement.pk, **put | values)
+        assert _faults(refused) == [member]
     limits = {"low_balance": "3", "friendly_from": "18:00"}
     wrong = _send(client, world.admin, "PUT", "wallet", agreement.pk, **limits)
     assert _faults(wrong) == ["friendly_to"]
