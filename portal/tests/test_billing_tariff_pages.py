@@ -260,6 +260,7 @@ def test_a_path_is_found_in_the_lines_or_in_what_it_would_stand_in() -> None:
     assert lines_of("{") == {}
 
 
+@pytest.mark.django_db
 def test_what_is_wrong_of_a_source_is_told_in_the_readers_language() -> None:
     books = keep()
     client = books.browser()
