@@ -164,7 +164,7 @@ def open_stack(seed: Seed | None = None) -> Iterator[Stack]:
         if not (settings.TLS_DIR / file).exists():
             raise StackError(f"{settings.TLS_DIR / file} is missing: run `make up` once")
     with ExitStack() as cleanup:
-        scratch = tempfile.TemporaryDirectory(prefix="bench-", dir=settings.HOME)
+        scratch = tempfile.TemporaryDirectory(prefix=f"bench-{os.getpid()}-", dir=settings.HOME)
         folder = Path(cleanup.enter_context(scratch))
         database = f"wattline_bench_{os.getpid()}"
         if seed is not None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 import pytest
@@ -24,17 +25,28 @@ def test_benchmarks_are_found_by_their_functions() -> None:
     assert all(module.__doc__ for module in found.values())
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+class Done(NamedTuple):
+    """A run of the command that has ended."""
+
+    pid: int
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def bench(*arguments: str) -> Done:
     """Run the command as a person would: its servers are those of the copy, not the test's."""
     own = ("DATABASE_URL", "DATABASE_APP_URL", "DATABASE_INGEST_URL", "REDIS_URL")
-    return subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "manage.py", "bench", *arguments],
         cwd=settings.BASE_DIR,
         env={name: value for name, value in os.environ.items() if name not in own},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
+    ) as process:
+        stdout, stderr = process.communicate()
+    return Done(process.pid, process.returncode, stdout, stderr)
 
 
 def test_bench_ingest_stores_what_was_acknowledged(servers: Endpoints) -> None:
@@ -54,9 +66,10 @@ def test_bench_ingest_stores_what_was_acknowledged(servers: Endpoints) -> None:
         "writer",
     }
     with psycopg.connect(servers.database_url) as connection:
-        query = "SELECT count(*) FROM pg_database WHERE datname LIKE 'wattline_bench_%'"
-        assert connection.execute(query).fetchone() == (0,)
-    assert list(Path(settings.HOME).glob("bench-*")) == []
+        # Its own, which is named by its number: others may be at work beside it.
+        query = "SELECT count(*) FROM pg_database WHERE datname = %s"
+        assert connection.execute(query, [f"wattline_bench_{done.pid}"]).fetchone() == (0,)
+    assert list(Path(settings.HOME).glob(f"bench-{done.pid}-*")) == []
 
 
 def test_bench_names_what_it_does_not_know() -> None:

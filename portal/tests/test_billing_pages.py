@@ -121,6 +121,22 @@ def test_an_agreement_shows_meters_tariffs_bills_and_what_is_owed(db: None) -> N
     assert agreement.number in _text(books.browser(), "customer", customer.pk)
 
 
+def test_what_an_account_has_in_credit_is_called_so_wherever_it_stands(db: None) -> None:
+    books = keep()
+    agreement = books.agreements[0]
+    with open_scope(books.scope):
+        billing.entry(agreement, Decimal("-140.00"), EntryKind.PAYMENT)
+    client = books.browser()
+    shown = (
+        _text(client, "agreement-list"),
+        _text(client, "agreement", agreement.pk),
+        _text(client, "customer", agreement.customer_id),
+    )
+    assert ["40.00\N{NO-BREAK SPACE}EUR in credit" in text for text in shown] == [True] * 3
+    file = client.get(f"{reverse('agreement-list')}?export=csv").content.decode()
+    assert "-40.00" in file
+
+
 def test_lists_find_what_belongs_to_a_customer_or_month(db: None) -> None:
     books = keep(3)
     client = books.browser()

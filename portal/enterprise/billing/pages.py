@@ -232,7 +232,7 @@ def agreement(found: AgreementPage, *, now: datetime) -> dict[str, Any]:
         "agreement": row,
         "zone": zone,
         "state": _standing(row.starts_on, row.ends_on, today),
-        "balance": quantities.money(row.balance or Decimal(0), row.currency),
+        "balance": words.owed(row.balance, row.currency),
         "owes": (row.balance or 0) > 0,
         "meters": [_meter(one, zone, now) for one in found.meters],
         "tariffs": [
@@ -337,7 +337,7 @@ def customer(found: CustomerPage) -> dict[str, Any]:
                 "number": one.number,
                 "facility": one.facility.name,
                 "days": span(one.starts_on, one.ends_on),
-                "balance": quantities.money(one.balance or Decimal(0), one.currency),
+                "balance": words.owed(one.balance, one.currency),
             }
             for one in _rows(found.agreements)
         ],

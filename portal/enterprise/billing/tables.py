@@ -52,6 +52,14 @@ class MoneyColumn(columns.Column):
         return f"{kwargs['value']:f}"
 
 
+class OwedColumn(MoneyColumn):
+    """What an account owes, or its credit; the export has the number, below zero for credit."""
+
+    def render(self, value: Decimal, record: Any) -> str:
+        """The amount for people."""
+        return words.owed(value, self._currency.resolve(record))
+
+
 class BillTable(PortalTable):
     """Bills and credit notes."""
 
@@ -156,7 +164,7 @@ class AgreementTable(PortalTable):
     cost_centre = columns.Column(verbose_name=gettext_lazy("Cost centre"), attrs=ROOMY)
     starts_on = columns.DateColumn(verbose_name=gettext_lazy("From"), format=DATE)
     ends_on = columns.DateColumn(verbose_name=gettext_lazy("Until"), format=DATE, attrs=ROOMY)
-    balance = MoneyColumn(verbose_name=gettext_lazy("Owes"))
+    balance = OwedColumn(verbose_name=gettext_lazy("Owes"))
 
     class Meta:
         order_by = ("number",)

@@ -29,6 +29,7 @@ from billing.models import (
 )
 from devices.commands.states import Step
 from portal.enterprise.control import commands_words
+from portal.frame import quantities
 
 BILL_STATES: Final = dict(BillState.choices)
 BILL_KINDS: Final = dict(BillKind.choices)
@@ -88,6 +89,14 @@ _ONE: Final = {
     "month": pgettext_lazy("unit", "month"),
     "year": pgettext_lazy("unit", "year"),
 }
+
+
+def owed(balance: Decimal | None, currency: str) -> str:
+    """What an account owes; of one that has more than it owes, the credit."""
+    amount = quantities.money(abs(balance or Decimal(0)), currency)
+    if balance is not None and balance < 0:
+        return gettext("%(amount)s in credit") % {"amount": amount}
+    return amount
 
 
 def counted(number: str, code: str, count: Decimal) -> str:

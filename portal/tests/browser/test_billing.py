@@ -1,6 +1,6 @@
 """Billing in a real Chromium: a tariff is written with its checks beside it and published; a run is
 accepted and approved by a second person, and its bill opened down to the readings; a customer reads
-it and sees it paid once the bank's statement was taken.
+it and sees it paid once the bank's statement was taken; tariffs are compared; a token is agreed to.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 from pypdf import PdfReader
 from pytest_django import DjangoDbBlocker
 
+from billing.models import Mode
+from billing.tests import factories as billing
 from billing.tests.test_statements import entry, statement, transaction
 from devices.domain import operations
 from devices.tests import factories
@@ -218,3 +220,59 @@ def test_a_customer_sees_a_bill_paid_when_the_banks_statement_was_taken(
 
     page.reload()
     expect(page.get_by_text("This bill is paid.")).to_be_visible()
+
+
+def test_tariffs_are_compared_and_ranked(site: Site) -> None:
+    page, made = site.asks, site.office
+    [agreement] = made.agreements
+    energy = {"name": "energy", "kind": "energy", "prices": "0.01"}
+    with open_scope(made.scope):
+        cheap = billing.tariff(
+            made.tenant,
+            {"tariff": 1, "name": "Cheap", "currency": "EUR", "components": [energy]},
+        )
+    page.goto(f"/billing/agreements/{agreement.pk}/")
+    page.locator(f'a[href="/billing/comparisons/?agreement={agreement.pk}"]').click()
+    page.get_by_label("First day").fill("2026-03-01")
+    page.get_by_label("Last day").fill("2026-03-31")
+    page.get_by_label("Battery (kWh)").fill("5")
+    page.get_by_role("button", name="Compute").click()
+    ranked = page.get_by_role("region", name="The cheapest first").get_by_role("row")
+    expect(ranked).to_have_count(3)
+    expect(ranked.nth(1)).to_contain_text(cheap.name)
+    expect(ranked.nth(2)).to_contain_text("As agreed")
+    assert violations(page) == []
+
+
+def test_a_token_without_a_payment_needs_a_second_person(site: Site) -> None:
+    page, other, made = site.asks, site.approves, site.office
+    with open_scope(made.scope):
+        of = made.agreements[0]
+        tariff = of.tariffs.get().tariff
+        agreement = billing.agreement(
+            of.facility, by=tariff, channels=(made.channel,), mode=Mode.PAYG
+        )
+        unit = made.channel.device
+    page.goto(f"/billing/agreements/{agreement.pk}/prepaid/")
+    page.get_by_role("link", name="Register a unit").click()
+    _choose(page, "#id_device", unit.name)
+    page.get_by_label("Key", exact=True).fill("0123456789abcdef" * 2)
+    page.get_by_label("Starting code").fill("123456789")
+    page.get_by_label("A day costs").fill("0.50")
+    page.get_by_role("button", name="Register").click()
+    page.get_by_role("link", name="Issue a token").click()
+    page.get_by_label("Days").fill("3")
+    page.get_by_label("Reason").fill("The storm")
+    page.get_by_role("button", name="Issue").click()
+    expect(page.get_by_text("as soon as somebody else agrees")).to_be_visible()
+    waiting = page.get_by_role("region", name="Tokens that wait for a second person")
+    expect(waiting).to_contain_text("somebody else has to agree")
+    expect(waiting.get_by_role("link", name="Issue", exact=True)).to_have_count(0)
+    assert violations(page) == []
+
+    other.goto(page.url)
+    other.get_by_role("link", name="Issue", exact=True).click()
+    other.get_by_role("button", name="Issue the token").click()
+    tokens = other.get_by_role("region", name="Newest tokens")
+    expect(tokens).to_contain_text(re.compile(r"\d{3} \d{3} \d{3}.*3 days.*The storm", re.DOTALL))
+    assert violations(other) == []
