@@ -1,7 +1,7 @@
 """`make test`: every check of the repository, a table of the outcome, one exit code.
 
-Checks that wait more than they work, and those that keep one processor busy, run beside the longest
-step, which has the terminal; what they say comes when they have ended.
+Checks that keep one processor busy at most run beside the longest step, which has the terminal;
+what they say comes when they have ended.
 """
 
 from __future__ import annotations
@@ -91,20 +91,13 @@ def test_steps(pytest_arguments: Sequence[str]) -> list[Step]:
         Step("pytest, side by side", [*pytest, "-n", "2", "-m", f"not ({_APART})"], live=True),
         Step(
             "pytest, crashes",
-            # Beside the other tests: they wait for processes and time-outs more than they work,
-            # and what they kill is their own.
+            # More workers than processors: they wait for processes and time-outs more than they
+            # work. Not beside the others, whose own patience is for a machine of their own.
             [
-                *pytest,
-                *_only("crash"),
-                "-n",
-                "2",
-                "--dist",
-                "loadfile",
-                "-m",
-                "crash and not serial",
+                *[*pytest, *_only("crash"), "-m", "crash and not serial"],
+                *["-n", "3", "--dist", "loadfile"],
             ],
             live=True,
-            beside=True,
             good_codes=none_is_fine,
         ),
         Step(
