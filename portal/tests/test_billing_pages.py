@@ -133,7 +133,7 @@ def test_what_an_account_has_in_credit_is_called_so_wherever_it_stands(db: None)
         _text(client, "customer", agreement.customer_id),
     )
     assert ["40.00\N{NO-BREAK SPACE}EUR in credit" in text for text in shown] == [True] * 3
-    file = client.get(f"{reverse('agreement-list')}?export=csv").content.decode()
+    file = client.get(f"{reverse('agreement-list')}?export=csv").getvalue().decode()
     assert "-40.00" in file
 
 

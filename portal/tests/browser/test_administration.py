@@ -108,6 +108,7 @@ def test_support_acts_as_a_person_and_stops(page: Page, site: Site) -> None:
     expect(page.get_by_role("heading", name="Not while you act as somebody else")).to_be_visible()
     page.get_by_role("region", name="Impersonation").get_by_role("button", name="End").click()
     expect(page.get_by_role("region", name="Impersonation")).to_have_count(0)
+    page.get_by_role("navigation", name="Main").get_by_text("Administration").click()
     expect(page.get_by_role("link", name="Audit log")).to_be_visible()
     letters = Path(settings.MAIL_DIR)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Final, Literal
@@ -112,3 +112,22 @@ def violations(page: Page) -> list[str]:
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size(DESK)
     return found
+
+
+def pass_by(page: Page, wanted: Callable[[], bool], *, steps: int = 150) -> bool:
+    """Scroll through a page that shows only what is in sight, from the top and once more from there
+    at its end, until `wanted`; whether it came.
+    """
+    for _ in range(steps):
+        if wanted():
+            return True
+        page.evaluate(_ONWARD)
+    return wanted()
+
+
+# Two frames later what came in sight is drawn.
+_ONWARD: Final = """() => new Promise((done) => {
+  const { scrollTop, clientHeight, scrollHeight } = document.scrollingElement;
+  scrollTo(0, scrollTop + clientHeight >= scrollHeight - 1 ? 0 : scrollTop + clientHeight / 2);
+  requestAnimationFrame(() => requestAnimationFrame(done));
+})"""
