@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Final, Literal
@@ -16,6 +16,8 @@ Theme = Literal["light", "dark"]
 
 DESK: Final[ViewportSize] = {"width": 1280, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+# Swagger UI draws a long reference only where it is in sight: in this window all of it is.
+TALL: Final[ViewportSize] = {"width": 1280, "height": 20_000}
 # A form that is refused is answered by 422, and its summary has the focus: what the browser
 # mentions of that on its console.
 # A request that a newer one replaces (hx-sync) is aborted, which htmx mentions in two words; one
@@ -112,22 +114,3 @@ def violations(page: Page) -> list[str]:
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size(DESK)
     return found
-
-
-def pass_by(page: Page, wanted: Callable[[], bool], *, steps: int = 150) -> bool:
-    """Scroll through a page that shows only what is in sight, from the top and once more from there
-    at its end, until `wanted`; whether it came.
-    """
-    for _ in range(steps):
-        if wanted():
-            return True
-        page.evaluate(_ONWARD)
-    return wanted()
-
-
-# Two frames later what came in sight is drawn.
-_ONWARD: Final = """() => new Promise((done) => {
-  const { scrollTop, clientHeight, scrollHeight } = document.scrollingElement;
-  scrollTo(0, scrollTop + clientHeight >= scrollHeight - 1 ? 0 : scrollTop + clientHeight / 2);
-  requestAnimationFrame(() => requestAnimationFrame(done));
-})"""
